@@ -1,0 +1,14 @@
+//! Digests, blobs, trees and action results: everything that is kept, by its content.
+//!
+//! Formats follow the Remote Execution API v2: a digest is SHA-256 and size, a tree is a Merkle tree of
+//! `Directory` messages, an action's outcome is an `ActionResult`.
+
+mod digest;
+mod progress;
+mod store;
+mod tree;
+
+pub use digest::{Digest, HashWriter};
+pub use progress::{Meter, Progress, Silent, Unit};
+pub use store::{ActionResult, BlobWriter, Store};
+pub use tree::{Entry, Tree};

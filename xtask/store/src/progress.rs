@@ -1,0 +1,44 @@
+//! How long work reports what it does, without knowing who watches.
+
+/// What a meter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes of a download, an archive or a file.
+    Bytes,
+    /// Packages, build steps, tensors.
+    Items,
+}
+
+/// Receives the progress of long work. Implemented by the command line; [`Silent`] is for tests.
+pub trait Progress: Send + Sync {
+    /// Starts a meter. `total` is 0 while unknown. The work is over when the meter is dropped.
+    fn begin(&self, label: &str, total: u64, unit: Unit) -> Box<dyn Meter>;
+    /// A sentence for the user about something that happened (a retry, a healed blob).
+    fn note(&self, message: &str);
+}
+
+/// One piece of work under way.
+pub trait Meter: Send + Sync {
+    /// `amount` more units are done.
+    fn add(&self, amount: u64);
+    /// Sets how far the work is, where it is known absolutely (ninja's `[12/71]`).
+    fn set(&self, position: u64, total: u64);
+    /// What is being worked on at the moment.
+    fn message(&self, message: &str);
+}
+
+/// Reports nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: &str, _: u64, _: Unit) -> Box<dyn Meter> {
+        Box::new(Silent)
+    }
+    fn note(&self, _: &str) {}
+}
+
+impl Meter for Silent {
+    fn add(&self, _: u64) {}
+    fn set(&self, _: u64, _: u64) {}
+    fn message(&self, _: &str) {}
+}
