@@ -3,11 +3,13 @@
 //! Formats follow the Remote Execution API v2: a digest is SHA-256 and size, a tree is a Merkle tree of
 //! `Directory` messages, an action's outcome is an `ActionResult`.
 
+mod action;
 mod digest;
 mod progress;
 mod store;
 mod tree;
 
+pub use action::Action;
 pub use digest::{Digest, HashWriter};
 pub use progress::{Meter, Progress, Silent, Unit};
 pub use store::{ActionResult, BlobWriter, Store};
