@@ -1,6 +1,9 @@
 //! Actions of the Remote Execution API: what is run, on which inputs, in which environment. Their digest is the cache key.
 
-use crate::{Digest, Store};
+use crate::{
+    Digest, Store,
+    message::{from_message, to_message},
+};
 use anyhow::{Context, Result};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
@@ -63,9 +66,14 @@ impl Action {
         .encode_to_vec()
     }
 
+    /// The digest of the `Command` message.
+    pub(crate) fn command_digest(&self) -> Digest {
+        Digest::of(&self.command())
+    }
+
     /// The digest of the `Action` message in canonical encoding.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.message(&Digest::of(&self.command())))
+        Digest::of(&self.message(&self.command_digest()))
     }
 
     /// Keeps the `Command` and `Action` messages as blobs, so that the action can be explained or executed later.
@@ -99,15 +107,6 @@ impl Action {
             input_root: (input_root.size > 0).then_some(input_root),
         })
     }
-}
-
-fn to_message(digest: &Digest) -> reapi::Digest {
-    reapi::Digest { hash: digest.hex(), size_bytes: digest.size as i64 }
-}
-
-fn from_message(message: Option<&reapi::Digest>) -> Result<Digest> {
-    let message = message.context("an action lacks a digest")?;
-    Digest::from_hex(&message.hash, u64::try_from(message.size_bytes).context("negative size")?)
 }
 
 #[cfg(test)]

@@ -4,13 +4,20 @@
 //! `Directory` messages, an action's outcome is an `ActionResult`.
 
 mod action;
+mod checkout;
+mod collect;
 mod digest;
+mod message;
+mod nar;
 mod progress;
+mod result;
 mod store;
 mod tree;
 
 pub use action::Action;
+pub use collect::{Collected, Examined, Reference, Usage};
 pub use digest::{Digest, HashWriter};
 pub use progress::{Meter, Progress, Silent, Unit};
-pub use store::{ActionResult, BlobWriter, Store};
+pub use result::ActionResult;
+pub use store::{BLOB_TIME, BlobWriter, Damaged, Store};
 pub use tree::{Entry, Tree};

@@ -1,8 +1,16 @@
 //! A tree of files in memory, and its Merkle form.
 
-use crate::{Digest, Store};
-use anyhow::{Result, bail};
+use crate::{
+    Digest, Store,
+    message::{from_message, to_message},
+};
+use anyhow::{Context, Result, bail, ensure};
+use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
+use prost::Message;
 use std::collections::BTreeMap;
+
+/// The longest path that a tree may hold, in bytes (Linux' PATH_MAX).
+const LONGEST_PATH: usize = 4096;
 
 /// What stands at a path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,33 +45,79 @@ impl Tree {
         Self::default()
     }
 
-    /// Adds an entry. Errors: a path that is absolute or has empty, `.` or `..` components; a path that exists
-    /// already with another entry; a path below a file or link.
+    /// Adds an entry. Adding the same entry again is fine, and so is a directory that holds something. Errors: a path
+    /// that is absolute or has empty, `.` or `..` components; a path that exists already with another entry; a path
+    /// below a file or link.
     pub fn insert(&mut self, path: &str, entry: Entry) -> Result<()> {
-        let _ = (path, entry);
-        bail!("not written yet")
+        check_path(path)?;
+        let mut above_all = Vec::new();
+        let mut parent = path;
+        while let Some((above, _)) = parent.rsplit_once('/') {
+            match self.entries.get(above) {
+                // A directory is named only while it is empty, so that equal trees are equal values.
+                None | Some(Entry::Directory) => above_all.push(above),
+                Some(_) => bail!("`{path}` stands below `{above}`, which is no directory"),
+            }
+            parent = above;
+        }
+        let is_parent = self.is_parent(path);
+        if entry == Entry::Directory && is_parent {
+            return Ok(());
+        }
+        ensure!(!is_parent, "`{path}` is a directory already");
+        match self.entries.get(path) {
+            Some(old) if *old != entry => bail!("`{path}` exists already with another content"),
+            _ => {}
+        }
+        for above in above_all {
+            self.entries.remove(above);
+        }
+        self.entries.insert(path.to_owned(), entry);
+        Ok(())
+    }
+
+    /// Whether something stands below `path`.
+    fn is_parent(&self, path: &str) -> bool {
+        let below = format!("{path}/");
+        self.entries.range(below.clone()..).next().is_some_and(|(key, _)| key.starts_with(&below))
     }
 
     /// Adds all of `other` below `prefix` ("" for the top). Errors as [`Tree::insert`].
     pub fn merge(&mut self, prefix: &str, other: &Tree) -> Result<()> {
-        let _ = (prefix, other);
-        bail!("not written yet")
+        for (path, entry) in &other.entries {
+            match prefix {
+                "" => self.insert(path, entry.clone())?,
+                prefix => self.insert(&format!("{prefix}/{path}"), entry.clone())?,
+            }
+        }
+        Ok(())
     }
 
-    /// The entry at `path`.
+    /// The entry at `path`. A directory that holds something has none of its own.
     pub fn get(&self, path: &str) -> Option<&Entry> {
         self.entries.get(path)
     }
 
     /// Takes the entry at `path`, and all below it, out.
     pub fn remove(&mut self, path: &str) {
-        let _ = path;
+        self.entries.remove(path);
+        let below = format!("{path}/");
+        let keys: Vec<_> = self.below(&below).map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.entries.remove(&key);
+        }
+    }
+
+    fn below<'a>(&'a self, below: &'a str) -> impl Iterator<Item = (&'a String, &'a Entry)> {
+        self.entries.range(below.to_owned()..).take_while(move |(key, _)| key.starts_with(below))
     }
 
     /// The part below `path`, with `path/` taken off. Empty when nothing is there.
     pub fn subtree(&self, path: &str) -> Tree {
-        let _ = path;
-        Tree::new()
+        let below = format!("{path}/");
+        let entries =
+            self.below(&below).map(|(key, entry)| (key[below.len()..].to_owned(), entry.clone())).collect();
+        Tree { entries }
     }
 
     /// All entries in path order.
@@ -71,15 +125,185 @@ impl Tree {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
-    /// Writes the Merkle form into the store; gives the root's digest.
-    pub fn write(&self, store: &Store) -> Result<Digest> {
-        let _ = store;
-        bail!("not written yet")
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
-    /// Reads the Merkle form back. Errors: a directory missing or damaged, names that are not canonical.
+    /// Writes the Merkle form into the store; gives the root's digest.
+    pub fn write(&self, store: &Store) -> Result<Digest> {
+        let mut node = Node::default();
+        for (path, entry) in &self.entries {
+            let mut directory = &mut node;
+            let mut components = path.split('/').peekable();
+            while let Some(name) = components.next() {
+                if components.peek().is_some() || *entry == Entry::Directory {
+                    directory = directory.directories.entry(name).or_default();
+                } else {
+                    directory.entries.push((name, entry));
+                }
+            }
+        }
+        node.write(store)
+    }
+
+    /// Reads the Merkle form back. Errors: a directory missing or damaged ([`crate::Damaged`]), names that are not
+    /// canonical.
     pub fn read(store: &Store, root: &Digest) -> Result<Self> {
-        let _ = (store, root);
-        bail!("not written yet")
+        Self::read_with(store, root, &mut |_| {})
+    }
+
+    /// As [`Tree::read`]; `visit` is told the digest of every directory.
+    pub(crate) fn read_with(store: &Store, root: &Digest, visit: &mut dyn FnMut(&Digest)) -> Result<Self> {
+        let mut tree = Self::new();
+        read_directory(store, root, "", &mut tree.entries, visit)?;
+        Ok(tree)
+    }
+}
+
+/// A directory while the Merkle form is made.
+#[derive(Default)]
+struct Node<'a> {
+    directories: BTreeMap<&'a str, Node<'a>>,
+    entries: Vec<(&'a str, &'a Entry)>,
+}
+
+impl Node<'_> {
+    /// Canonical encoding (REAPI `Directory`): each list sorted by name in byte order.
+    fn write(mut self, store: &Store) -> Result<Digest> {
+        let mut message = reapi::Directory::default();
+        for (name, node) in self.directories {
+            let digest = node.write(store)?;
+            message
+                .directories
+                .push(reapi::DirectoryNode { name: name.to_owned(), digest: Some(to_message(&digest)) });
+        }
+        self.entries.sort_by_key(|(name, _)| *name);
+        for (name, entry) in self.entries {
+            match entry {
+                Entry::File { digest, executable } => message.files.push(reapi::FileNode {
+                    name: name.to_owned(),
+                    digest: Some(to_message(digest)),
+                    is_executable: *executable,
+                    ..reapi::FileNode::default()
+                }),
+                Entry::Symlink { target } => message.symlinks.push(reapi::SymlinkNode {
+                    name: name.to_owned(),
+                    target: target.clone(),
+                    ..reapi::SymlinkNode::default()
+                }),
+                Entry::Directory => {}
+            }
+        }
+        store.put_bytes(&message.encode_to_vec())
+    }
+}
+
+fn read_directory(
+    store: &Store,
+    digest: &Digest,
+    prefix: &str,
+    entries: &mut BTreeMap<String, Entry>,
+    visit: &mut dyn FnMut(&Digest),
+) -> Result<()> {
+    visit(digest);
+    let message = reapi::Directory::decode(store.read(digest)?.as_slice())
+        .with_context(|| format!("{digest} is not a directory"))?;
+    let join = |name: &str| -> Result<String> {
+        ensure!(!name.contains('/'), "`{}` is not a name", name.escape_debug());
+        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+        check_path(&path)?;
+        Ok(path)
+    };
+    let mut names = Vec::new();
+    for node in &message.files {
+        names.push(node.name.as_str());
+        let entry =
+            Entry::File { digest: from_message(node.digest.as_ref())?, executable: node.is_executable };
+        entries.insert(join(&node.name)?, entry);
+    }
+    for node in &message.symlinks {
+        names.push(&node.name);
+        entries.insert(join(&node.name)?, Entry::Symlink { target: node.target.clone() });
+    }
+    for node in &message.directories {
+        names.push(&node.name);
+        let path = join(&node.name)?;
+        let before = entries.len();
+        read_directory(store, &from_message(node.digest.as_ref())?, &path, entries, visit)?;
+        if entries.len() == before {
+            entries.insert(path, Entry::Directory);
+        }
+    }
+    let count = names.len();
+    names.sort_unstable();
+    names.dedup();
+    ensure!(names.len() == count, "directory {digest} has a name twice");
+    Ok(())
+}
+
+/// Errors for every path that is not canonical.
+fn check_path(path: &str) -> Result<()> {
+    let fine = path.len() <= LONGEST_PATH
+        && !path.contains('\0')
+        && path.split('/').all(|component| !matches!(component, "" | "." | ".."));
+    ensure!(fine, "`{}` is not a relative path without `.`, `..` and empty parts", path.escape_debug());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn file(text: &str) -> Entry {
+        Entry::File { digest: Digest::of(text.as_bytes()), executable: false }
+    }
+
+    #[test]
+    fn paths_that_leave_the_tree_are_refused() {
+        for path in ["/etc/passwd", "../x", "a/../b", "a//b", "", "a/.", "nul\0"] {
+            assert!(Tree::new().insert(path, file("x")).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn one_path_has_one_content() {
+        let mut tree = Tree::new();
+        tree.insert("a/b", file("1")).unwrap();
+        tree.insert("a/b", file("1")).unwrap();
+        assert!(tree.insert("a/b", file("2")).unwrap_err().to_string().contains("another content"));
+        assert!(tree.insert("a/b/c", file("2")).unwrap_err().to_string().contains("no directory"));
+        assert!(tree.insert("a", file("2")).unwrap_err().to_string().contains("is a directory"));
+        tree.insert("a", Entry::Directory).unwrap();
+        assert_eq!(tree.iter().count(), 1);
+    }
+
+    #[test]
+    fn the_empty_tree_has_the_digest_of_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(Tree::new().write(&store).unwrap(), Digest::of(b""));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn what_is_written_is_read_back(paths in proptest::collection::vec("[ab.]{1,2}(/[ab]{1,2}){0,3}", 0..12)) {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(directory.path()).unwrap();
+            let mut tree = Tree::new();
+            for (index, path) in paths.iter().enumerate() {
+                let entry = match index % 4 {
+                    0 => Entry::Directory,
+                    1 => Entry::Symlink { target: "../anywhere".to_owned() },
+                    2 => Entry::File { digest: Digest::of(path.as_bytes()), executable: true },
+                    _ => file(path),
+                };
+                let _ = tree.insert(path, entry);
+            }
+            let root = tree.write(&store).unwrap();
+            prop_assert_eq!(Tree::read(&store, &root).unwrap(), tree);
+        }
     }
 }

@@ -1,0 +1,141 @@
+//! The Nix archive of a tree, so that Nix users can check it.
+//!
+//! Format: <https://nix.dev/manual/nix/2.33/protocols/nix-archive>. Strings are a 64-bit little-endian length and the
+//! bytes, padded with zeros to a multiple of 8; directory entries are sorted by name.
+
+use crate::{Digest, Entry, HashWriter, Store, Tree};
+use anyhow::{Context, Result};
+use std::{
+    collections::BTreeMap,
+    io::{Read, Write},
+};
+
+enum Node<'a> {
+    Leaf(&'a Entry),
+    Directory(BTreeMap<&'a str, Node<'a>>),
+}
+
+impl Store {
+    /// Writes the Nix archive of a tree.
+    pub fn write_nar(&self, tree: &Tree, out: &mut impl Write) -> Result<()> {
+        let mut root = BTreeMap::new();
+        for (path, entry) in tree.iter() {
+            let mut directory = &mut root;
+            let mut components = path.split('/').peekable();
+            while let Some(name) = components.next() {
+                if components.peek().is_none() {
+                    let node = match entry {
+                        Entry::Directory => Node::Directory(BTreeMap::new()),
+                        entry => Node::Leaf(entry),
+                    };
+                    directory.insert(name, node);
+                    break;
+                }
+                let next = directory.entry(name).or_insert_with(|| Node::Directory(BTreeMap::new()));
+                let Node::Directory(inner) = next else { break };
+                directory = inner;
+            }
+        }
+        string(out, b"nix-archive-1")?;
+        self.write_nar_node(&Node::Directory(root), out)
+    }
+
+    fn write_nar_node(&self, node: &Node, out: &mut impl Write) -> Result<()> {
+        string(out, b"(")?;
+        string(out, b"type")?;
+        match node {
+            Node::Directory(entries) => {
+                string(out, b"directory")?;
+                for (name, node) in entries {
+                    string(out, b"entry")?;
+                    string(out, b"(")?;
+                    string(out, b"name")?;
+                    string(out, name.as_bytes())?;
+                    string(out, b"node")?;
+                    self.write_nar_node(node, out)?;
+                    string(out, b")")?;
+                }
+            }
+            Node::Leaf(Entry::Symlink { target }) => {
+                string(out, b"symlink")?;
+                string(out, b"target")?;
+                string(out, target.as_bytes())?;
+            }
+            Node::Leaf(Entry::File { digest, executable }) => {
+                string(out, b"regular")?;
+                if *executable {
+                    string(out, b"executable")?;
+                    string(out, b"")?;
+                }
+                string(out, b"contents")?;
+                out.write_all(&digest.size.to_le_bytes())?;
+                let copied = std::io::copy(&mut self.open_blob(digest)?.take(digest.size), out)?;
+                padding(out, copied)?;
+            }
+            Node::Leaf(Entry::Directory) => string(out, b"directory")?,
+        }
+        string(out, b")")
+    }
+
+    /// The hash of a tree's Nix archive in SRI form (`sha256-…`), as `nix hash path` prints it.
+    pub fn nar_hash(&self, tree: &Tree) -> Result<String> {
+        let mut hash = HashWriter::new(std::io::sink());
+        self.write_nar(tree, &mut hash).context("cannot hash the tree as a Nix archive")?;
+        Ok(sri(&hash.finish().1))
+    }
+}
+
+fn string(out: &mut impl Write, bytes: &[u8]) -> Result<()> {
+    out.write_all(&(bytes.len() as u64).to_le_bytes())?;
+    out.write_all(bytes)?;
+    padding(out, bytes.len() as u64)
+}
+
+fn padding(out: &mut impl Write, length: u64) -> Result<()> {
+    let rest = (length % 8) as usize;
+    if rest > 0 {
+        out.write_all(&[0; 8][rest..])?;
+    }
+    Ok(())
+}
+
+/// `sha256-` and base64 (RFC 4648, with padding), as subresource integrity writes it.
+fn sri(digest: &Digest) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::from("sha256-");
+    for chunk in digest.sha256.chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            match place <= chunk.len() {
+                true => text.push(char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63])),
+                false => text.push('='),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The expected value is what `nix hash path DIR` (nix-bin 2.8.0) printed for the same tree.
+    #[test]
+    fn hashes_are_those_of_nix() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut tree = Tree::new();
+        let digest = store.put_bytes(b"hello\n").unwrap();
+        tree.insert("a/hello", Entry::File { digest, executable: false }).unwrap();
+        tree.insert("a/run", Entry::File { digest, executable: true }).unwrap();
+        tree.insert(
+            "a.txt",
+            Entry::File { digest: store.put_bytes(b"12345678").unwrap(), executable: false },
+        )
+        .unwrap();
+        tree.insert("empty", Entry::Directory).unwrap();
+        tree.insert("link", Entry::Symlink { target: "a/hello".to_owned() }).unwrap();
+        assert_eq!(store.nar_hash(&tree).unwrap(), "sha256-t0y6YDfLYXTD63x45JUPmes3zr94r6Ez7Vw4qLhRF3w=");
+    }
+}

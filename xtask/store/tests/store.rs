@@ -1,0 +1,245 @@
+//! The store as the rooms above use it, with several processes, damage and death.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+use std::{
+    fs::Permissions,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+use store::{Action, ActionResult, Damaged, Digest, Entry, Reference, Silent, Store, Tree};
+
+/// Tells this test binary, run again as a child, to write to a store until it is killed.
+const CHILD: &str = "STORE_TEST_CHILD";
+
+fn tree(store: &Store, files: &[(&str, &str)]) -> Tree {
+    let mut tree = Tree::new();
+    for (path, text) in files {
+        let digest = store.put_bytes(text.as_bytes()).unwrap();
+        tree.insert(path, Entry::File { digest, executable: path.ends_with(".sh") }).unwrap();
+    }
+    tree
+}
+
+fn overwrite(path: &Path, text: &str) {
+    std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_directory_comes_back_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let source = directory.path().join("source");
+    std::fs::create_dir_all(source.join("a/empty")).unwrap();
+    std::fs::write(source.join("a/file"), "text").unwrap();
+    std::fs::write(source.join("run"), "#!/bin/sh").unwrap();
+    std::fs::set_permissions(source.join("run"), Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::symlink("a/file", source.join("link")).unwrap();
+
+    let tree = store.import(&source).unwrap();
+    let root = tree.write(&store).unwrap();
+    let copy = directory.path().join("copy");
+    store.materialise(&Tree::read(&store, &root).unwrap(), &copy).unwrap();
+    assert_eq!(store.import(&copy).unwrap(), tree);
+    assert_eq!(std::fs::metadata(copy.join("run")).unwrap().mode() & 0o777, 0o555);
+    assert_eq!(std::fs::metadata(copy.join("a/file")).unwrap().mtime(), 315_532_800);
+    assert_eq!(std::fs::metadata(copy.join("a")).unwrap().mtime(), 315_532_800);
+    assert_eq!(std::fs::read_link(copy.join("link")).unwrap(), Path::new("a/file"));
+}
+
+#[test]
+fn names_that_are_not_utf8_and_pipes_are_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let source = directory.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    let bad = source.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+    std::fs::write(&bad, "").unwrap();
+    assert!(store.import(&source).unwrap_err().to_string().contains("not UTF-8"));
+    std::fs::remove_file(bad).unwrap();
+    assert!(Command::new("mkfifo").arg(source.join("pipe")).status().unwrap().success());
+    assert!(store.import(&source).unwrap_err().to_string().contains("neither file"));
+}
+
+#[test]
+fn a_damaged_blob_is_reported_once_and_can_be_put_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let tree = tree(&store, &[("file", "content")]);
+    let action = Action::named(["test"]).digest();
+    let outputs = tree.write(&store).unwrap();
+    store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
+    assert!(store.result(&action).unwrap().is_some());
+
+    let digest = Digest::of(b"content");
+    overwrite(&store.blob_path(&digest, false).unwrap(), "c0ntent");
+    let error = store.read(&digest).unwrap_err();
+    assert!(error.is::<Damaged>() && error.to_string().contains("in quarantine"), "{error}");
+    assert_eq!(store.result(&action).unwrap(), None, "a result without its blobs is no result");
+
+    store.put_bytes(b"content").unwrap();
+    assert_eq!(store.read(&digest).unwrap(), b"content");
+    assert!(store.result(&action).unwrap().is_some());
+}
+
+#[test]
+fn touching_a_blob_without_changing_it_is_forgiven() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let digest = store.put_bytes(b"content").unwrap();
+    let path = store.blob_path(&digest, false).unwrap();
+    overwrite(&path, "content");
+    assert_eq!(store.read(&digest).unwrap(), b"content");
+    assert_eq!(std::fs::metadata(&path).unwrap().mtime(), 315_532_800);
+}
+
+#[test]
+fn a_missing_blob_makes_its_results_void() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let outputs = tree(&store, &[("file", "content")]).write(&store).unwrap();
+    let action = Action::named(["test"]).digest();
+    store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
+    let digest = Digest::of(b"content");
+    std::fs::remove_file(store.blob_path(&digest, false).unwrap()).unwrap();
+    assert!(store.read(&digest).unwrap_err().is::<Damaged>());
+    assert_eq!(store.result(&action).unwrap(), None);
+}
+
+#[test]
+fn writing_something_else_than_expected_keeps_nothing() {
+    use std::io::Write;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut writer = store.writer().unwrap();
+    writer.write_all(b"wrong").unwrap();
+    let error = writer.finish(Some(&Digest::of(b"right"))).unwrap_err().to_string();
+    assert!(error.contains("not what was expected"), "{error}");
+    assert!(!store.contains(&Digest::of(b"wrong")));
+}
+
+#[test]
+fn many_stores_on_one_directory_agree() {
+    let directory = tempfile::tempdir().unwrap();
+    let roots: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let store = Store::open(directory.path()).unwrap();
+                    let tree = tree(&store, &[("a", "1"), ("b/c.sh", "2"), ("b/d", "1")]);
+                    let root = tree.write(&store).unwrap();
+                    let path = store.checkout(&root, &Silent).unwrap();
+                    assert_eq!(store.import(&path).unwrap(), tree);
+                    root
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert!(roots.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(std::fs::read_dir(directory.path().join("tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn garbage_goes_and_what_is_named_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let mut action = Action::named(["keep"]);
+    action.input_root = Some(tree(&store, &[("in", "input")]).write(&store).unwrap());
+    let kept = action.write(&store).unwrap();
+    let outputs = tree(&store, &[("out", "output")]).write(&store).unwrap();
+    let log = Some(store.put_bytes(b"log").unwrap());
+    store.put_result(&kept, &ActionResult { outputs, log }).unwrap();
+    store.add_root("release", &[Reference::Action(kept)]).unwrap();
+
+    let dropped = Action::named(["drop"]).write(&store).unwrap();
+    let outputs = tree(&store, &[("out", "garbage")]).write(&store).unwrap();
+    store.put_result(&dropped, &ActionResult { outputs, log: None }).unwrap();
+    let blob = store.put_bytes(b"a locked input").unwrap();
+
+    let roots = [Reference::Blob(blob)];
+    let would = store.collect_garbage(&roots, true, &Silent).unwrap();
+    let did = store.collect_garbage(&roots, false, &Silent).unwrap();
+    assert_eq!(would, did);
+    assert_eq!(did.results, 1);
+    assert!(store.contains(&blob));
+    assert!(!store.contains(&Digest::of(b"garbage")));
+    assert_eq!(store.result(&dropped).unwrap(), None);
+    let result = store.result(&kept).unwrap().unwrap();
+    assert_eq!(store.read(&result.log.unwrap()).unwrap(), b"log");
+    assert_eq!(Action::read(&store, &kept).unwrap(), action);
+    let examined = store.examine(&Silent).unwrap();
+    assert!(examined.damaged.is_empty() && examined.incomplete.is_empty(), "{examined:?}");
+}
+
+#[test]
+fn examination_finds_and_removes_what_is_broken() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let outputs = tree(&store, &[("a", "good"), ("b", "bad")]).write(&store).unwrap();
+    let action = Action::named(["test"]).digest();
+    store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
+    overwrite(&store.blob_path(&Digest::of(b"bad"), false).unwrap(), "BAD");
+    let examined = store.examine(&Silent).unwrap();
+    assert_eq!(examined.damaged, [Digest::of(b"bad").hex()]);
+    assert_eq!(examined.incomplete, [action.hex()]);
+    let again = store.examine(&Silent).unwrap();
+    assert!(again.damaged.is_empty() && again.incomplete.is_empty());
+}
+
+#[test]
+fn another_version_and_an_unusable_place_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("version"), "99\n").unwrap();
+    let error = Store::open(directory.path()).err().unwrap().to_string();
+    assert!(error.contains("version 99"), "{error}");
+    let file = directory.path().join("version/store");
+    let error = Store::open(&file).err().unwrap().to_string();
+    assert!(error.contains("choose another with `--store`"), "{error}");
+}
+
+/// What a killed process leaves is swept, and every result that is there is whole.
+#[test]
+fn a_process_killed_at_any_moment_does_no_harm() {
+    if let Some(root) = std::env::var_os(CHILD) {
+        write_for_ever(Path::new(&root));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("store");
+    for round in 0..12 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "a_process_killed_at_any_moment_does_no_harm"])
+            .env(CHILD, &root)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(40 + round * 11));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let store = Store::open(&root).unwrap();
+    let left = std::fs::read_dir(root.join("tmp")).unwrap().count();
+    assert_eq!(left, 2, "only this process' directory and lock");
+    assert!(!root.join("incomplete").exists());
+    let examined = store.examine(&Silent).unwrap();
+    assert!(examined.blobs > 50, "the children must have written something: {examined:?}");
+    assert!(examined.damaged.is_empty() && examined.incomplete.is_empty(), "{examined:?}");
+}
+
+fn write_for_ever(root: &Path) -> ! {
+    let store = Store::open(root).unwrap();
+    let start = Instant::now();
+    for number in 0.. {
+        let text = format!("{number} {:?}", start.elapsed()).repeat(2000);
+        let outputs = tree(&store, &[("a/b", &text), ("run.sh", &number.to_string())]).write(&store).unwrap();
+        let action = Action::named([text]).write(&store).unwrap();
+        store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
+        store.checkout(&outputs, &Silent).unwrap();
+    }
+    unreachable!()
+}
