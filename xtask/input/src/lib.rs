@@ -1,1 +1,19 @@
-//! To be written.
+//! Inputs: what is pinned in lock files, fetched into the store, unpacked into trees. Nothing else enters a build.
+
+mod client;
+mod configuration;
+mod debian;
+mod download;
+mod fetch;
+mod index;
+mod intent;
+mod lock;
+mod unpack;
+mod vendor;
+
+pub use debian::{DebianRequest, resolve_debian};
+pub use fetch::{FetchOptions, fetch};
+pub use intent::{Intent, check, update};
+pub use lock::{Input, Lock, Source};
+pub use unpack::{Format, Part, unpack};
+pub use vendor::vendor;

@@ -158,6 +158,16 @@ impl Store {
         writer.finish(Some(&digest)).with_context(|| format!("{} changed while it was read", path.display()))
     }
 
+    /// Makes a file on the store's file system a blob, by renaming it. The caller has hashed it.
+    pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<()> {
+        stamp(path, false)?;
+        let place = self.place(digest, false);
+        std::fs::create_dir_all(place.parent().context("a blob has a directory")?)
+            .with_context(|| self.write_error())?;
+        File::open(path).and_then(|file| file.sync_all()).with_context(|| self.write_error())?;
+        std::fs::rename(path, &place).with_context(|| format!("cannot keep {}", path.display()))
+    }
+
     /// A blob to be written piece by piece.
     pub fn writer(&self) -> Result<BlobWriter<'_>> {
         Ok(BlobWriter { store: self, inner: HashWriter::new(self.temporary_file()?) })

@@ -1,0 +1,106 @@
+//! Where the registries are: what this machine's own clients are configured with. No address stands in this repository.
+
+use anyhow::{Context, Result, ensure};
+use std::process::Command;
+
+/// The value of an environment variable that is set and not empty.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn output(program: &str, arguments: &[&str]) -> Result<String> {
+    let output =
+        Command::new(program).args(arguments).output().with_context(|| format!("cannot run `{program}`"))?;
+    ensure!(
+        output.status.success(),
+        "`{program} {}` failed: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The Python package index (PEP 503 "simple" root): `MLC_REPRO_PYPI_INDEX`, else what pip uses.
+pub fn python_index() -> Result<String> {
+    let index = match variable("MLC_REPRO_PYPI_INDEX") {
+        Some(index) => index,
+        None => pip_index().context(
+            "cannot find the Python package index\n  hint: set MLC_REPRO_PYPI_INDEX, or make `python3 -m pip` work",
+        )?,
+    };
+    Ok(index.trim_end_matches('/').to_owned())
+}
+
+fn pip_index() -> Result<String> {
+    let configured = output("python3", &["-m", "pip", "config", "list"])?;
+    if let Some(index) = index_of(&configured) {
+        return Ok(index);
+    }
+    // pip's own default, asked of pip.
+    let default = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)";
+    Ok(output("python3", &["-c", default])?.trim().to_owned())
+}
+
+/// `global.index-url='…'`; the environment (`:env:`) counts more than files, as in pip.
+fn index_of(configured: &str) -> Option<String> {
+    let values = |prefix: &str| {
+        configured.lines().find_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            (key.starts_with(prefix) && key.ends_with(".index-url"))
+                .then(|| value.trim_matches('\'').to_owned())
+        })
+    };
+    values(":env:").or_else(|| values("install.")).or_else(|| values("global."))
+}
+
+/// Debian archives: `MLC_REPRO_DEBIAN_MIRROR` (several, separated by spaces), else every repository that apt uses, in
+/// its order.
+pub fn debian_mirrors() -> Result<Vec<String>> {
+    let text = match variable("MLC_REPRO_DEBIAN_MIRROR") {
+        Some(mirrors) => mirrors.split_whitespace().map(|mirror| format!("{}\n", mirror.trim_end_matches('/'))).collect(),
+        None => repositories(&output("apt-get", &["--print-uris", "update"]).context(
+            "cannot find a Debian archive\n  hint: set MLC_REPRO_DEBIAN_MIRROR to one, such as your company's mirror",
+        )?),
+    };
+    let mut mirrors: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut seen = std::collections::HashSet::new();
+    mirrors.retain(|mirror| seen.insert(mirror.clone()));
+    ensure!(
+        !mirrors.is_empty(),
+        "apt has no repository configured\n  hint: set MLC_REPRO_DEBIAN_MIRROR to a Debian archive"
+    );
+    Ok(mirrors)
+}
+
+/// `'BASE/dists/SUITE/InRelease' …` to `BASE`, a line each.
+fn repositories(uris: &str) -> String {
+    uris.lines()
+        .filter_map(|line| line.strip_prefix('\'')?.split_once("/dists/"))
+        .map(|(base, _)| format!("{base}\n"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pip_prefers_the_environment() {
+        let text = "global.cert='/x'\nglobal.index-url='https://a.invalid/simple'\n";
+        assert_eq!(index_of(text).unwrap(), "https://a.invalid/simple");
+        let text = format!("{text}:env:.index-url='https://b.invalid/simple/'\n");
+        assert_eq!(index_of(&text).unwrap(), "https://b.invalid/simple/");
+        assert_eq!(index_of("global.cert='/x'\n"), None);
+    }
+
+    #[test]
+    fn apt_names_its_repositories() {
+        let text = "'https://a.invalid/debian/dists/stable/InRelease' a_InRelease 0 \n\
+                    'https://a.invalid/debian/dists/stable-updates/InRelease' b 0 \n\
+                    'https://b.invalid/x/dists/y/InRelease' c 0 \nother\n";
+        assert_eq!(
+            repositories(text),
+            "https://a.invalid/debian\nhttps://a.invalid/debian\nhttps://b.invalid/x\n"
+        );
+    }
+}

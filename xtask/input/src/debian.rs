@@ -1,0 +1,188 @@
+//! Debian closures, resolved by apt itself in isolation from this machine's own packages.
+//!
+//! apt sees one suite, an empty list of installed packages and nothing of /etc/apt, so that everybody resolves the
+//! same closure from the same archive state. Maintainer scripts, recommendations and suggestions play no part.
+
+use crate::{Input, Source, configuration};
+use anyhow::{Context, Result, bail, ensure};
+use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use store::{Digest, Progress, Unit};
+use tempfile::TempDir;
+
+/// The key ring that signs Debian's archive; `MLC_REPRO_DEBIAN_KEYRING` names another.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A closure that is asked for.
+pub struct DebianRequest<'a> {
+    /// The suite, such as `trixie`.
+    pub suite: &'a str,
+    /// The architecture, such as `amd64`.
+    pub architecture: &'a str,
+    /// Packages, without versions.
+    pub packages: &'a [String],
+}
+
+/// An apt that knows one suite only.
+pub struct IsolatedApt {
+    directory: TempDir,
+    architecture: String,
+}
+
+impl IsolatedApt {
+    /// Reads the suite's package lists from the first configured archive that has it.
+    pub fn new(suite: &str, architecture: &str, progress: &dyn Progress) -> Result<Self> {
+        let _meter = progress.begin(&format!("reading the package lists of {suite}"), 0, Unit::Items);
+        let keyring = std::env::var_os("MLC_REPRO_DEBIAN_KEYRING")
+            .map_or_else(|| PathBuf::from(KEYRING), PathBuf::from);
+        ensure!(
+            keyring.is_file(),
+            "{} is missing\n  hint: install the package debian-archive-keyring, or set MLC_REPRO_DEBIAN_KEYRING",
+            keyring.display()
+        );
+        let mut problems = Vec::new();
+        for mirror in configuration::debian_mirrors()? {
+            let apt = Self { directory: tempfile::tempdir()?, architecture: architecture.to_owned() };
+            for part in ["lists/partial", "cache/archives/partial", "state", "etc"] {
+                std::fs::create_dir_all(apt.directory.path().join(part))?;
+            }
+            std::fs::write(apt.directory.path().join("state/status"), "")?;
+            let sources: String = ["deb", "deb-src"]
+                .map(|kind| format!("{kind} [signed-by={}] {mirror} {suite} main\n", keyring.display()))
+                .concat();
+            std::fs::write(apt.directory.path().join("etc/sources.list"), sources)?;
+            match apt.run("apt-get", &["update", "-qq", "-o", "APT::Update::Error-Mode=any"]) {
+                Ok(_) => return Ok(apt),
+                Err(error) => problems.push(format!("{error:#}")),
+            }
+        }
+        bail!("no configured archive has the suite `{suite}`:\n{}", problems.join("\n"))
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
+        let path = |part: &str| self.directory.path().join(part).display().to_string();
+        let options = [
+            ("Dir::Etc::main", "/dev/null".to_owned()),
+            ("Dir::Etc::parts", "/dev/null".to_owned()),
+            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+            ("Dir::Etc::sourcelist", path("etc/sources.list")),
+            ("Dir::State", path("state")),
+            ("Dir::State::status", path("state/status")),
+            ("Dir::State::lists", path("lists")),
+            ("Dir::Cache", path("cache")),
+            ("APT::Architecture", self.architecture.clone()),
+            ("APT::Architectures", self.architecture.clone()),
+            ("APT::Install-Recommends", "false".to_owned()),
+            ("APT::Install-Suggests", "false".to_owned()),
+            ("APT::Sandbox::User", "root".to_owned()),
+            ("Acquire::ForceHash", "SHA256".to_owned()),
+            ("Acquire::Languages", "none".to_owned()),
+            ("Debug::NoLocking", "true".to_owned()),
+        ];
+        let mut command = Command::new(program);
+        command.env("APT_CONFIG", "/dev/null").env("LC_ALL", "C.UTF-8");
+        for (name, value) in options {
+            command.arg("-o").arg(format!("{name}={value}"));
+        }
+        let output = command.args(arguments).output().with_context(|| format!("cannot run `{program}`"))?;
+        ensure!(
+            output.status.success(),
+            "`{program} {}` failed:\n{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        String::from_utf8(output.stdout)
+            .with_context(|| format!("`{program}` printed something that is not UTF-8"))
+    }
+
+    /// The closure of some packages, sorted by name.
+    pub fn closure(&self, packages: &[String]) -> Result<Vec<Input>> {
+        let mut arguments = vec!["install", "--print-uris", "-qq", "--"];
+        arguments.extend(packages.iter().map(String::as_str));
+        let mut inputs = Vec::new();
+        for file in self.run("apt-get", &arguments)?.lines().filter_map(parse_uri) {
+            let (package, version, architecture) = split_name(&file.name)?;
+            let source = Source::Debian { package: package.clone(), version, architecture, pool: file.pool };
+            inputs.push(Input { name: package, digest: file.digest, source });
+        }
+        ensure!(!inputs.is_empty(), "apt resolved nothing for: {}", packages.join(" "));
+        inputs.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(inputs)
+    }
+
+    /// A file of a source package.
+    pub fn source_file(&self, name: &str, package: &str, suffix: &str) -> Result<Input> {
+        let listing = self.run(
+            "apt-get",
+            &["source", "--print-uris", "-qq", "--download-only", "--only-source", package],
+        )?;
+        let file =
+            listing.lines().filter_map(parse_uri).find(|file| file.name.ends_with(suffix)).with_context(
+                || format!("source package `{package}` has no file that ends with `{suffix}`:\n{listing}"),
+            )?;
+        let version = file
+            .name
+            .strip_prefix(&format!("{package}_"))
+            .and_then(|rest| rest.split_once(".orig").or_else(|| rest.rsplit_once(".debian")))
+            .map(|(version, _)| version.to_owned())
+            .with_context(|| format!("cannot tell the version of `{}`", file.name))?;
+        let source = Source::DebianSource { package: package.to_owned(), version, pool: file.pool };
+        Ok(Input { name: name.to_owned(), digest: file.digest, source })
+    }
+}
+
+/// The closure of a request, sorted by name.
+pub fn resolve_debian(request: &DebianRequest, progress: &dyn Progress) -> Result<Vec<Input>> {
+    IsolatedApt::new(request.suite, request.architecture, progress)?.closure(request.packages)
+}
+
+struct File {
+    /// As apt would store it, with `:` of an epoch written `%3a`.
+    name: String,
+    pool: String,
+    digest: Digest,
+}
+
+/// `'ADDRESS' NAME SIZE SHA256:HEX`.
+fn parse_uri(line: &str) -> Option<File> {
+    let (address, rest) = line.strip_prefix('\'')?.split_once("' ")?;
+    let [name, size, hash] = rest.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let pool = &address[address.find("/pool/")? + 1..];
+    let digest = Digest::from_hex(hash.strip_prefix("SHA256:")?, size.parse().ok()?).ok()?;
+    Some(File { name: name.to_owned(), pool: percent_decoded(pool), digest })
+}
+
+/// `NAME_VERSION_ARCHITECTURE.deb`.
+fn split_name(file: &str) -> Result<(String, String, String)> {
+    let stem = file.strip_suffix(".deb").with_context(|| format!("`{file}` is no package"))?;
+    let [name, version, architecture] = stem.split('_').collect::<Vec<_>>()[..] else {
+        bail!("`{file}` is not NAME_VERSION_ARCHITECTURE.deb");
+    };
+    Ok((name.to_owned(), percent_decoded(version), architecture.to_owned()))
+}
+
+/// The few escapes that apt writes.
+fn percent_decoded(text: &str) -> String {
+    let escapes: BTreeMap<&str, &str> =
+        [("%3a", ":"), ("%3A", ":"), ("%2b", "+"), ("%2B", "+"), ("%7e", "~"), ("%7E", "~")].into();
+    escapes.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_apt_prints_is_understood() {
+        let hex = "0".repeat(64);
+        let line = format!(
+            "'https://x.invalid/debian/pool/main/g/gcc/libstdc%2b%2b6_14.2.0-19_amd64.deb' libstdc++6_1%3a14_amd64.deb 123 SHA256:{hex}"
+        );
+        let file = parse_uri(&line).unwrap();
+        assert_eq!(file.pool, "pool/main/g/gcc/libstdc++6_14.2.0-19_amd64.deb");
+        assert_eq!(file.digest.size, 123);
+        assert_eq!(split_name(&file.name).unwrap(), ("libstdc++6".into(), "1:14".into(), "amd64".into()));
+        assert!(parse_uri(&line.replace("SHA256:", "MD5Sum:")).is_none());
+    }
+}

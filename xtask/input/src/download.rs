@@ -1,0 +1,192 @@
+//! One download: resumed, bounded, hashed while it streams, kept only when it is what the lock says.
+
+use crate::client::without_credentials;
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read, Seek, SeekFrom, Write},
+    path::PathBuf,
+    time::Duration,
+};
+use store::{Digest, HashWriter, Meter, Progress, Store};
+use ureq::Agent;
+
+/// How often one address is tried before the next.
+const TRIES: u32 = 4;
+
+/// Fetches a blob from the first address that has it. What was received stays for the next try, or the next run.
+pub fn download(
+    store: &Store,
+    agent: &Agent,
+    name: &str,
+    urls: &[String],
+    digest: &Digest,
+    meter: &dyn Meter,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut part = Part::open(store, digest)?;
+    if store.contains(digest) {
+        // Another process fetched it while we waited for its lock.
+        meter.add(digest.size);
+        return part.remove();
+    }
+    let mut problems = Vec::new();
+    for url in urls {
+        for attempt in 0..TRIES {
+            match part.receive(agent, url, digest, meter) {
+                Ok(()) => return part.keep(store, digest).with_context(|| format!("cannot keep `{name}`")),
+                Err(problem) => {
+                    let shown = without_credentials(url);
+                    let again = problem.retry && attempt + 1 < TRIES;
+                    if again {
+                        progress.note(&format!("`{name}` from {shown}: {:#}; trying again", problem.error));
+                        std::thread::sleep(Duration::from_millis(300 << (2 * attempt)));
+                    } else {
+                        problems.push(format!("{shown}: {:#}", problem.error));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    ensure!(!urls.is_empty(), "there is no address for `{name}`");
+    bail!(
+        "cannot fetch `{name}` ({} bytes, sha256 {})\n  {}",
+        digest.size,
+        digest.hex(),
+        problems.join("\n  ")
+    )
+}
+
+/// Why a try failed, and whether another makes sense.
+struct Problem {
+    error: anyhow::Error,
+    retry: bool,
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self {
+            retry: !matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::PermissionDenied),
+            error: error.into(),
+        }
+    }
+}
+
+/// `downloads/HEX`: what was received so far. Locked, so that two processes do not write to it at once.
+struct Part {
+    path: PathBuf,
+    file: File,
+}
+
+impl Part {
+    fn open(store: &Store, digest: &Digest) -> Result<Self> {
+        let directory = store.root().join("downloads");
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let path = directory.join(digest.hex());
+        loop {
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .read(true)
+                .write(true)
+                .open(&path)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+            // The process that had it before may have renamed or removed it.
+            if path.exists() {
+                return Ok(Self { path, file });
+            }
+        }
+    }
+
+    fn receive(
+        &mut self,
+        agent: &Agent,
+        url: &str,
+        digest: &Digest,
+        meter: &dyn Meter,
+    ) -> Result<(), Problem> {
+        let fatal = |error: anyhow::Error| Problem { error, retry: false };
+        let (mut hash, mut have) = self.resume(digest)?;
+        let mut request = agent.get(url);
+        if have > 0 {
+            request = request.header("Range", format!("bytes={have}-"));
+        }
+        let response = match request.call() {
+            Ok(response) => response,
+            Err(ureq::Error::StatusCode(status @ (408 | 416 | 429 | 500..=599))) => {
+                if status == 416 {
+                    self.file.set_len(0)?;
+                }
+                return Err(Problem { error: anyhow::anyhow!("the server answered {status}"), retry: true });
+            }
+            Err(ureq::Error::StatusCode(status)) => {
+                return Err(fatal(anyhow::anyhow!("the server answered {status}")));
+            }
+            Err(error) => return Err(Problem { error: error.into(), retry: true }),
+        };
+        if have > 0 && response.status() != 206 {
+            // The server gives the whole file again.
+            self.file.set_len(0)?;
+            self.file.seek(SeekFrom::Start(0))?;
+            hash = HashWriter::new(std::io::sink());
+            have = 0;
+        }
+        meter.set(have, digest.size);
+        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; 128 * 1024];
+        loop {
+            let count = body.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            have += count as u64;
+            if have > digest.size {
+                self.file.set_len(0)?;
+                return Err(fatal(anyhow::anyhow!(
+                    "the server sends more than the {} bytes of the lock",
+                    digest.size
+                )));
+            }
+            hash.write_all(&buffer[..count])?;
+            self.file.write_all(&buffer[..count])?;
+            meter.add(count as u64);
+        }
+        if have < digest.size {
+            let error = anyhow::anyhow!("the connection ended after {have} of {} bytes", digest.size);
+            return Err(Problem { error, retry: true });
+        }
+        let found = hash.finish().1;
+        if found != *digest {
+            self.file.set_len(0)?;
+            return Err(fatal(anyhow::anyhow!(
+                "the file has sha256 {}, not that of the lock: the lock is wrong, or the server sends something else",
+                found.hex()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Hashes what is there already, and stands at its end.
+    fn resume(&mut self, digest: &Digest) -> std::io::Result<(HashWriter<std::io::Sink>, u64)> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let mut hash = HashWriter::new(std::io::sink());
+        let have = std::io::copy(&mut self.file, &mut hash)?;
+        if have < digest.size {
+            return Ok((hash, have));
+        }
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok((HashWriter::new(std::io::sink()), 0))
+    }
+
+    fn keep(self, store: &Store, digest: &Digest) -> Result<()> {
+        store.adopt(&self.path, digest)
+    }
+
+    fn remove(self) -> Result<()> {
+        std::fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+}

@@ -1,0 +1,138 @@
+//! Makes the blobs of inputs present in the store, in parallel.
+
+use crate::{Input, Source, client, configuration, download::download, index, vendor};
+use anyhow::{Result, bail, ensure};
+use std::{
+    path::PathBuf,
+    sync::{Mutex, OnceLock},
+};
+use store::{Progress, Store, Unit};
+
+/// How inputs are fetched.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// Downloads at a time.
+    pub connections: usize,
+    /// Fail rather than download.
+    pub offline: bool,
+    /// A directory that [`crate::vendor`] wrote; nothing is downloaded that it has.
+    pub vendored: Option<PathBuf>,
+}
+
+impl Default for FetchOptions {
+    fn default() -> Self {
+        Self { connections: 6, offline: false, vendored: None }
+    }
+}
+
+/// Addresses are looked up once, and only when something has to be downloaded.
+#[derive(Default)]
+struct Registries {
+    debian: OnceLock<Result<Vec<String>, String>>,
+    python: OnceLock<Result<String, String>>,
+}
+
+impl Registries {
+    fn debian(&self) -> Result<&[String]> {
+        let found =
+            self.debian.get_or_init(|| configuration::debian_mirrors().map_err(|error| format!("{error:#}")));
+        found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    fn python(&self) -> Result<&str> {
+        let found =
+            self.python.get_or_init(|| configuration::python_index().map_err(|error| format!("{error:#}")));
+        found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+}
+
+/// Fetches every input that the store lacks. All problems are reported together.
+pub fn fetch(
+    store: &Store,
+    inputs: &[&Input],
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let mut missing: Vec<&Input> =
+        inputs.iter().copied().filter(|input| !store.contains(&input.digest)).collect();
+    missing.sort_by_key(|input| std::cmp::Reverse(input.digest.size));
+    missing.dedup_by_key(|input| input.digest);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let total = missing.iter().map(|input| input.digest.size).sum();
+    let meter = progress.begin(&format!("fetching {} inputs", missing.len()), total, Unit::Bytes);
+    let registries = Registries::default();
+    let agent = client::agent();
+    let queue = Mutex::new(missing.iter());
+    let problems = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..options.connections.clamp(1, missing.len()) {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+                    let Some(input) = next else { break };
+                    let result = fetch_one(store, input, options, &registries, &agent, progress);
+                    meter.add(input.digest.size);
+                    if let Err(error) = result {
+                        problems
+                            .lock()
+                            .unwrap_or_else(std::sync::PoisonError::into_inner)
+                            .push(format!("{error:#}"));
+                    }
+                }
+            });
+        }
+    });
+    let mut problems = problems.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    problems.sort();
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+fn fetch_one(
+    store: &Store,
+    input: &Input,
+    options: &FetchOptions,
+    registries: &Registries,
+    agent: &ureq::Agent,
+    progress: &dyn Progress,
+) -> Result<()> {
+    let name = input.name.as_str();
+    if let Some(directory) = &options.vendored
+        && vendor::take(store, input, directory)?
+    {
+        return Ok(());
+    }
+    if let Source::Path { path } = &input.source {
+        let digest = store.put_file(path)?;
+        ensure!(digest == input.digest, "`{name}` changed: {} is not what it was", path.display());
+        return Ok(());
+    }
+    ensure!(
+        !options.offline,
+        "`{name}` is not in the store, and nothing may be downloaded\n  hint: leave `--offline` out, or give `--vendored DIR`"
+    );
+    let urls = match &input.source {
+        Source::Pypi { package, file, .. } => {
+            vec![index::python_file(agent, registries.python()?, package, file)?.url]
+        }
+        Source::Debian { pool, .. } | Source::DebianSource { pool, .. } => {
+            registries.debian()?.iter().map(|mirror| format!("{mirror}/{pool}")).collect()
+        }
+        Source::Crate { package, version } => {
+            let path = index::crate_file(package, version)?;
+            let digest = store.put_file(&path)?;
+            ensure!(
+                digest == input.digest,
+                "crate `{package}` {version} has sha256 {}, not that of the lock",
+                digest.hex()
+            );
+            return Ok(());
+        }
+        Source::Https { urls } => urls.clone(),
+        Source::Path { .. } => bail!("`{name}` is a path"),
+    };
+    let meter = progress.begin(name, input.digest.size, Unit::Bytes);
+    download(store, agent, name, &urls, &input.digest, meter.as_ref(), progress)
+}

@@ -1,0 +1,117 @@
+//! Package indices: what a package's file is called, where it is, how large it is.
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+use ureq::Agent;
+
+/// A file of a Python package index.
+#[derive(Debug, Deserialize)]
+pub struct PythonFile {
+    filename: String,
+    /// Where it is.
+    pub url: String,
+    /// Its size in bytes (PEP 700; older indices lack it).
+    pub size: Option<u64>,
+    /// By algorithm, hexadecimal.
+    pub hashes: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct PythonPackage {
+    files: Vec<PythonFile>,
+}
+
+/// Looks a file up in an index (PEP 691, JSON).
+pub fn python_file(agent: &Agent, index: &str, package: &str, file: &str) -> Result<PythonFile> {
+    let url = format!("{index}/{package}/");
+    let shown = crate::client::without_credentials(&url);
+    let mut response = agent
+        .get(&url)
+        .header("Accept", "application/vnd.pypi.simple.v1+json")
+        .call()
+        .with_context(|| format!("cannot ask {shown}"))?;
+    let text = response
+        .body_mut()
+        .with_config()
+        .limit(64 << 20)
+        .read_to_vec()
+        .with_context(|| format!("cannot read the answer of {shown}"))?;
+    let found: PythonPackage = serde_json::from_slice(&text)
+        .with_context(|| format!("{shown} does not answer with the JSON of PEP 691"))?;
+    let mut found = found
+        .files
+        .into_iter()
+        .find(|candidate| candidate.filename == file)
+        .with_context(|| format!("{shown} has no file `{file}`"))?;
+    if !found.url.contains("://") {
+        found.url = join(&url, &found.url)?;
+    }
+    Ok(found)
+}
+
+/// Resolves an address that an index gives relative to itself.
+fn join(base: &str, relative: &str) -> Result<String> {
+    let start = base.find("://").context("an index without a scheme")? + 3;
+    let host_end = base[start..].find('/').map_or(base.len(), |slash| start + slash);
+    if relative.starts_with('/') {
+        return Ok(format!("{}{relative}", &base[..host_end]));
+    }
+    let mut parts: Vec<&str> = base[host_end..].split('/').filter(|part| !part.is_empty()).collect();
+    for part in relative.split('/') {
+        match part {
+            ".." => {
+                parts.pop();
+            }
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    Ok(format!("{}/{}", &base[..host_end], parts.join("/")))
+}
+
+/// The file of a crate, fetched by cargo from wherever cargo is configured to fetch.
+pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
+    let directory = tempfile::tempdir()?;
+    let manifest = format!(
+        "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n[dependencies]\n{package} = \"={version}\"\n[workspace]\n"
+    );
+    std::fs::write(directory.path().join("Cargo.toml"), manifest)?;
+    std::fs::write(directory.path().join("lib.rs"), "")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["fetch", "--quiet"])
+        .current_dir(directory.path())
+        .output()
+        .context("cannot run cargo to fetch a crate")?;
+    ensure!(
+        output.status.success(),
+        "cargo cannot fetch crate `{package}` {version}: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let cache = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/cache");
+    let registries = std::fs::read_dir(&cache).with_context(|| format!("cannot list {}", cache.display()))?;
+    registries
+        .flatten()
+        .map(|registry| registry.path().join(format!("{package}-{version}.crate")))
+        .find(|path| path.is_file())
+        .with_context(|| format!("cargo fetched `{package}` {version}, but {} lacks it", cache.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_addresses_are_resolved() {
+        let base = "https://x.invalid/simple/six/";
+        assert_eq!(join(base, "../../files/a.whl").unwrap(), "https://x.invalid/files/a.whl");
+        assert_eq!(join(base, "/files/a.whl").unwrap(), "https://x.invalid/files/a.whl");
+        assert_eq!(join(base, "a.whl").unwrap(), "https://x.invalid/simple/six/a.whl");
+    }
+}

@@ -1,0 +1,309 @@
+//! What is asked for, and whether the locks answer it: `containers/NAME.toml` and `recipes/inputs.toml` against their
+//! `.lock` files.
+
+use crate::{
+    Input, Lock, Source, client, configuration,
+    debian::IsolatedApt,
+    fetch::{FetchOptions, fetch},
+    index,
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    path::{Path, PathBuf},
+};
+use store::{Digest, Progress, Store};
+
+/// An intent file and its lock.
+pub struct Intent {
+    /// `containers/NAME.toml` or `recipes/inputs.toml`.
+    pub path: PathBuf,
+}
+
+/// The part of an environment's definition that a lock answers.
+#[derive(Deserialize)]
+struct Container {
+    suite: String,
+    architecture: String,
+    packages: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Inputs {
+    #[serde(rename = "input")]
+    inputs: Vec<Wanted>,
+}
+
+/// One entry of `recipes/inputs.toml`.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+enum Wanted {
+    Pypi { name: String, package: String, version: String, file: String },
+    DebianSource { name: String, suite: String, package: String, suffix: String },
+    Crate { name: String, package: String, version: String },
+    Https { name: String, urls: Vec<String>, size: u64, sha256: String },
+}
+
+impl Wanted {
+    fn name(&self) -> &str {
+        match self {
+            Self::Pypi { name, .. }
+            | Self::DebianSource { name, .. }
+            | Self::Crate { name, .. }
+            | Self::Https { name, .. } => name,
+        }
+    }
+
+    /// Whether a locked source is what is asked for.
+    fn is_answered_by(&self, source: &Source) -> bool {
+        match (self, source) {
+            (Self::Pypi { package, version, file, .. }, Source::Pypi { package: p, version: v, file: f }) => {
+                (package, version, file) == (p, v, f)
+            }
+            (Self::DebianSource { package, .. }, Source::DebianSource { package: p, .. }) => package == p,
+            (Self::Crate { package, version, .. }, Source::Crate { package: p, version: v }) => {
+                (package, version) == (p, v)
+            }
+            (Self::Https { urls, .. }, Source::Https { urls: locked }) => urls == locked,
+            _ => false,
+        }
+    }
+}
+
+impl Intent {
+    /// Every intent file of a repository, by the name that `lock update` takes.
+    pub fn all(root: &Path) -> Result<BTreeMap<String, Self>> {
+        let mut intents = BTreeMap::new();
+        intents.insert("inputs".to_owned(), Self { path: root.join("recipes/inputs.toml") });
+        let directory = root.join("containers");
+        for entry in
+            std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
+        {
+            let path = entry?.path();
+            let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+            if let (true, Some(stem)) = (is_toml, path.file_stem().and_then(|stem| stem.to_str())) {
+                // `common.toml` holds what the others include.
+                if stem != "common" {
+                    intents.insert(stem.to_owned(), Self { path: path.clone() });
+                }
+            }
+        }
+        Ok(intents)
+    }
+
+    /// The lock beside it.
+    pub fn lock_path(&self) -> PathBuf {
+        self.path.with_extension("lock")
+    }
+
+    fn is_inputs(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name == "inputs.toml")
+    }
+
+    fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
+        let text = std::fs::read_to_string(&self.path)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is malformed", self.path.display()))
+    }
+}
+
+/// Checks a lock against its intent: offline, in milliseconds. Errors say what `lock update` would mend.
+pub fn check(intent: &Intent) -> Result<()> {
+    let path = intent.lock_path();
+    let lock = Lock::load(&path)?;
+    let shown = path.display();
+    let hint = "hint: run `cargo xtask lock update`";
+    let text = std::fs::read_to_string(&path)?;
+    ensure!(text == lock.to_toml()?, "{shown} is not written as `lock update` writes it\n  {hint}");
+    if intent.is_inputs() {
+        let inputs: Inputs = intent.parse()?;
+        for wanted in &inputs.inputs {
+            let name = wanted.name();
+            let input = lock.get(name).with_context(|| format!("{shown} lacks `{name}`\n  {hint}"))?;
+            ensure!(
+                wanted.is_answered_by(&input.source),
+                "{shown}: `{name}` is not what is asked for\n  {hint}"
+            );
+        }
+        let names: BTreeSet<_> = inputs.inputs.iter().map(Wanted::name).collect();
+        for input in &lock.inputs {
+            ensure!(
+                names.contains(input.name.as_str()),
+                "{shown}: nobody asks for `{}`\n  {hint}",
+                input.name
+            );
+        }
+        return Ok(());
+    }
+    let container: Container = intent.parse()?;
+    for package in &container.packages {
+        ensure!(lock.get(package).is_some(), "{shown} lacks the package `{package}`\n  {hint}");
+    }
+    for input in &lock.inputs {
+        ensure!(
+            matches!(input.source, Source::Debian { .. }),
+            "{shown}: `{}` is no Debian package\n  {hint}",
+            input.name
+        );
+    }
+    Ok(())
+}
+
+/// Resolves an intent anew and writes its lock; gives a line for each change.
+pub fn update(
+    store: &Store,
+    intent: &Intent,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Vec<String>> {
+    let path = intent.lock_path();
+    let old = if path.exists() { Lock::load(&path)? } else { Lock::default() };
+    let new = match intent.is_inputs() {
+        true => resolve_inputs(store, intent, &old, options, progress)?,
+        false => {
+            let container: Container = intent.parse()?;
+            Lock {
+                inputs: IsolatedApt::new(&container.suite, &container.architecture, progress)?
+                    .closure(&container.packages)?,
+            }
+        }
+    };
+    let text = new.to_toml()?;
+    if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+        let directory = path.parent().context("a lock has a directory")?;
+        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(changes(&old, &new))
+}
+
+fn resolve_inputs(
+    store: &Store,
+    intent: &Intent,
+    old: &Lock,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Lock> {
+    let inputs: Inputs = intent.parse()?;
+    let agent = client::agent();
+    let mut lock = Lock::default();
+    for wanted in &inputs.inputs {
+        let name = wanted.name().to_owned();
+        // A release never changes under its name, so what is locked already is kept.
+        if let Some(input) = old.get(&name).filter(|input| wanted.is_answered_by(&input.source)) {
+            lock.inputs.push(input.clone());
+            continue;
+        }
+        let input = match wanted {
+            Wanted::Pypi { package, version, file, .. } => {
+                let found = index::python_file(&agent, &configuration::python_index()?, package, file)?;
+                let sha256 = found.hashes.get("sha256").context("the index gives no sha256")?;
+                let size = found.size.context("the index gives no size")?;
+                let source =
+                    Source::Pypi { package: package.clone(), version: version.clone(), file: file.clone() };
+                Input { name, digest: Digest::from_hex(sha256, size)?, source }
+            }
+            Wanted::DebianSource { suite, package, suffix, .. } => {
+                IsolatedApt::new(suite, "amd64", progress)?.source_file(&name, package, suffix)?
+            }
+            Wanted::Crate { package, version, .. } => {
+                let digest = store.put_file(&index::crate_file(package, version)?)?;
+                let source = Source::Crate { package: package.clone(), version: version.clone() };
+                Input { name, digest, source }
+            }
+            Wanted::Https { urls, size, sha256, .. } => {
+                let digest = Digest::from_hex(sha256, *size)?;
+                Input { name, digest, source: Source::Https { urls: urls.clone() } }
+            }
+        };
+        fetch(store, &[&input], options, progress)
+            .with_context(|| format!("cannot lock `{}`", input.name))?;
+        lock.inputs.push(input);
+    }
+    lock.inputs.sort_by(|a, b| a.name.cmp(&b.name));
+    if let Some(pair) = lock.inputs.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        bail!("{} asks for `{}` twice", intent.path.display(), pair[0].name);
+    }
+    Ok(lock)
+}
+
+fn changes(old: &Lock, new: &Lock) -> Vec<String> {
+    let mut lines = Vec::new();
+    let version = |input: &Input| match &input.source {
+        Source::Pypi { version, .. }
+        | Source::Debian { version, .. }
+        | Source::DebianSource { version, .. }
+        | Source::Crate { version, .. } => version.clone(),
+        Source::Https { .. } | Source::Path { .. } => input.digest.hex()[..12].to_owned(),
+    };
+    for input in &new.inputs {
+        match old.get(&input.name) {
+            None => lines.push(format!("added {} {}", input.name, version(input))),
+            Some(before) if before != input => {
+                lines.push(format!("changed {} {} -> {}", input.name, version(before), version(input)));
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = old.inputs.iter().filter(|input| new.get(&input.name).is_none());
+    lines.extend(gone.map(|input| format!("removed {} {}", input.name, version(input))));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(intent: &str, lock: &str) -> (tempfile::TempDir, Intent) {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("inputs.toml"), intent).unwrap();
+        std::fs::write(directory.path().join("inputs.lock"), lock).unwrap();
+        let intent = Intent { path: directory.path().join("inputs.toml") };
+        (directory, intent)
+    }
+
+    const WANTED: &str = "[[input]]\nname = \"six\"\nkind = \"pypi\"\npackage = \"six\"\nversion = \"1.16.0\"\nfile = \"six-1.16.0.tar.gz\"\n";
+
+    fn locked(version: &str) -> String {
+        let source = Source::Pypi {
+            package: "six".into(),
+            version: version.into(),
+            file: format!("six-{version}.tar.gz"),
+        };
+        let input = Input { name: "six".into(), digest: Digest::of(b"x"), source };
+        Lock { inputs: vec![input] }.to_toml().unwrap()
+    }
+
+    #[test]
+    fn a_lock_must_answer_its_intent() {
+        let (_directory, intent) = project(WANTED, &locked("1.16.0"));
+        check(&intent).unwrap();
+        for (wanted, lock, expected) in [
+            (WANTED.to_owned(), locked("1.15.0"), "is not what is asked for"),
+            (WANTED.replace("\"six\"\nkind", "\"seven\"\nkind"), locked("1.16.0"), "lacks `seven`"),
+            (
+                WANTED.to_owned(),
+                locked("1.16.0").replace("version = 1\n", "# by hand\nversion = 1\n"),
+                "not written as",
+            ),
+        ] {
+            let (_directory, intent) = project(&wanted, &lock);
+            let error = format!("{:#}", check(&intent).unwrap_err());
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn changes_are_told() {
+        let (old, new) =
+            (Lock::parse(&locked("1.15.0"), "a").unwrap(), Lock::parse(&locked("1.16.0"), "b").unwrap());
+        assert_eq!(changes(&old, &new), ["changed six 1.15.0 -> 1.16.0"]);
+        assert_eq!(changes(&Lock::default(), &new), ["added six 1.16.0"]);
+        assert_eq!(changes(&new, &Lock::default()), ["removed six 1.16.0"]);
+    }
+}

@@ -1,0 +1,274 @@
+//! Lock files: every input by kind, name, version, size and SHA-256.
+
+use crate::Format;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use store::Digest;
+
+/// Where an input comes from, named as its own ecosystem names it. Addresses of registries are no part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Source {
+    /// A file of a Python package index.
+    Pypi {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// The file's name.
+        file: String,
+    },
+    /// A binary package of a Debian archive.
+    Debian {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// Its architecture (`amd64`, `all`).
+        architecture: String,
+        /// Its path in the archive (`pool/…`).
+        pool: String,
+    },
+    /// A file of a Debian source package.
+    DebianSource {
+        /// The source package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// The file's path in the archive (`pool/…`).
+        pool: String,
+    },
+    /// A crate of cargo's default registry.
+    Crate {
+        /// The crate.
+        package: String,
+        /// Its version.
+        version: String,
+    },
+    /// A file at any of these addresses.
+    Https {
+        /// Tried in order.
+        urls: Vec<String>,
+    },
+    /// A file of this machine: not pinned by anybody, and recorded so.
+    Path {
+        /// Where it is.
+        path: PathBuf,
+    },
+}
+
+impl Source {
+    /// The name of the file, which tells its format.
+    pub fn file_name(&self) -> &str {
+        let last = |path: &'_ str| path.rsplit('/').next().map_or(0, |name| path.len() - name.len());
+        match self {
+            Self::Pypi { file, .. } => file,
+            Self::Debian { pool, .. } | Self::DebianSource { pool, .. } => &pool[last(pool)..],
+            Self::Crate { .. } => "package.crate",
+            Self::Https { urls } => urls.first().map_or("", |url| &url[last(url)..]),
+            Self::Path { path } => path.file_name().and_then(|name| name.to_str()).unwrap_or(""),
+        }
+    }
+}
+
+/// One pinned input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// What recipes and messages call it.
+    pub name: String,
+    /// Size and SHA-256 of the file.
+    pub digest: Digest,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+impl Input {
+    /// How it is unpacked, from its file's name.
+    pub fn format(&self) -> Format {
+        Format::of(self.source.file_name())
+    }
+}
+
+/// A lock file: inputs sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lock {
+    /// The inputs.
+    pub inputs: Vec<Input>,
+}
+
+/// The text of a lock file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    version: u32,
+    #[serde(default, rename = "input")]
+    inputs: Vec<TextInput>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct TextInput {
+    name: String,
+    #[serde(flatten)]
+    source: Source,
+    size: u64,
+    sha256: String,
+}
+
+const HEADER: &str = "# Written by `cargo xtask lock update`. Every input by its own ecosystem's name, size in bytes and SHA-256.\n\n";
+
+impl Lock {
+    /// Parses a lock file's text; `origin` is for messages.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let text: Text = toml::from_str(text).with_context(|| format!("{origin} is not a lock file"))?;
+        ensure!(text.version == 1, "{origin} has version {}, this program reads version 1", text.version);
+        let mut inputs = Vec::with_capacity(text.inputs.len());
+        for input in text.inputs {
+            let digest = Digest::from_hex(&input.sha256, input.size)
+                .with_context(|| format!("{origin}: input `{}` has a bad `sha256`", input.name))?;
+            let pool = match &input.source {
+                Source::Debian { pool, .. } | Source::DebianSource { pool, .. } => pool,
+                _ => "pool/",
+            };
+            let safe = pool.starts_with("pool/") && !pool.split('/').any(|part| part == "..");
+            ensure!(safe, "{origin}: input `{}` has a `pool` outside pool/", input.name);
+            if let Source::Https { urls } = &input.source {
+                let fine = !urls.is_empty() && urls.iter().all(|url| is_address(url));
+                ensure!(fine, "{origin}: input `{}` needs `urls` that start with https://", input.name);
+            }
+            inputs.push(Input { name: input.name, digest, source: input.source });
+        }
+        let sorted = inputs.windows(2).all(|pair| pair[0].name < pair[1].name);
+        ensure!(
+            sorted,
+            "{origin}: inputs must be sorted by name, each once\n  hint: run `cargo xtask lock update`"
+        );
+        Ok(Self { inputs })
+    }
+
+    /// Reads a lock file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read {}\n  hint: `cargo xtask lock update` writes it", path.display())
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// The one text of this lock.
+    pub fn to_toml(&self) -> Result<String> {
+        let mut inputs: Vec<_> = self
+            .inputs
+            .iter()
+            .map(|input| TextInput {
+                name: input.name.clone(),
+                source: input.source.clone(),
+                size: input.digest.size,
+                sha256: input.digest.hex(),
+            })
+            .collect();
+        inputs.sort_by(|a, b| a.name.cmp(&b.name));
+        let body = toml::to_string(&Text { version: 1, inputs }).context("cannot write the lock as TOML")?;
+        Ok(format!("{HEADER}{body}"))
+    }
+
+    /// An input by name.
+    pub fn get(&self, name: &str) -> Option<&Input> {
+        self.inputs.iter().find(|input| input.name == name)
+    }
+}
+
+/// Plain HTTP is for mirrors on this machine only.
+fn is_address(url: &str) -> bool {
+    url.starts_with("https://") || url.starts_with("http://127.0.0.1") || url.starts_with("http://localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lock() -> Lock {
+        let digest = Digest::of(b"content");
+        let input = |name: &str, source| Input { name: name.to_owned(), digest, source };
+        Lock {
+            inputs: vec![
+                input(
+                    "bash",
+                    Source::Debian {
+                        package: "bash".into(),
+                        version: "5.2".into(),
+                        architecture: "amd64".into(),
+                        pool: "pool/main/b/bash/bash_5.2_amd64.deb".into(),
+                    },
+                ),
+                input("ndk", Source::Https { urls: vec!["https://example.invalid/ndk.zip".into()] }),
+                input(
+                    "six",
+                    Source::Pypi {
+                        package: "six".into(),
+                        version: "1.16.0".into(),
+                        file: "six-1.16.0.tar.gz".into(),
+                    },
+                ),
+            ],
+        }
+    }
+
+    #[test]
+    fn the_text_is_this_one() {
+        let text = lock().to_toml().unwrap();
+        let expected = r#"# Written by `cargo xtask lock update`. Every input by its own ecosystem's name, size in bytes and SHA-256.
+
+version = 1
+
+[[input]]
+name = "bash"
+kind = "debian"
+package = "bash"
+version = "5.2"
+architecture = "amd64"
+pool = "pool/main/b/bash/bash_5.2_amd64.deb"
+size = 7
+sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+
+[[input]]
+name = "ndk"
+kind = "https"
+urls = ["https://example.invalid/ndk.zip"]
+size = 7
+sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+
+[[input]]
+name = "six"
+kind = "pypi"
+package = "six"
+version = "1.16.0"
+file = "six-1.16.0.tar.gz"
+size = 7
+sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+"#;
+        assert_eq!(text, expected);
+        assert_eq!(Lock::parse(&text, "test.lock").unwrap(), lock());
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let text = lock().to_toml().unwrap();
+        for (from, to, expected) in [
+            ("version = 1\n", "version = 2\n", "has version 2"),
+            ("ed7002b4", "ED7002B4", "bad `sha256`"),
+            ("pool/main", "../../main", "outside pool/"),
+            ("name = \"bash\"", "name = \"zsh\"", "sorted by name"),
+            ("https://example", "ftp://example", "start with https://"),
+            ("kind = \"pypi\"", "kind = \"npm\"", "not a lock file"),
+        ] {
+            let error = format!("{:#}", Lock::parse(&text.replace(from, to), "test.lock").unwrap_err());
+            assert!(error.contains(expected) && error.contains("test.lock"), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn formats_follow_file_names() {
+        let formats: Vec<_> = lock().inputs.iter().map(Input::format).collect();
+        assert_eq!(formats, [Format::Deb, Format::Zip, Format::Tar]);
+    }
+}

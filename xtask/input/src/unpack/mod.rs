@@ -1,0 +1,241 @@
+//! Archives become trees. Archives come from strangers: what would leave the tree, fill the disk or mean two things at
+//! once is refused.
+
+mod deb;
+mod tar;
+mod zip;
+
+use anyhow::{Context, Result, bail, ensure};
+use std::io::{Read, Seek, SeekFrom};
+use store::{Action, ActionResult, Digest, Entry, Store, Tree};
+
+/// Raised when the same archive would become another tree.
+const VERSION: &str = "1";
+
+/// More entries than any archive that we use has (LLVM's source: 150,000).
+const MOST_ENTRIES: usize = 1_000_000;
+
+/// What an archive may unpack to: 200 times its size, and at least this.
+const LEAST_LIMIT: u64 = 1 << 30;
+
+/// How an archive is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A Debian binary package: the `data` member of its `ar` archive.
+    Deb,
+    /// tar, plain or compressed by gzip, xz or zstd.
+    Tar,
+    /// zip, and so wheels.
+    Zip,
+}
+
+impl Format {
+    /// By a file's name; what is neither a package nor a zip is taken for a tar.
+    pub fn of(file_name: &str) -> Self {
+        let ends = |ending: &str| file_name.to_ascii_lowercase().ends_with(ending);
+        if ends(".deb") {
+            return Self::Deb;
+        }
+        if ends(".zip") || ends(".whl") {
+            return Self::Zip;
+        }
+        Self::Tar
+    }
+}
+
+/// Which part of an archive is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Leading path components to take off; what has fewer is left out.
+    pub strip: usize,
+    /// Files and directories to keep, after `strip`; everything when empty.
+    pub subtrees: Vec<String>,
+}
+
+impl Part {
+    /// Where an entry of the archive goes; nothing when it is not wanted.
+    fn place<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let path = (0..self.strip).try_fold(path, |rest, _| Some(rest.split_once('/')?.1))?;
+        let wanted = self.subtrees.is_empty()
+            || self.subtrees.iter().any(|subtree| {
+                path.strip_prefix(subtree.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+        wanted.then_some(path)
+    }
+}
+
+/// Unpacks a part of an archive of the store; done once ever for each archive and part.
+///
+/// Kept: regular files, their executable bit, symbolic links, hard links (as files), empty directories. Errors:
+/// absolute paths and `..`; links that leave the tree (in Debian packages absolute links are fine: they are relative
+/// to the root that the package is unpacked to); devices and pipes; a path that stands there twice with different
+/// contents; more than 200 times the archive's size; damaged or truncated archives; a subtree that is not there.
+pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> Result<Tree> {
+    let mut words = vec![
+        "unpack".to_owned(),
+        VERSION.to_owned(),
+        format!("{format:?}"),
+        archive.to_string(),
+        part.strip.to_string(),
+    ];
+    words.extend(part.subtrees.iter().cloned());
+    let key = Action::named(words).digest();
+    if let Some(result) = store.result(&key)? {
+        return Tree::read(store, &result.outputs);
+    }
+    let mut file = store.open_blob(archive)?;
+    let mut unpacker = Unpacker::new(store, archive.size, format, part);
+    match format {
+        Format::Deb => deb::read(&mut file, &mut unpacker)?,
+        Format::Tar => tar::read(decompress(file)?, &mut unpacker)?,
+        Format::Zip => zip::read(file, &mut unpacker)?,
+    }
+    let tree = unpacker.finish()?;
+    let outputs = tree.write(store)?;
+    store.put_result(&key, &ActionResult { outputs, log: None })?;
+    Ok(tree)
+}
+
+/// Chooses the decompressor by the first bytes.
+fn decompress<'a>(mut file: impl Read + Seek + 'a) -> Result<Box<dyn Read + 'a>> {
+    let mut magic = Vec::new();
+    file.by_ref().take(6).read_to_end(&mut magic)?;
+    file.seek(SeekFrom::Start(0))?;
+    let file = std::io::BufReader::with_capacity(1 << 17, file);
+    Ok(match magic.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file)),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+        _ => Box::new(file),
+    })
+}
+
+/// Collects entries, and refuses what must not be there.
+struct Unpacker<'a> {
+    store: &'a Store,
+    part: &'a Part,
+    /// Whether absolute links are meant relative to the root of the tree.
+    is_root: bool,
+    tree: Tree,
+    entries: usize,
+    left: u64,
+}
+
+impl<'a> Unpacker<'a> {
+    fn new(store: &'a Store, size: u64, format: Format, part: &'a Part) -> Self {
+        let left = size.saturating_mul(200).max(LEAST_LIMIT);
+        Self { store, part, is_root: format == Format::Deb, tree: Tree::new(), entries: 0, left }
+    }
+
+    /// Makes a path of the archive one of the tree. Nothing for the top itself and for what is not wanted.
+    fn place(&mut self, raw: &str) -> Result<Option<String>> {
+        self.entries += 1;
+        ensure!(self.entries <= MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
+        let path = clean(raw)?;
+        if path.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.part.place(&path).map(str::to_owned))
+    }
+
+    fn file(&mut self, raw: &str, executable: bool, mut content: impl Read) -> Result<()> {
+        let Some(path) = self.place(raw)? else {
+            let skipped = std::io::copy(&mut content.take(self.left + 1), &mut std::io::sink())
+                .with_context(|| format!("the archive is damaged at `{}`", raw.escape_debug()))?;
+            return self.spend(skipped);
+        };
+        // Small files, nearly all, need no temporary file when the store has them already.
+        const SMALL: u64 = 1 << 22;
+        let mut start = Vec::new();
+        let damaged = || format!("the archive is damaged at `{}`", raw.escape_debug());
+        content.by_ref().take(SMALL.min(self.left + 1)).read_to_end(&mut start).with_context(damaged)?;
+        self.spend(start.len() as u64)?;
+        let digest = if (start.len() as u64) < SMALL {
+            self.store.put_bytes(&start)?
+        } else {
+            let mut writer = self.store.writer()?;
+            std::io::Write::write_all(&mut writer, &start)?;
+            let rest = std::io::copy(&mut content.take(self.left + 1), &mut writer).with_context(damaged)?;
+            self.spend(rest)?;
+            writer.finish(None)?
+        };
+        self.insert(&path, Entry::File { digest, executable })
+    }
+
+    fn spend(&mut self, bytes: u64) -> Result<()> {
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .context("the archive unpacks to more than 200 times its size; it looks like a bomb")?;
+        Ok(())
+    }
+
+    fn directory(&mut self, raw: &str) -> Result<()> {
+        match self.place(raw)? {
+            Some(path) => self.insert(&path, Entry::Directory),
+            None => Ok(()),
+        }
+    }
+
+    fn symlink(&mut self, raw: &str, target: &str) -> Result<()> {
+        let full = clean(raw)?;
+        ensure!(!target.is_empty() && !target.contains('\0'), "the link `{full}` has no target");
+        if target.starts_with('/') {
+            ensure!(self.is_root, "the link `{full}` is absolute: {}", target.escape_debug());
+        } else {
+            let mut depth = full.split('/').count() as i64 - 1;
+            for component in target.split('/') {
+                match component {
+                    "" | "." => {}
+                    ".." => depth -= 1,
+                    _ => depth += 1,
+                }
+                ensure!(depth >= 0, "the link `{full}` leaves the archive: {}", target.escape_debug());
+            }
+        }
+        match self.place(raw)? {
+            Some(path) => self.insert(&path, Entry::Symlink { target: target.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    fn hard_link(&mut self, raw: &str, target: &str) -> Result<()> {
+        let Some(path) = self.place(raw)? else { return Ok(()) };
+        let target = clean(target)?;
+        let entry = self.part.place(&target).and_then(|target| self.tree.get(target)).cloned();
+        match entry {
+            Some(entry @ Entry::File { .. }) => self.insert(&path, entry),
+            _ => bail!("`{path}` is a hard link to `{target}`, which is no file before it"),
+        }
+    }
+
+    fn insert(&mut self, path: &str, entry: Entry) -> Result<()> {
+        self.tree.insert(path, entry).context("the archive contradicts itself")
+    }
+
+    fn finish(self) -> Result<Tree> {
+        for subtree in &self.part.subtrees {
+            let there = self.tree.get(subtree).is_some() || !self.tree.subtree(subtree).is_empty();
+            ensure!(
+                there,
+                "the archive has no `{subtree}` (after taking {} leading parts off)",
+                self.part.strip
+            );
+        }
+        ensure!(self.entries > 0, "the archive is empty");
+        Ok(self.tree)
+    }
+}
+
+/// `./a//b/` to `a/b`. Errors: absolute paths, `..`, NUL.
+fn clean(raw: &str) -> Result<String> {
+    ensure!(!raw.starts_with('/'), "the archive has an absolute path: `{}`", raw.escape_debug());
+    ensure!(!raw.contains('\0'), "the archive has a path with a NUL: `{}`", raw.escape_debug());
+    let parts: Vec<&str> = raw.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    ensure!(!parts.contains(&".."), "the archive has a path with `..`: `{}`", raw.escape_debug());
+    Ok(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! All inputs in one directory: for builds without a network, and against sources that vanish.
+//!
+//! `DIR/sha256/HEX` holds the files, `DIR/index.toml` says what they are.
+
+use crate::{Input, Lock};
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use store::{Digest, Progress, Store, Unit};
+
+/// Writes inputs, which the store must have, to a directory; files that are there already stay.
+pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn Progress) -> Result<()> {
+    let files = directory.join("sha256");
+    std::fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
+    let total = inputs.iter().map(|input| input.digest.size).sum();
+    let meter = progress.begin(&format!("writing {}", directory.display()), total, Unit::Bytes);
+    for input in inputs {
+        let place = files.join(input.digest.hex());
+        let blob = store.blob_path(&input.digest, false)?;
+        if !place.exists() && std::fs::hard_link(&blob, &place).is_err() {
+            let temporary = tempfile::NamedTempFile::new_in(&files)?;
+            std::fs::copy(&blob, temporary.path())
+                .with_context(|| format!("cannot write {}", place.display()))?;
+            temporary.as_file().sync_all()?;
+            temporary.persist(&place).with_context(|| format!("cannot write {}", place.display()))?;
+        }
+        meter.add(input.digest.size);
+    }
+    let mut all: Vec<Input> = inputs.iter().map(|input| (*input).clone()).collect();
+    all.sort_by(|a, b| (&a.name, a.digest).cmp(&(&b.name, b.digest)));
+    all.dedup();
+    let index = directory.join("index.toml");
+    std::fs::write(&index, Lock { inputs: all }.to_toml()?)
+        .with_context(|| format!("cannot write {}", index.display()))
+}
+
+/// Takes an input out of a vendored directory. False when it is not there; an error when it is something else.
+pub fn take(store: &Store, input: &Input, directory: &Path) -> Result<bool> {
+    let files = directory.join("sha256");
+    ensure!(
+        files.is_dir(),
+        "{} is no vendored directory\n  hint: `cargo xtask vendor DIR` writes one",
+        directory.display()
+    );
+    let place = files.join(input.digest.hex());
+    if !place.is_file() {
+        return Ok(false);
+    }
+    let found: Digest = store.put_file(&place)?;
+    ensure!(
+        found == input.digest,
+        "{} is damaged: it should be `{}`\n  hint: write it again with `cargo xtask vendor`",
+        place.display(),
+        input.name
+    );
+    Ok(true)
+}
