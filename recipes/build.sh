@@ -1,0 +1,103 @@
+# Shared by the build scripts: how CMake is called for $TARGET, and what every output must keep to.
+# Sourced by `recipes/*.sh` from /build/src/build.sh; the caller runs under `bash -euo pipefail`.
+
+readonly source_root=/build/src
+readonly out=/build/out
+
+# Flags that every compiler call gets. Absolute paths would otherwise reach `__FILE__`, and from there error messages.
+# clang-cl ignores `-ffile-prefix-map` unless it is passed on to clang.
+case $TARGET in
+*-windows-msvc)
+    # `-no-canonical-prefixes` has no say here: debug information is not made, so the compiler's own path reaches no object.
+    readonly compile_flags="/clang:-ffile-prefix-map=$source_root=. /clang:-ffile-prefix-map=$PWD=."
+    # /Brepro replaces time stamps by a hash of the contents. A PDB would hold build paths and is not shipped, but tvm-ffi's
+    # CMake asks for /DEBUG: /PDBALTPATH keeps the directory of the file out of the DLL, and /OPT restores what /DEBUG turns off.
+    readonly link_flags='/Brepro /PDBALTPATH:%_PDB% /OPT:REF /OPT:ICF'
+    ;;
+*-linux-gnu)
+    readonly compile_flags="-ffile-prefix-map=$source_root=. -ffile-prefix-map=$PWD=. -fstack-protector-strong -D_FORTIFY_SOURCE=2"
+    # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind.
+    readonly link_flags='-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack'
+    ;;
+*)
+    echo "no toolchain is known for the target \`$TARGET\`" >&2
+    exit 1
+    ;;
+esac
+
+# configure SOURCE [CMAKE ARGUMENT...]: configures SOURCE for $TARGET in the current directory.
+configure() {
+    local source=$1
+    shift
+    local toolchain=()
+    case $TARGET in
+    *-windows-msvc)
+        toolchain=(
+            -DCMAKE_TOOLCHAIN_FILE="$source_root/dependencies/msvc-sysroot/cmake/toolchain.cmake"
+        )
+        ;;
+    *-linux-gnu)
+        toolchain=(
+            -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
+            -DCMAKE_AR=/usr/lib/llvm-18/bin/llvm-ar -DCMAKE_RANLIB=/usr/lib/llvm-18/bin/llvm-ranlib
+            -DCMAKE_NM=/usr/lib/llvm-18/bin/llvm-nm -DCMAKE_STRIP=/usr/lib/llvm-18/bin/llvm-strip
+        )
+        ;;
+    esac
+    # Installed run paths are used from the start, so that no build directory is ever written into a library.
+    # No registry of packages, no Git: what is found must not depend on the machine.
+    CFLAGS=$compile_flags CXXFLAGS=$compile_flags LDFLAGS=$link_flags cmake -S "$source" -B . -G Ninja \
+        -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON "-DCMAKE_INSTALL_RPATH=\$ORIGIN" \
+        -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_FIND_USE_SYSTEM_PACKAGE_REGISTRY=OFF \
+        -DCMAKE_DISABLE_FIND_PACKAGE_Git=ON \
+        "${toolchain[@]}" "$@"
+}
+
+# install_library DIRECTORY NAME...: copies shared libraries (and their import libraries) out of DIRECTORY, stripped.
+install_library() {
+    local directory=$1 name
+    shift
+    for name; do
+        case $TARGET in
+        *-windows-msvc)
+            install -D -m 644 "$directory/$name.dll" "$out/bin/$name.dll"
+            install -D -m 644 "$directory/$name.lib" "$out/lib/$name.lib"
+            ;;
+        *-linux-gnu)
+            mkdir -p "$out/lib"
+            llvm-strip --strip-unneeded -o "$out/lib/lib$name.so" "$directory/lib$name.so"
+            chmod 644 "$out/lib/lib$name.so"
+            ;;
+        esac
+    done
+}
+
+# install_headers FROM TO: copies a tree of headers to include/TO.
+install_headers() {
+    mkdir -p "$out/include/$2"
+    (cd "$1" && find . -name '*.h' -type f -print0 | LC_ALL=C sort -z) | while IFS= read -r -d '' header; do
+        install -D -m 644 "$1/$header" "$out/include/$2/$header"
+    done
+}
+
+# install_licence FILE NAME: copies a licence or notice to licenses/NAME.
+install_licence() {
+    install -D -m 644 "$1" "$out/licenses/$2"
+}
+
+# install_runtime_licences: the licences of what the MSVC sysroot links statically into every DLL (libc++, the start-up code).
+install_runtime_licences() {
+    mkdir -p "$out/licenses"
+    cp -r "$source_root/dependencies/msvc-sysroot/licenses/." "$out/licenses/"
+}
+
+# no_build_paths: fails when a byte of the output names the place it was built in.
+no_build_paths() {
+    local found
+    found=$(grep -rlaE '/build/(src|work|out)' "$out" || true)
+    if [ -n "$found" ]; then
+        printf 'these files name the build directory:\n%s\n' "$found" >&2
+        exit 1
+    fi
+}

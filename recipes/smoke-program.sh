@@ -1,0 +1,15 @@
+# Builds the smoke test twice: the headers and the version of `tvm-ffi` and of `tvm-runtime` differ.
+. /build/src/build.sh
+
+for artifact in tvm-ffi tvm-runtime; do
+    mkdir "$artifact"
+    (
+        cd "$artifact"
+        configure "$source_root/smoke" -DTVM_FFI="$source_root/dependencies/$artifact"
+        ninja -j "$JOBS" smoke
+    )
+    case $TARGET in
+    *-windows-msvc) install -D -m 755 "$artifact/smoke.exe" "$out/bin/$artifact/smoke.exe" ;;
+    *) install -D -m 755 "$artifact/smoke" "$out/bin/$artifact/smoke" ;;
+    esac
+done

@@ -1,0 +1,21 @@
+# Builds tvm-ffi's shared libraries, unmodified, with its own CMake.
+. /build/src/build.sh
+
+source=$source_root/tvm-ffi
+configure "$source"
+ninja -j "$JOBS" tvm_ffi_shared tvm_ffi_testing
+
+install_library lib tvm_ffi tvm_ffi_testing
+install_headers "$source/include/tvm/ffi" tvm/ffi
+install_headers "$source/3rdparty/dlpack/include/dlpack" dlpack
+
+install_licence "$source/LICENSE" tvm-ffi/LICENSE
+install_licence "$source/NOTICE" tvm-ffi/NOTICE
+install_licence "$source/licenses/LICENSE.pytorch.txt" pytorch/LICENSE
+install_licence "$source/licenses/NOTICE.pytorch.txt" pytorch/NOTICE
+install_licence "$source/3rdparty/dlpack/LICENSE" dlpack/LICENSE
+case $TARGET in
+*-linux-gnu) install_licence "$source/3rdparty/libbacktrace/LICENSE" libbacktrace/LICENSE ;;
+*-windows-msvc) install_runtime_licences ;;
+esac
+no_build_paths
