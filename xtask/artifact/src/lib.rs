@@ -1,1 +1,14 @@
-//! To be written.
+//! What artifacts are made of: deterministic archives, what stands in PE and ELF files, and whether that may stand there.
+
+mod archive;
+mod difference;
+mod elf;
+mod pattern;
+mod pe;
+mod policy;
+
+pub use archive::{Kind, read_archive, write_archive};
+pub use difference::{Difference, first_difference};
+pub use elf::{Elf, inspect_elf};
+pub use pe::{Import, Pe, inspect_pe};
+pub use policy::{Finding, Policy, check};

@@ -1,0 +1,219 @@
+//! Archives whose bytes depend on their content alone.
+//!
+//! Entries are sorted; times are 1980-01-01, the first that zip knows; owners are 0 without names; modes are 0644 and
+//! 0755; one thread compresses at a fixed level. The compressor's version is a part of the bytes: Cargo.lock pins it,
+//! and a test holds the digest of a known archive, so that an update which changes bytes is noticed.
+
+use anyhow::{Context, Result, bail, ensure};
+use flate2::{Compression, GzBuilder};
+use std::io::{Cursor, Read, Write};
+use store::{BLOB_TIME, Digest, Entry, Store, Tree};
+use tar::{EntryType, Header};
+use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
+
+/// The kind of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// tar, compressed by gzip.
+    TarGz,
+    /// zip.
+    Zip,
+}
+
+impl Kind {
+    /// By a file's name.
+    pub fn of(file_name: &str) -> Option<Self> {
+        if file_name.ends_with(".tar.gz") {
+            return Some(Self::TarGz);
+        }
+        file_name.ends_with(".zip").then_some(Self::Zip)
+    }
+
+    /// What a file name ends with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::TarGz => "tar.gz",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+/// Writes a tree as an archive into the store, everything below the directory `top`.
+pub fn write_archive(store: &Store, tree: &Tree, top: &str, kind: Kind) -> Result<Digest> {
+    let writer = store.writer()?;
+    let writer = match kind {
+        Kind::TarGz => {
+            let gzip = GzBuilder::new().mtime(0).operating_system(255).write(writer, Compression::new(6));
+            let mut builder = tar::Builder::new(gzip);
+            for (path, entry) in tree.iter() {
+                tar_entry(store, &mut builder, &format!("{top}/{path}"), entry)
+                    .with_context(|| format!("cannot archive `{path}`"))?;
+            }
+            builder.into_inner()?.finish()?
+        }
+        Kind::Zip => {
+            // zip writes sizes back into headers, so it needs a buffer that it can seek in.
+            let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+            for (path, entry) in tree.iter() {
+                zip_entry(store, &mut zip, &format!("{top}/{path}"), entry)
+                    .with_context(|| format!("cannot archive `{path}`"))?;
+            }
+            let mut writer = writer;
+            writer.write_all(zip.finish()?.get_ref())?;
+            writer
+        }
+    };
+    writer.finish(None)
+}
+
+fn tar_entry(store: &Store, builder: &mut tar::Builder<impl Write>, path: &str, entry: &Entry) -> Result<()> {
+    let mut header = Header::new_gnu();
+    header.set_mtime(BLOB_TIME);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    match entry {
+        Entry::File { digest, executable } => {
+            header.set_entry_type(EntryType::Regular);
+            header.set_mode(if *executable { 0o755 } else { 0o644 });
+            header.set_size(digest.size);
+            builder.append_data(&mut header, path, store.open_blob(digest)?)?;
+        }
+        Entry::Symlink { target } => {
+            header.set_entry_type(EntryType::Symlink);
+            header.set_mode(0o777);
+            builder.append_link(&mut header, path, target)?;
+        }
+        Entry::Directory => {
+            header.set_entry_type(EntryType::Directory);
+            header.set_mode(0o755);
+            builder.append_data(&mut header, format!("{path}/"), std::io::empty())?;
+        }
+    }
+    Ok(())
+}
+
+fn zip_entry(store: &Store, zip: &mut ZipWriter<Cursor<Vec<u8>>>, path: &str, entry: &Entry) -> Result<()> {
+    let options = SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(6))
+        .last_modified_time(DateTime::default());
+    match entry {
+        Entry::File { digest, executable } => {
+            let mode = if *executable { 0o755 } else { 0o644 };
+            zip.start_file(path, options.unix_permissions(mode))?;
+            std::io::copy(&mut store.open_blob(digest)?, zip)?;
+        }
+        Entry::Directory => zip.add_directory(path, options.unix_permissions(0o755))?,
+        Entry::Symlink { target } => {
+            bail!("zip archives are for Windows, which has no links like the one to `{target}`")
+        }
+    }
+    Ok(())
+}
+
+/// More than any artifact that we make holds in one file.
+const LARGEST_MEMBER: u64 = 4 << 30;
+
+/// Reads an archive's files: path and content, in its own order. For comparing and verifying; members that are neither
+/// file nor directory are given with their link's text.
+pub fn read_archive(bytes: &[u8], kind: Kind) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut members = Vec::new();
+    match kind {
+        Kind::TarGz => {
+            let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
+            for entry in archive.entries().context("this is no tar archive")? {
+                let mut entry = entry.context("the tar archive is damaged")?;
+                let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+                let mut content = Vec::new();
+                match entry.link_name_bytes() {
+                    Some(link) => content.extend(link.iter()),
+                    None => {
+                        ensure!(entry.size() <= LARGEST_MEMBER, "`{path}` is too large");
+                        entry.read_to_end(&mut content).context("the tar archive is damaged")?;
+                    }
+                }
+                members.push((path, content));
+            }
+        }
+        Kind::Zip => {
+            let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).context("this is no zip archive")?;
+            for index in 0..archive.len() {
+                let mut entry = archive.by_index(index).context("the zip archive is damaged")?;
+                let path = String::from_utf8_lossy(entry.name_raw()).into_owned();
+                let mut content = Vec::new();
+                entry
+                    .by_ref()
+                    .take(LARGEST_MEMBER)
+                    .read_to_end(&mut content)
+                    .context("the zip archive is damaged")?;
+                members.push((path, content));
+            }
+        }
+    }
+    Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(store: &Store) -> Tree {
+        let mut tree = Tree::new();
+        for (path, text, executable) in [("lib/b", "two", false), ("bin/a", "one", true)] {
+            let digest = store.put_bytes(text.as_bytes()).unwrap();
+            tree.insert(path, Entry::File { digest, executable }).unwrap();
+        }
+        tree
+    }
+
+    #[test]
+    fn archives_have_known_bytes_and_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        for (kind, expected) in [
+            (Kind::TarGz, "c3751895ac0d1d086888275027f5e5ab40a739b559a79b910923c063204488b2"),
+            (Kind::Zip, "68043deccd978ea35f25e2b13dc69277bd0cb766cd28e71535b8b9470a9fc13f"),
+        ] {
+            let digest = write_archive(&store, &tree(&store), "top-1", kind).unwrap();
+            assert_eq!(digest, write_archive(&store, &tree(&store), "top-1", kind).unwrap());
+            let members = read_archive(&store.read(&digest).unwrap(), kind).unwrap();
+            assert_eq!(
+                members,
+                [("top-1/bin/a".into(), b"one".to_vec()), ("top-1/lib/b".into(), b"two".to_vec())]
+            );
+            assert_eq!(digest.hex(), expected, "{kind:?}: the compressor writes other bytes than before");
+        }
+    }
+
+    #[test]
+    fn other_programs_read_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        for (kind, list) in [(Kind::TarGz, ["tar", "-tvzf"]), (Kind::Zip, ["python3", "-mzipfile"])] {
+            let digest = write_archive(&store, &tree(&store), "top-1", kind).unwrap();
+            let path = store.blob_path(&digest, false).unwrap();
+            let mut command = std::process::Command::new(list[0]);
+            command.arg(list[1]);
+            if kind == Kind::Zip {
+                command.arg("-l");
+            }
+            let output = command.arg(path).env("TZ", "UTC").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(
+                output.status.success() && text.contains("top-1/lib/b") && text.contains("1980-01-01"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn links_have_no_place_in_a_zip() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut tree = Tree::new();
+        tree.insert("link", Entry::Symlink { target: "x".into() }).unwrap();
+        assert!(write_archive(&store, &tree, "top", Kind::TarGz).is_ok());
+        assert!(write_archive(&store, &tree, "top", Kind::Zip).is_err());
+    }
+}

@@ -1,0 +1,132 @@
+//! PE files (Microsoft PE/COFF specification): what a DLL imports, exports and says of itself.
+
+use anyhow::{Context, Result};
+use object::{
+    LittleEndian as LE, Object, ObjectSection, pe,
+    read::pe::{ImageNtHeaders, ImageOptionalHeader, ImageThunkData, Import as RawImport, PeFile64},
+};
+use serde::Serialize;
+
+/// More names than any DLL that we meet has; a bound on hostile tables.
+const MOST_NAMES: usize = 1 << 20;
+
+/// What is imported from one DLL.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Import {
+    /// The DLL's name as it is written.
+    pub dll: String,
+    /// Whether it is loaded at the first call only.
+    pub delayed: bool,
+    /// Names of functions and variables; `#N` for ordinals.
+    pub names: Vec<String>,
+}
+
+/// A 64-bit PE file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pe {
+    /// IMAGE_FILE_MACHINE_*, 0x8664 for x86-64.
+    pub machine: u16,
+    /// The COFF header's time stamp.
+    pub time_stamp: u32,
+    /// Whether the debug directory says that time stamps are hashes (IMAGE_DEBUG_TYPE_REPRO, what /Brepro writes).
+    pub reproducible: bool,
+    /// Data execution prevention (NXCOMPAT).
+    pub nx: bool,
+    /// Address space layout randomisation (DYNAMIC_BASE and HIGH_ENTROPY_VA).
+    pub aslr: bool,
+    /// Imports, in the order of the tables, normal ones first.
+    pub imports: Vec<Import>,
+    /// Exported names, sorted.
+    pub exports: Vec<String>,
+    /// Sections: name, offset in the file, size in the file.
+    pub sections: Vec<(String, u64, u64)>,
+}
+
+/// Reads a 64-bit PE file. Errors: it is none, or its tables are damaged.
+pub fn inspect_pe(bytes: &[u8]) -> Result<Pe> {
+    let file = PeFile64::parse(bytes).context("this is no 64-bit PE file")?;
+    let header = file.nt_headers();
+    let coff = header.file_header();
+    let characteristics = header.optional_header().dll_characteristics();
+    let has = |flags: pe::DllFlags| characteristics.0 & flags.0 == flags.0;
+    let mut pe = Pe {
+        machine: coff.machine.get(LE).0,
+        time_stamp: coff.time_date_stamp.get(LE),
+        reproducible: is_reproducible(&file),
+        nx: has(pe::IMAGE_DLLCHARACTERISTICS_NX_COMPAT),
+        aslr: has(pe::IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE | pe::IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA),
+        imports: imports(&file)?,
+        ..Pe::default()
+    };
+    if let Some(table) = file.export_table().context("the export table is damaged")? {
+        for (pointer, _) in table.name_iter().take(MOST_NAMES) {
+            pe.exports.push(text(table.name_from_pointer(pointer).context("an export has no name")?));
+        }
+    }
+    pe.exports.sort();
+    for section in file.sections() {
+        let (offset, size) = section.file_range().unwrap_or_default();
+        pe.sections.push((String::from_utf8_lossy(section.name_bytes()?).into_owned(), offset, size));
+    }
+    Ok(pe)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn imports(file: &PeFile64) -> Result<Vec<Import>> {
+    let mut found = Vec::new();
+    if let Some(table) = file.import_table().context("the import table is damaged")? {
+        let mut descriptors = table.descriptors()?;
+        while let Some(descriptor) = descriptors.next().context("the import table is damaged")? {
+            let mut import = Import { dll: text(table.name(descriptor.name.get(LE))?), ..Import::default() };
+            let mut address = descriptor.original_first_thunk.get(LE);
+            if address == 0 {
+                address = descriptor.first_thunk.get(LE);
+            }
+            let mut thunks = table.thunks(address)?;
+            while let Some(thunk) = thunks.next::<pe::ImageNtHeaders64>()? {
+                anyhow::ensure!(import.names.len() < MOST_NAMES, "the import table has no end");
+                import.names.push(name(table.import::<pe::ImageNtHeaders64>(thunk)?));
+            }
+            found.push(import);
+        }
+    }
+    if let Some(table) = file.delay_load_import_table().context("the delay import table is damaged")? {
+        let mut descriptors = table.descriptors()?;
+        while let Some(descriptor) = descriptors.next().context("the delay import table is damaged")? {
+            let dll = text(table.name(descriptor.dll_name_rva.get(LE))?);
+            let mut import = Import { dll, delayed: true, names: Vec::new() };
+            let mut thunks = table.thunks(descriptor.import_name_table_rva.get(LE))?;
+            while let Some(thunk) = thunks.next::<pe::ImageNtHeaders64>()? {
+                anyhow::ensure!(import.names.len() < MOST_NAMES, "the delay import table has no end");
+                let named = match thunk.is_ordinal() {
+                    true => RawImport::Ordinal(thunk.ordinal()),
+                    false => table.import::<pe::ImageNtHeaders64>(thunk)?,
+                };
+                import.names.push(name(named));
+            }
+            found.push(import);
+        }
+    }
+    Ok(found)
+}
+
+fn name(import: RawImport) -> String {
+    match import {
+        RawImport::Ordinal(ordinal) => format!("#{ordinal}"),
+        RawImport::Name(_, name) => text(name),
+    }
+}
+
+/// Looks for a debug directory entry of type IMAGE_DEBUG_TYPE_REPRO (16).
+fn is_reproducible(file: &PeFile64) -> bool {
+    const ENTRY: usize = 28;
+    const TYPE: std::ops::Range<usize> = 12..16;
+    let Some(directory) = file.data_directory(pe::IMAGE_DIRECTORY_ENTRY_DEBUG) else { return false };
+    let Ok(entries) = directory.data(file.data(), &file.section_table()) else { return false };
+    entries
+        .chunks_exact(ENTRY)
+        .any(|entry| entry[TYPE].try_into().is_ok_and(|kind| u32::from_le_bytes(kind) == 16))
+}

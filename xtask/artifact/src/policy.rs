@@ -1,0 +1,252 @@
+//! What an artifact may contain: `recipes/policies/NAME.toml`. All findings are collected, not just the first.
+
+use crate::{
+    elf::{inspect_elf, parse_version},
+    pattern::{fits, fits_any},
+    pe::inspect_pe,
+};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+};
+use store::{Entry, Store, Tree};
+
+/// A policy. Lists of names may use `*`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// Files that must be there.
+    #[serde(default)]
+    pub required: Vec<String>,
+    /// Byte strings that no file may hold, such as build paths.
+    #[serde(default)]
+    pub forbidden: Vec<String>,
+    /// Exports that libraries must have: file to names.
+    #[serde(default)]
+    pub exports: BTreeMap<String, Vec<String>>,
+    /// Rules for PE files.
+    pub pe: Option<PePolicy>,
+    /// Rules for ELF files.
+    pub elf: Option<ElfPolicy>,
+}
+
+/// Rules for PE files. Always: no time stamp unless it is a hash, NX and ASLR.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PePolicy {
+    /// DLLs of the system that may be imported, in lower case.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// DLLs that may only be imported with delay, so that a machine without them still loads ours.
+    #[serde(default)]
+    pub delayed: Vec<String>,
+    /// The directory of the environment whose DLLs' export tables stand for those of the system.
+    pub providers: String,
+    /// System DLLs by another name in that directory: pattern to file (API sets, `api-ms-win-crt-*` to `ucrtbase.dll`).
+    #[serde(default)]
+    pub aliases: BTreeMap<String, String>,
+    /// System DLLs whose exports are not known here; what is imported from them is only listed.
+    #[serde(default)]
+    pub unknown: Vec<String>,
+}
+
+/// Rules for ELF files. Always: no executable stack, no text relocations, RELRO, immediate binding, stripped.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ElfPolicy {
+    /// Libraries of the system that may be needed.
+    #[serde(default)]
+    pub needed: Vec<String>,
+    /// Run paths that are fine.
+    #[serde(default)]
+    pub run_paths: Vec<String>,
+    /// The highest symbol version that may be needed: name to version.
+    #[serde(default)]
+    pub versions: BTreeMap<String, String>,
+    /// Least alignment of loaded segments in bytes (16384 for Android).
+    #[serde(default)]
+    pub alignment: u64,
+}
+
+/// Something that breaks a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The file.
+    pub file: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.file, self.problem)
+    }
+}
+
+impl Policy {
+    /// Reads a policy.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a policy", path.display()))
+    }
+}
+
+/// Checks all files of `outputs`. `system` is the environment's tree, for the export tables of system DLLs.
+pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut report = |file: &str, problem: String| findings.push(Finding { file: file.to_owned(), problem });
+    for pattern in &policy.required {
+        if !outputs.iter().any(|(path, _)| fits(pattern, path)) {
+            report(pattern, "is missing".to_owned());
+        }
+    }
+    let mut seen = BTreeSet::new();
+    for (path, entry) in outputs.iter() {
+        let Entry::File { digest, .. } = entry else { continue };
+        let bytes = store.read(digest)?;
+        for text in &policy.forbidden {
+            if contains(&bytes, text.as_bytes()) {
+                report(path, format!("holds `{text}`"));
+            }
+        }
+        let mut exports = None;
+        if bytes.starts_with(b"MZ") {
+            match (&policy.pe, inspect_pe(&bytes)) {
+                (_, Err(error)) => report(path, format!("{error:#}")),
+                (None, _) => report(path, "is a PE file, for which the policy has no rules".to_owned()),
+                (Some(rules), Ok(pe)) => {
+                    for problem in check_pe(store, rules, &pe, outputs, system)? {
+                        report(path, problem);
+                    }
+                    exports = Some(pe.exports);
+                }
+            }
+        } else if bytes.starts_with(b"\x7fELF") {
+            match (&policy.elf, inspect_elf(&bytes)) {
+                (_, Err(error)) => report(path, format!("{error:#}")),
+                (None, _) => report(path, "is an ELF file, for which the policy has no rules".to_owned()),
+                (Some(rules), Ok(elf)) => {
+                    for problem in check_elf(rules, &elf, outputs) {
+                        report(path, problem);
+                    }
+                    exports = Some(elf.exports);
+                }
+            }
+        }
+        for (pattern, names) in policy.exports.iter().filter(|(pattern, _)| fits(pattern, path)) {
+            seen.insert(pattern);
+            for name in names {
+                if !exports.iter().flatten().any(|export| fits(name, export)) {
+                    report(path, format!("does not export `{name}`"));
+                }
+            }
+        }
+    }
+    for pattern in policy.exports.keys().filter(|pattern| !seen.contains(pattern)) {
+        report(pattern, "is missing, so its exports can't be checked".to_owned());
+    }
+    Ok(findings)
+}
+
+fn contains(bytes: &[u8], text: &[u8]) -> bool {
+    !text.is_empty() && bytes.windows(text.len()).any(|window| window == text)
+}
+
+fn check_pe(
+    store: &Store,
+    rules: &PePolicy,
+    pe: &crate::Pe,
+    outputs: &Tree,
+    system: &Tree,
+) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    if pe.time_stamp != 0 && !pe.reproducible {
+        problems.push(format!("has the time stamp {:#x}; link with /Brepro", pe.time_stamp));
+    }
+    if !pe.nx {
+        problems.push("may execute data (no NXCOMPAT)".to_owned());
+    }
+    if !pe.aslr {
+        problems.push("is loaded at a fixed address (no DYNAMIC_BASE with HIGH_ENTROPY_VA)".to_owned());
+    }
+    for import in &pe.imports {
+        let name = import.dll.to_ascii_lowercase();
+        let own = outputs.iter().find(|(path, _)| {
+            path.rsplit('/').next().is_some_and(|file| file.eq_ignore_ascii_case(&import.dll))
+        });
+        let delayed = fits_any(&rules.delayed, &name);
+        if own.is_none() && !delayed && !fits_any(&rules.imports, &name) {
+            problems.push(format!("imports `{}`, which is not on the allow-list", import.dll));
+            continue;
+        }
+        if delayed && !import.delayed {
+            problems.push(format!(
+                "imports `{}` without delay; a machine without it can't load this",
+                import.dll
+            ));
+        }
+        if own.is_none() && fits_any(&rules.unknown, &name) {
+            continue;
+        }
+        let alias = rules.aliases.iter().find(|(pattern, _)| fits(pattern, &name));
+        let file = alias.map_or(name.as_str(), |(_, file)| file);
+        let provider = match own {
+            Some((_, entry)) => Some(entry),
+            None => system.get(&format!("{}/{file}", rules.providers)),
+        };
+        let Some(Entry::File { digest, .. }) = provider else {
+            problems.push(format!("imports `{}`, whose export table is not at hand (`{file}`)", import.dll));
+            continue;
+        };
+        let exports: BTreeSet<String> = inspect_pe(&store.read(digest)?)
+            .with_context(|| format!("cannot read the provider of `{}`", import.dll))?
+            .exports
+            .into_iter()
+            .collect();
+        for missing in import.names.iter().filter(|name| !name.starts_with('#') && !exports.contains(*name)) {
+            problems.push(format!("imports `{missing}` from `{}`, which does not export it", import.dll));
+        }
+    }
+    Ok(problems)
+}
+
+fn check_elf(rules: &ElfPolicy, elf: &crate::Elf, outputs: &Tree) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (wrong, problem) in [
+        (elf.executable_stack, "has an executable stack"),
+        (elf.text_relocations, "has relocations in its code"),
+        (!elf.relro, "has no RELRO segment"),
+        (!elf.bind_now, "binds lazily (link with -z now)"),
+        (elf.unstripped, "is not stripped"),
+    ] {
+        if wrong {
+            problems.push(problem.to_owned());
+        }
+    }
+    for needed in &elf.needed {
+        let own = outputs.iter().any(|(path, _)| path.rsplit('/').next() == Some(needed));
+        if !own && !fits_any(&rules.needed, needed) {
+            problems.push(format!("needs `{needed}`, which is not on the allow-list"));
+        }
+    }
+    if let Some(path) = elf.run_path.as_ref().filter(|path| !rules.run_paths.contains(path)) {
+        problems.push(format!("looks for libraries in `{path}`"));
+    }
+    for (library, version) in &elf.versions {
+        let Some(ceiling) = rules.versions.get(library) else { continue };
+        if parse_version(version) > parse_version(ceiling) {
+            problems.push(format!("needs {library}_{version}, above the ceiling {ceiling}"));
+        }
+    }
+    if elf.alignment < rules.alignment {
+        problems.push(format!("has segments aligned to {} bytes, not to {}", elf.alignment, rules.alignment));
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests;
