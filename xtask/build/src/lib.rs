@@ -1,1 +1,18 @@
-//! To be written.
+//! Recipes become a plan, the plan becomes actions, actions are run or found in the store.
+
+mod executor;
+mod failure;
+mod history;
+mod patch;
+mod plan;
+mod policy;
+mod project;
+mod recipe;
+mod resolve;
+
+pub use executor::{Built, Options, Outcome, execute};
+pub use history::{differences, last, tree_differences};
+pub use plan::{Node, Plan};
+pub use project::Project;
+pub use recipe::{Kind, Recipe, Source, Target};
+pub use resolve::{Resolved, SOURCE_DATE_EPOCH, resolve};

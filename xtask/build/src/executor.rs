@@ -1,0 +1,352 @@
+//! Runs a plan: every node is resolved once its dependencies are built, looked up by its key, and run if it is not there.
+
+use crate::{
+    failure, history,
+    plan::{Node, Plan},
+    policy,
+    project::Project,
+    resolve::{Resolved, resolve},
+};
+use anyhow::{Context, Result, bail};
+use artifact::Finding;
+use environment::{Backend, Environment, Launch};
+use input::FetchOptions;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Write,
+    sync::{Condvar, Mutex, MutexGuard},
+    time::{Duration, Instant},
+};
+use store::{ActionResult, Digest, Meter, Progress, Store, Tree, Unit};
+
+/// How a plan is run.
+pub struct Options {
+    /// Processors that builds may use together; told to scripts as `$JOBS`, no part of any key.
+    pub jobs: usize,
+    /// Go on with what does not depend on a failed node.
+    pub keep_going: bool,
+    /// How inputs and packages are fetched.
+    pub fetch: FetchOptions,
+}
+
+/// A node that is built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The action, its key and its environment.
+    pub resolved: Resolved,
+    /// Output tree and log.
+    pub result: ActionResult,
+    /// What its policy says of the outputs; empty when they satisfy it.
+    pub findings: Vec<Finding>,
+    /// Whether the result was there already.
+    pub cached: bool,
+    /// How long it took.
+    pub time: Duration,
+}
+
+/// What became of a node.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is built.
+    Built(Box<Built>),
+    /// It failed.
+    Failed(anyhow::Error),
+    /// It was not tried, since another failed.
+    Skipped(Node),
+}
+
+struct State {
+    outcomes: Vec<Option<Outcome>>,
+    started: Vec<bool>,
+    environments: BTreeMap<String, Environment>,
+}
+
+struct Executor<'a> {
+    project: &'a Project,
+    store: &'a Store,
+    backend: &'a dyn Backend,
+    plan: &'a Plan,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Runs everything in the plan; outcomes stand in the plan's order. Two nodes at a time, since a build's
+/// configuration and its linking leave most processors idle.
+pub fn execute(
+    project: &Project,
+    store: &Store,
+    backend: &dyn Backend,
+    plan: &Plan,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Vec<Outcome>> {
+    let count = plan.nodes.len();
+    let state = State {
+        outcomes: (0..count).map(|_| None).collect(),
+        started: vec![false; count],
+        environments: BTreeMap::new(),
+    };
+    let executor = Executor {
+        project,
+        store,
+        backend,
+        plan,
+        options,
+        progress,
+        state: Mutex::new(state),
+        changed: Condvar::new(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, 2) {
+            scope.spawn(|| executor.work());
+        }
+    });
+    let state = executor.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    state.outcomes.into_iter().map(|outcome| outcome.context("a node was never run")).collect()
+}
+
+/// What a worker finds to do.
+enum Next {
+    Run(usize, Vec<(String, Digest)>),
+    Wait,
+    Done,
+}
+
+impl Executor<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        loop {
+            let mut state = self.lock();
+            let (index, dependencies) = loop {
+                match self.next(&mut state) {
+                    Next::Run(index, dependencies) => break (index, dependencies),
+                    Next::Done => return,
+                    Next::Wait => {
+                        state = self.changed.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+                    }
+                }
+            };
+            state.started[index] = true;
+            drop(state);
+            let outcome = match self.build(&self.plan.nodes[index], &dependencies) {
+                Ok(built) => Outcome::Built(Box::new(built)),
+                Err(error) => Outcome::Failed(error),
+            };
+            self.lock().outcomes[index] = Some(outcome);
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self, state: &mut State) -> Next {
+        let failed = state.outcomes.iter().position(|outcome| matches!(outcome, Some(Outcome::Failed(_))));
+        let mut waiting = false;
+        for index in 0..self.plan.nodes.len() {
+            if state.started[index] {
+                waiting |= state.outcomes[index].is_none();
+                continue;
+            }
+            if let (Some(failed), false) = (failed, self.options.keep_going) {
+                state.started[index] = true;
+                state.outcomes[index] = Some(Outcome::Skipped(self.plan.nodes[failed].clone()));
+                continue;
+            }
+            let mut dependencies = Vec::new();
+            let mut blocked = None;
+            for &dependency in &self.plan.dependencies[index] {
+                match &state.outcomes[dependency] {
+                    Some(Outcome::Built(built)) => {
+                        dependencies.push((self.plan.nodes[dependency].recipe.clone(), built.result.outputs));
+                    }
+                    Some(Outcome::Failed(_)) => blocked = Some(self.plan.nodes[dependency].clone()),
+                    Some(Outcome::Skipped(cause)) => blocked = Some(cause.clone()),
+                    None => {}
+                }
+            }
+            if let Some(cause) = blocked {
+                state.started[index] = true;
+                state.outcomes[index] = Some(Outcome::Skipped(cause));
+            } else if dependencies.len() == self.plan.dependencies[index].len() {
+                return Next::Run(index, dependencies);
+            } else {
+                waiting = true;
+            }
+        }
+        self.changed.notify_all();
+        if waiting { Next::Wait } else { Next::Done }
+    }
+
+    fn environment(&self, name: &str) -> Result<Environment> {
+        if let Some(environment) = self.lock().environments.get(name) {
+            return Ok(environment.clone());
+        }
+        // Assembled under a lock of its own name, so that two nodes do not assemble the same one side by side.
+        let _guard = self.process_lock(&format!("environment-{name}"))?;
+        let (definition, lock) = self.project.environment(name)?;
+        let environment =
+            environment::assemble(self.store, name, &definition, &lock, &self.options.fetch, self.progress)
+                .with_context(|| format!("cannot assemble environment `{name}`"))?;
+        self.lock().environments.insert(name.to_owned(), environment.clone());
+        Ok(environment)
+    }
+
+    fn build(&self, node: &Node, dependencies: &[(String, Digest)]) -> Result<Built> {
+        let start = Instant::now();
+        let (_, target) = self.project.node(node)?;
+        let environment = self.environment(&target.environment)?;
+        let resolved = resolve(
+            self.project,
+            self.store,
+            node,
+            &environment,
+            dependencies,
+            &self.options.fetch,
+            self.progress,
+        )?;
+        let (result, cached) = match self.store.result(&resolved.key)? {
+            Some(result) => (result, true),
+            None => {
+                let _guard = self.process_lock(&resolved.key.hex())?;
+                match self.store.result(&resolved.key)? {
+                    Some(result) => (result, true),
+                    None => (self.run(&resolved)?, false),
+                }
+            }
+        };
+        let findings = match &target.policy {
+            Some(policy) => policy::check(self.project, self.store, policy, &resolved, &result)?,
+            None => Vec::new(),
+        };
+        if !findings.is_empty() {
+            let list: Vec<_> = findings.iter().map(|finding| format!("  {finding}")).collect();
+            bail!("the outputs of `{node}` break their policy:\n{}", list.join("\n"));
+        }
+        if !cached {
+            history::record(self.store, node, &resolved.key)?;
+        }
+        Ok(Built { resolved, result, findings, cached, time: start.elapsed() })
+    }
+
+    /// Keeps other processes with the same store from doing the same work at the same time.
+    fn process_lock(&self, name: &str) -> Result<File> {
+        let directory = self.store.root().join("locks");
+        std::fs::create_dir_all(&directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+        let path = directory.join(name);
+        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        if file.try_lock().is_err() {
+            self.progress.note(&format!("waiting for another process that works on {name}"));
+            file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+        }
+        Ok(file)
+    }
+
+    fn run(&self, resolved: &Resolved) -> Result<ActionResult> {
+        let node = &resolved.node;
+        let key = resolved.action.write(self.store)?;
+        let meter = self.progress.begin(&node.to_string(), 0, Unit::Items);
+        meter.message("preparing");
+        let root = self.store.checkout(&resolved.environment.root, self.progress)?;
+        let scratch = self.store.scratch()?;
+        let [source, work, out] = ["src", "work", "out"].map(|name| scratch.path().join(name));
+        let input_root = resolved.action.input_root.context("a build without an input tree")?;
+        self.store.materialise(&Tree::read(self.store, &input_root)?, &source)?;
+        for directory in [&work, &out] {
+            std::fs::create_dir(directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        let mut variables = resolved.action.variables.clone();
+        variables.insert("JOBS".to_owned(), self.options.jobs.to_string());
+        let launch = Launch {
+            root: &root,
+            arguments: &resolved.action.arguments,
+            variables: &variables,
+            source: &source,
+            work: &work,
+            out: &out,
+            interactive: false,
+        };
+        meter.message("running");
+        let mut log = self.store.writer()?;
+        let mut line = Vec::new();
+        let mut broken = None;
+        let status = self.backend.run(&launch, &mut |bytes| {
+            if broken.is_none() {
+                broken = log.write_all(bytes).err();
+            }
+            follow(&mut line, bytes, meter.as_ref());
+        })?;
+        if let Some(error) = broken {
+            return Err(error).context("cannot keep the log");
+        }
+        let log = log.finish(None)?;
+        if !status.success() {
+            bail!("{}", self.failure(node, &log, &status.to_string())?);
+        }
+        meter.message("keeping the outputs");
+        let outputs = self.store.import(&out)?;
+        if outputs.iter().next().is_none() {
+            bail!("{}", self.failure(node, &log, "it wrote nothing to /build/out")?);
+        }
+        let result = ActionResult { outputs: outputs.write(self.store)?, log: Some(log) };
+        self.store.put_result(&key, &result)?;
+        Ok(result)
+    }
+
+    fn failure(&self, node: &Node, log: &Digest, what: &str) -> Result<String> {
+        let text = String::from_utf8_lossy(&self.store.read(log)?).into_owned();
+        let mut message = format!(
+            "`{node}` failed: {what}\n  log: {}\n{}",
+            self.store.blob_path(log, false)?.display(),
+            failure::tail(&text)
+        );
+        for explanation in failure::explain(&text) {
+            message += &format!("  hint: {explanation}\n");
+        }
+        message += "  hint: `cargo xtask environment shell NAME` opens the environment that it ran in";
+        Ok(message)
+    }
+}
+
+/// Shows ninja's `[12/71]` as progress, and the last line as a message.
+fn follow(line: &mut Vec<u8>, bytes: &[u8], meter: &dyn Meter) {
+    for &byte in bytes {
+        if byte != b'\n' && byte != b'\r' {
+            // A line longer than a screen is of no use here.
+            if line.len() < 400 {
+                line.push(byte);
+            }
+            continue;
+        }
+        let text = String::from_utf8_lossy(line);
+        if let Some((position, total, rest)) = step(&text) {
+            meter.set(position, total);
+            meter.message(rest);
+        }
+        line.clear();
+    }
+}
+
+/// `[12/71] Building x` to `(12, 71, "Building x")`.
+fn step(line: &str) -> Option<(u64, u64, &str)> {
+    let (counter, rest) = line.strip_prefix('[')?.split_once("] ")?;
+    let (position, total) = counter.split_once('/')?;
+    Some((position.trim().parse().ok()?, total.trim().parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ninja_steps_are_understood() {
+        assert_eq!(step("[12/71] Building x"), Some((12, 71, "Building x")));
+        assert_eq!(step("[info] no step"), None);
+        assert_eq!(step("plain"), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Patches: `patches/SOURCE/NNNN-name.patch`, applied strictly while the input tree is composed.
+//!
+//! Every context line must match (no fuzz), every file named must exist, and each patch must have a header that says
+//! why it is there.
+
+use anyhow::{Context, Result, bail, ensure};
+use diffy::patch_set::{FileMode, FileOperation, ParseOptions, PatchSet};
+use std::path::{Path, PathBuf};
+use store::{Entry, Store, Tree};
+
+/// The patches of a directory, in the order of their names.
+pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    let entries =
+        std::fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
+    let mut patches = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "patch") {
+            patches.push(path);
+        }
+    }
+    patches.sort();
+    ensure!(!patches.is_empty(), "{} has no `.patch` file", directory.display());
+    Ok(patches)
+}
+
+/// Applies one patch to a tree. `name` is for messages.
+pub fn apply(store: &Store, tree: &mut Tree, name: &str, patch: &[u8]) -> Result<()> {
+    let patch = std::str::from_utf8(patch).with_context(|| format!("patch {name} is not UTF-8"))?;
+    let header = patch.lines().take_while(|line| !line.starts_with("---") && !line.starts_with("diff "));
+    ensure!(
+        header.map(str::trim).any(|line| !line.is_empty()),
+        "patch {name} has no header\n  hint: say above the first `---` why it is needed and where upstream stands"
+    );
+    let options = match patch.lines().any(|line| line.starts_with("diff --git ")) {
+        true => ParseOptions::gitdiff(),
+        false => ParseOptions::unidiff(),
+    };
+    let mut files = 0;
+    for file in PatchSet::parse(patch, options) {
+        let file = file.with_context(|| format!("patch {name} is malformed"))?;
+        let operation = file.operation().strip_prefix(1);
+        let text = file.patch().as_text().with_context(|| format!("patch {name} is binary"))?;
+        let executable = file.new_mode().map(|mode| *mode == FileMode::Executable);
+        let apply = |path: &str, old: &[u8]| -> Result<Vec<u8>> {
+            let old = std::str::from_utf8(old).with_context(|| format!("`{path}` is not UTF-8"))?;
+            let new = diffy::apply(old, text).with_context(|| {
+                format!(
+                    "patch {name} does not apply to `{path}`\n  hint: the source changed under it; make the patch anew, it is applied without fuzz"
+                )
+            })?;
+            Ok(new.into_bytes())
+        };
+        match &operation {
+            FileOperation::Modify { original, modified } if original == modified => {
+                let Some(&Entry::File { digest, executable: was }) = tree.get(original) else {
+                    bail!("patch {name} changes `{original}`, which the source does not have");
+                };
+                let new = apply(original, &store.read(&digest)?)?;
+                tree.remove(original);
+                let digest = store.put_bytes(&new)?;
+                tree.insert(original, Entry::File { digest, executable: executable.unwrap_or(was) })?;
+            }
+            FileOperation::Create(path) => {
+                ensure!(tree.get(path).is_none(), "patch {name} creates `{path}`, which exists already");
+                let digest = store.put_bytes(&apply(path, b"")?)?;
+                tree.insert(path, Entry::File { digest, executable: executable.unwrap_or(false) })?;
+            }
+            FileOperation::Delete(path) => {
+                let Some(&Entry::File { digest, .. }) = tree.get(path) else {
+                    bail!("patch {name} deletes `{path}`, which the source does not have");
+                };
+                let rest = apply(path, &store.read(&digest)?)?;
+                ensure!(rest.is_empty(), "patch {name} deletes `{path}`, but leaves a part of it");
+                tree.remove(path);
+            }
+            _ => bail!("patch {name} renames or copies a file; write it as a deletion and a creation"),
+        }
+        files += 1;
+    }
+    ensure!(files > 0, "patch {name} changes nothing");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patched(patch: &str) -> Result<Vec<(String, String)>> {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let mut tree = Tree::new();
+        for (path, text) in [("a.txt", "one\ntwo\nthree\n"), ("b/c.txt", "x\n")] {
+            let digest = store.put_bytes(text.as_bytes()).unwrap();
+            tree.insert(path, Entry::File { digest, executable: false }).unwrap();
+        }
+        apply(&store, &mut tree, "0001-test.patch", patch.as_bytes())?;
+        let mut files = Vec::new();
+        for (path, entry) in tree.iter() {
+            if let Entry::File { digest, .. } = entry {
+                files.push((path.to_owned(), String::from_utf8(store.read(digest).unwrap()).unwrap()));
+            }
+        }
+        Ok(files)
+    }
+
+    #[test]
+    fn changes_creations_and_deletions_apply() {
+        let files = patched(
+            "Why.\n\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n\
+             --- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+new\n\
+             --- a/b/c.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n",
+        )
+        .unwrap();
+        let expected = [("a.txt", "one\n2\nthree\n"), ("new.txt", "new\n")];
+        assert_eq!(files, expected.map(|(path, text)| (path.to_owned(), text.to_owned())));
+    }
+
+    #[test]
+    fn what_does_not_fit_exactly_is_refused() {
+        for (patch, expected) in [
+            ("Why.\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n other\n", "does not apply"),
+            ("Why.\n--- a/no.txt\n+++ b/no.txt\n@@ -1 +1 @@\n-x\n+y\n", "does not have"),
+            ("Why.\n--- /dev/null\n+++ b/a.txt\n@@ -0,0 +1 @@\n+x\n", "exists already"),
+            ("--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n", "has no header"),
+            ("Only words.\n", "changes nothing"),
+        ] {
+            let error = format!("{:#}", patched(patch).unwrap_err());
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Policies of recipes, checked once for the same outputs, policy and environment.
+
+use crate::{project::Project, resolve::Resolved};
+use anyhow::{Context, Result};
+use artifact::{Finding, Policy};
+use store::{Action, ActionResult, Store, Tree};
+
+/// Raised when the same policy would find something else.
+const VERSION: &str = "1";
+
+/// What the policy `name` finds in a result.
+pub fn check(
+    project: &Project,
+    store: &Store,
+    name: &str,
+    resolved: &Resolved,
+    result: &ActionResult,
+) -> Result<Vec<Finding>> {
+    let path = project.root.join("recipes/policies").join(format!("{name}.toml"));
+    let text = std::fs::read(&path).with_context(|| format!("cannot read the policy {}", path.display()))?;
+    let key = Action::named([
+        "policy".to_owned(),
+        VERSION.to_owned(),
+        store::Digest::of(&text).to_string(),
+        result.outputs.to_string(),
+        resolved.environment.root.to_string(),
+    ])
+    .digest();
+    if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
+        return serde_json::from_slice(&store.read(&log)?).context("a kept policy result is damaged");
+    }
+    let policy = Policy::load(&path)?;
+    let outputs = Tree::read(store, &result.outputs)?;
+    let system = Tree::read(store, &resolved.environment.root)?;
+    let findings = artifact::check(store, &policy, &outputs, &system)?;
+    let log = Some(store.put_bytes(&serde_json::to_vec(&findings)?)?);
+    let outputs = Tree::new().write(store)?;
+    store.put_result(&key, &ActionResult { outputs, log })?;
+    Ok(findings)
+}

@@ -1,0 +1,94 @@
+//! The repository as data: recipes, environments, locks, patches.
+
+use crate::{
+    plan::Node,
+    recipe::{Kind, Recipe, Target},
+};
+use anyhow::{Context, Result, bail};
+use environment::Definition;
+use input::{Input, Lock};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// A checkout of this repository.
+pub struct Project {
+    /// The top directory.
+    pub root: PathBuf,
+    /// Recipes by name.
+    pub recipes: BTreeMap<String, Recipe>,
+    /// `recipes/inputs.lock`.
+    pub inputs: Lock,
+}
+
+impl Project {
+    /// Reads the recipes and the lock of their inputs.
+    pub fn load(root: &Path) -> Result<Self> {
+        let directory = root.join("recipes");
+        let mut recipes = BTreeMap::new();
+        let entries = std::fs::read_dir(&directory)
+            .with_context(|| format!("cannot list {}; is this the repository?", directory.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            let is_recipe = path.extension().is_some_and(|extension| extension == "toml")
+                && path.file_name().is_some_and(|name| name != "inputs.toml");
+            if is_recipe {
+                let recipe = Recipe::load(&path)?;
+                recipes.insert(recipe.name.clone(), recipe);
+            }
+        }
+        let inputs = Lock::load(&directory.join("inputs.lock"))?;
+        Ok(Self { root: root.to_owned(), recipes, inputs })
+    }
+
+    /// A recipe by name. Errors: there is none; the message lists those there are.
+    pub fn recipe(&self, name: &str) -> Result<&Recipe> {
+        self.recipes.get(name).with_context(|| {
+            let known: Vec<_> = self.recipes.keys().map(String::as_str).collect();
+            format!("there is no recipe `{name}`; there are: {}", known.join(", "))
+        })
+    }
+
+    /// The recipe and target of a node.
+    pub fn node(&self, node: &Node) -> Result<(&Recipe, &Target)> {
+        let recipe = self.recipe(&node.recipe)?;
+        Ok((recipe, recipe.target(&node.target)?))
+    }
+
+    /// A locked input by name. Errors: it is not locked.
+    pub fn input(&self, name: &str) -> Result<&Input> {
+        self.inputs.get(name).with_context(|| {
+            format!(
+                "input `{name}` is not in recipes/inputs.lock\n  hint: add it to recipes/inputs.toml and run `cargo xtask lock update`"
+            )
+        })
+    }
+
+    /// The definition of an environment and its lock.
+    pub fn environment(&self, name: &str) -> Result<(Definition, Lock)> {
+        let path = self.root.join("containers").join(format!("{name}.toml"));
+        if !path.is_file() {
+            bail!("there is no environment `{name}` ({} does not exist)", path.display());
+        }
+        Ok((Definition::load(&path)?, Lock::load(&path.with_extension("lock"))?))
+    }
+
+    /// The names of all environments, sorted.
+    pub fn environments(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(self.root.join("containers")).context("cannot list containers/")? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "lock") {
+                names.extend(path.file_stem().and_then(|stem| stem.to_str()).map(str::to_owned));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// The targets of a recipe that is shipped or checked; all recipes of a kind when `kind` is given.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Recipe> {
+        self.recipes.values().filter(move |recipe| recipe.kind == kind)
+    }
+}

@@ -1,0 +1,184 @@
+//! Recipes: how an artifact is made from inputs, as data in `recipes/NAME.toml`.
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use std::path::Path;
+
+/// What a recipe's outputs are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Shipped in a release.
+    #[default]
+    Artifact,
+    /// Used by other recipes only, never shipped.
+    Intermediate,
+    /// A test of other artifacts; its outputs are a report.
+    Check,
+}
+
+/// `recipes/NAME.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The name, equal to the file's.
+    pub name: String,
+    /// The version that names the artifact.
+    pub version: String,
+    /// SPDX expression over everything contained.
+    #[serde(default)]
+    pub license: String,
+    /// A sentence for listings.
+    #[serde(default)]
+    pub description: String,
+    /// What the outputs are for.
+    #[serde(default)]
+    pub kind: Kind,
+    /// What is composed into `/build/src` for every target.
+    #[serde(default, rename = "source")]
+    pub sources: Vec<Source>,
+    /// One way to build it for each target.
+    #[serde(rename = "target")]
+    pub targets: Vec<Target>,
+}
+
+/// One part of the input tree at `/build/src`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// A locked input, unpacked. Exactly one of `input` and `project` is given.
+    pub input: Option<String>,
+    /// A file or directory of this repository.
+    pub project: Option<String>,
+    /// Where it stands below `/build/src`.
+    pub path: String,
+    /// Leading path components to take off an unpacked input.
+    #[serde(default)]
+    pub strip: usize,
+    /// The parts of the unpacked input (after `strip`) to keep; all of it when empty.
+    #[serde(default)]
+    pub subtrees: Vec<String>,
+    /// A directory below `patches/`, whose numbered patches apply strictly, in order.
+    pub patches: Option<String>,
+}
+
+/// How a recipe is built for one target.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// The LLVM triple.
+    pub triple: String,
+    /// The environment (`containers/NAME.toml`) that it runs in.
+    pub environment: String,
+    /// The script, a file of this repository.
+    pub script: String,
+    /// Recipes whose outputs for the same triple stand at `/build/src/dependencies/NAME`.
+    #[serde(default)]
+    pub dependencies: Vec<String>,
+    /// The policy (`recipes/policies/NAME.toml`) that the outputs must satisfy.
+    pub policy: Option<String>,
+    /// Which C runtime and system headers it was made with (`open-msvc`, `debian-trixie`), for the manifest.
+    pub sysroot: Option<String>,
+    /// Further sources for this target alone.
+    #[serde(default, rename = "source")]
+    pub sources: Vec<Source>,
+}
+
+impl Recipe {
+    /// Reads and checks a recipe file.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let recipe: Self =
+            toml::from_str(&text).with_context(|| format!("{} is not a recipe", path.display()))?;
+        recipe.check(path).with_context(|| format!("in recipe {}", path.display()))?;
+        Ok(recipe)
+    }
+
+    fn check(&self, path: &Path) -> Result<()> {
+        let stem = path.file_stem().unwrap_or_default();
+        ensure!(stem == self.name.as_str(), "`name` is `{}`, but the file is named otherwise", self.name);
+        ensure!(is_name(&self.version), "`version` may have letters, digits and `.+-_` only");
+        ensure!(!self.targets.is_empty(), "there is no `[[target]]`");
+        for (index, target) in self.targets.iter().enumerate() {
+            let twice = self.targets[..index].iter().any(|other| other.triple == target.triple);
+            ensure!(!twice, "target `{}` stands there twice", target.triple);
+            for source in self.sources.iter().chain(&target.sources) {
+                ensure!(
+                    source.input.is_some() != source.project.is_some(),
+                    "the source at `{}` needs exactly one of `input` and `project`",
+                    source.path
+                );
+                ensure!(
+                    source.input.is_some() || (source.strip == 0 && source.subtrees.is_empty()),
+                    "`strip` and `subtrees` are for sources with `input` (at `{}`)",
+                    source.path
+                );
+                ensure!(
+                    source.path != "dependencies" && !source.path.starts_with("dependencies/"),
+                    "`dependencies` below /build/src is taken"
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The way to build it for a triple. Errors: there is none; the message lists those there are.
+    pub fn target(&self, triple: &str) -> Result<&Target> {
+        self.targets.iter().find(|target| target.triple == triple).with_context(|| {
+            let known: Vec<_> = self.targets.iter().map(|target| target.triple.as_str()).collect();
+            format!("recipe `{}` has no target `{triple}`; it has: {}", self.name, known.join(", "))
+        })
+    }
+}
+
+/// Whether `text` can stand in a file name.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".+-_".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Recipe> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hello.toml");
+        std::fs::write(&path, text).unwrap();
+        Recipe::load(&path)
+    }
+
+    const TARGET: &str = "[[target]]\ntriple = \"x86_64-unknown-linux-gnu\"\nenvironment = \"linux\"\nscript = \"recipes/hello.sh\"\n";
+
+    #[test]
+    fn a_recipe_is_read() {
+        let recipe = load(&format!("name = \"hello\"\nversion = \"1.0\"\n{TARGET}")).unwrap();
+        assert_eq!(recipe.kind, Kind::Artifact);
+        assert!(recipe.target("x86_64-unknown-linux-gnu").is_ok());
+        let error = recipe.target("wasm32").unwrap_err().to_string();
+        assert_eq!(error, "recipe `hello` has no target `wasm32`; it has: x86_64-unknown-linux-gnu");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (text, expected) in [
+            (format!("name = \"other\"\nversion = \"1\"\n{TARGET}"), "named otherwise"),
+            (format!("name = \"hello\"\nversion = \"../1\"\n{TARGET}"), "letters, digits"),
+            (format!("name = \"hello\"\nversion = \"1\"\n{TARGET}{TARGET}"), "twice"),
+            (format!("name = \"hello\"\nversion = \"1\"\nspeed = 3\n{TARGET}"), "unknown field `speed`"),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\n[[source]]\npath = \"a\"\n{TARGET}"),
+                "exactly one of",
+            ),
+            (
+                format!(
+                    "name = \"hello\"\nversion = \"1\"\n[[source]]\nproject = \"x\"\npath = \"dependencies/a\"\n{TARGET}"
+                ),
+                "is taken",
+            ),
+        ] {
+            let error = format!("{:#}", load(&text).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

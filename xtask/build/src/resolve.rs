@@ -1,0 +1,166 @@
+//! From a node of the plan to an action: the input tree is composed, the command is written down, the key follows.
+
+use crate::{patch, plan::Node, project::Project, recipe::Source};
+use anyhow::{Context, Result};
+use environment::Environment;
+use input::{FetchOptions, Input, Part};
+use std::collections::BTreeMap;
+use store::{Action, Digest, Entry, Progress, Store, Tree};
+
+/// Raised when the way input trees are composed changes, so that no older composition is taken for a new one.
+const COMPOSITION: &str = "1";
+
+/// The time that every build takes for now: 1980-01-01, the first that a zip file can hold.
+pub const SOURCE_DATE_EPOCH: u64 = 315_532_800;
+
+/// A node that is ready to run, or to be found in the cache.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// What it was resolved from.
+    pub node: Node,
+    /// What runs.
+    pub action: Action,
+    /// The cache key.
+    pub key: Digest,
+    /// Where it runs.
+    pub environment: Environment,
+    /// Names of the locked inputs in it (its own, not its dependencies').
+    pub inputs: Vec<String>,
+}
+
+/// Resolves a node whose dependencies are built. `dependencies` are names and output trees.
+pub fn resolve(
+    project: &Project,
+    store: &Store,
+    node: &Node,
+    environment: &Environment,
+    dependencies: &[(String, Digest)],
+    fetch: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Resolved> {
+    let (recipe, target) = project.node(node)?;
+    let sources: Vec<&Source> = recipe.sources.iter().chain(&target.sources).collect();
+    let inputs: Vec<&Input> = sources
+        .iter()
+        .filter_map(|source| source.input.as_deref())
+        .map(|name| project.input(name))
+        .collect::<Result<_>>()?;
+
+    let script = std::fs::read(project.root.join(&target.script))
+        .with_context(|| format!("cannot read the script `{}` of recipe `{}`", target.script, recipe.name))?;
+    let mut key =
+        vec!["compose".to_owned(), COMPOSITION.to_owned(), format!("script {}", store.put_bytes(&script)?)];
+    for source in &sources {
+        key.push(describe(project, store, source)?);
+    }
+    for (name, outputs) in dependencies {
+        key.push(format!("dependency {name} {outputs}"));
+    }
+    let key = Action::named(key).digest();
+
+    let input_root = match store.result(&key)? {
+        Some(result) => result.outputs,
+        None => {
+            input::fetch(store, &inputs, fetch, progress)?;
+            let mut tree = Tree::new();
+            let digest = store.put_bytes(&script)?;
+            tree.insert("recipe.sh", Entry::File { digest, executable: false })?;
+            for source in &sources {
+                add_source(project, store, source, &mut tree)
+                    .with_context(|| format!("cannot compose `{}` of {node}", source.path))?;
+            }
+            for (name, outputs) in dependencies {
+                tree.merge(&format!("dependencies/{name}"), &Tree::read(store, outputs)?)?;
+            }
+            let outputs = tree.write(store)?;
+            store.put_result(&key, &store::ActionResult { outputs, log: None })?;
+            outputs
+        }
+    };
+
+    let variables = BTreeMap::from(
+        [
+            ("HOME", "/build/work".to_owned()),
+            ("LC_ALL", "C.UTF-8".to_owned()),
+            ("PATH", "/usr/lib/llvm-18/bin:/usr/bin:/bin".to_owned()),
+            ("SOURCE_DATE_EPOCH", SOURCE_DATE_EPOCH.to_string()),
+            ("TARGET", node.target.clone()),
+            ("TZ", "UTC".to_owned()),
+            ("VERSION", recipe.version.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    let action = Action {
+        arguments: ["/bin/bash", "-euo", "pipefail", "/build/src/recipe.sh"].map(str::to_owned).into(),
+        variables,
+        properties: [("environment".to_owned(), environment.root.to_string())].into(),
+        input_root: Some(input_root),
+    };
+    Ok(Resolved {
+        node: node.clone(),
+        key: action.digest(),
+        action,
+        environment: environment.clone(),
+        inputs: inputs.iter().map(|input| input.name.clone()).collect(),
+    })
+}
+
+/// What a source contributes, by content.
+fn describe(project: &Project, store: &Store, source: &Source) -> Result<String> {
+    let content = match (&source.input, &source.project) {
+        (Some(input), _) => format!("input {}", project.input(input)?.digest),
+        (None, Some(path)) => {
+            format!("project {}", project_tree(project, store, path, &source.path)?.write(store)?)
+        }
+        (None, None) => unreachable!("checked when the recipe was read"),
+    };
+    let patches = match &source.patches {
+        None => Vec::new(),
+        Some(directory) => patch::list(&project.root.join("patches").join(directory))?
+            .iter()
+            .map(|path| Ok(Digest::of_file(path)?.to_string()))
+            .collect::<Result<_>>()?,
+    };
+    Ok(format!("source {content} {:?} {} {:?} {patches:?}", source.path, source.strip, source.subtrees))
+}
+
+fn add_source(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {
+    let part = match (&source.input, &source.project) {
+        (Some(name), _) => {
+            let input = project.input(name)?;
+            let part = Part { strip: source.strip, subtrees: source.subtrees.clone() };
+            let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
+                .with_context(|| format!("in input `{name}`"))?;
+            apply_patches(project, store, source, &mut unpacked)?;
+            let mut placed = Tree::new();
+            placed.merge(&source.path, &unpacked)?;
+            placed
+        }
+        (None, Some(path)) => project_tree(project, store, path, &source.path)?,
+        (None, None) => unreachable!("checked when the recipe was read"),
+    };
+    tree.merge("", &part)
+}
+
+fn apply_patches(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {
+    if let Some(directory) = &source.patches {
+        for path in patch::list(&project.root.join("patches").join(directory))? {
+            let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            patch::apply(store, tree, &path.display().to_string(), &text)?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory or file of the repository, at `place`.
+fn project_tree(project: &Project, store: &Store, path: &str, place: &str) -> Result<Tree> {
+    let full = project.root.join(path);
+    let mut tree = Tree::new();
+    if full.is_dir() {
+        tree.merge(place, &store.import(&full)?)?;
+    } else {
+        let digest = store.put_file(&full)?;
+        tree.insert(place, Entry::File { digest, executable: false })?;
+    }
+    Ok(tree)
+}
