@@ -1,11 +1,12 @@
 // Calls a tvm-ffi library, and optionally libraries that register functions with it, the way an application does: through the C
 // API of <tvm/ffi/c_api.h> alone. One source for Linux and Windows.
 //
-//     smoke [LIBRARY...] [--functions NAME...] [--no-device NAME...] [--throws NAME...]
+//     smoke [LIBRARY...] [--functions NAME...] [--no-device NAME...] [--beside NAME...] [--throws NAME...]
 //
 // LIBRARY         is loaded at run time and must load.
 // --functions     global functions that must then be registered.
 // --no-device     device APIs whose hardware this machine lacks: asking for one must come back as an error, not as a crash.
+// --beside        DLLs that must have been loaded from the program's own directory, not from the system's (Windows).
 // --throws        global functions that, called without arguments, must come back as an error: called from here through the C API, and
 //                 from `testing.apply` (of tvm_ffi_testing, which has to be among the libraries) as a C++ exception from library to library.
 //
@@ -23,6 +24,7 @@
 #include <vector>
 
 #ifdef _WIN32
+#define WIN32_LEAN_AND_MEAN
 #include <windows.h>
 #else
 #include <dlfcn.h>
@@ -177,6 +179,22 @@ void Load(const std::string& library) {
 #endif
 }
 
+void CheckBeside(const std::string& library) {
+#ifdef _WIN32
+  const auto directory = [](const char* module) {
+    char path[MAX_PATH] = {};
+    const HMODULE handle = GetModuleHandleA(module);
+    if (handle != nullptr || module == nullptr) GetModuleFileNameA(handle, path, MAX_PATH);
+    const std::string text = path;
+    return text.substr(0, text.find_last_of('\\') + 1);
+  };
+  const std::string found = directory(library.c_str());
+  Expect(found == directory(nullptr), "`" + library + "` in the program's directory, not in `" + found + "`");
+#else
+  Expect(false, "`" + library + "`, and --beside, only on Windows");
+#endif
+}
+
 void CheckVersion() {
   TVMFFIVersion version{};
   TVMFFIGetVersion(&version);
@@ -187,13 +205,13 @@ void CheckVersion() {
 }
 
 void CheckString() {
-  const std::string small = "tvm";
-  const std::string large = "a string too long to stand in the value itself, \xc3\xa9\xc3\xa8";
-  Expect(Value(small).text() == small, "a short string back");
-  Expect(Value(large).text() == large, "a long string back");
+  const std::string short_text = "tvm";
+  const std::string long_text = "a string too long to stand in the value itself, \xc3\xa9\xc3\xa8";
+  Expect(Value(short_text).text() == short_text, "a short string back");
+  Expect(Value(long_text).text() == long_text, "a long string back");
   Expect(Value(std::string("a\0b", 3)).text().size() == 3, "a string with a zero byte back");
-  const Value argument(large);
-  Expect(Call("ffi.String", {&argument}).text() == large, "the string through a function");
+  const Value argument(long_text);
+  Expect(Call("ffi.String", {&argument}).text() == long_text, "the string through a function");
 }
 
 void CheckArray() {
@@ -264,7 +282,7 @@ void CheckThread() {
     threads.emplace_back([number, &failures] {
       try {
         const Value item(int64_t{1}), index(static_cast<int64_t>(1000 + number));
-        for (int round = 0; round < 200; ++round) {
+        for (int round = 0; round < 25; ++round) {
           const Value array = Call("ffi.Array", {&item});
           Value result;
           Expect(TryCall(GlobalFunction("ffi.ArrayGetItem"), {&array, &index}, &result) != 0, "a failing call");
@@ -332,7 +350,7 @@ struct Counts {
 }  // namespace
 
 int main(int argument_count, char** arguments) {
-  std::vector<std::string> libraries, functions, devices, throwing;
+  std::vector<std::string> libraries, functions, devices, beside, throwing;
   std::vector<std::string>* list = &libraries;
   for (int index = 1; index < argument_count; ++index) {
     const std::string argument = arguments[index];
@@ -340,6 +358,8 @@ int main(int argument_count, char** arguments) {
       list = &functions;
     } else if (argument == "--no-device") {
       list = &devices;
+    } else if (argument == "--beside") {
+      list = &beside;
     } else if (argument == "--throws") {
       list = &throwing;
     } else if (argument.compare(0, 2, "--") == 0) {
@@ -358,6 +378,8 @@ int main(int argument_count, char** arguments) {
   counts.Check("callback", CheckCallback);
   counts.Check("thread", CheckThread);
   for (const std::string& library : libraries) counts.Check("load " + library, [&] { Load(library); });
+
+  for (const std::string& name : beside) counts.Check("beside " + name, [&] { CheckBeside(name); });
 
   std::set<std::string> registered;
   counts.Check("list of global functions", [&] {
