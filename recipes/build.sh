@@ -1,21 +1,24 @@
 # Shared by the build scripts: how CMake is called for $TARGET, and what every output must keep to.
-# Sourced by `recipes/*.sh` from /build/src/build.sh; the caller runs under `bash -euo pipefail`.
+# Sourced by `recipes/*.sh` from /build/src/build.sh; the caller runs under `bash -euo pipefail` and has set `source`, the
+# directory of the sources below /build/src.
 
 readonly source_root=/build/src
 readonly out=/build/out
 
-# Flags that every compiler call gets. Absolute paths would otherwise reach `__FILE__`, and from there error messages.
+# Flags that every compiler call gets. Absolute paths would otherwise reach `__FILE__`, and from there error messages; there the
+# files of the source are named from its top, as upstream does it. clang uses the last prefix that fits.
 # clang-cl ignores `-ffile-prefix-map` unless it is passed on to clang.
 case $TARGET in
 *-windows-msvc)
-    # `-no-canonical-prefixes` has no say here: debug information is not made, so the compiler's own path reaches no object.
-    readonly compile_flags="/clang:-ffile-prefix-map=$source_root=. /clang:-ffile-prefix-map=$PWD=."
+    readonly prefix_map=/clang:-ffile-prefix-map
+    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/="
     # /Brepro replaces time stamps by a hash of the contents. A PDB would hold build paths and is not shipped, but tvm-ffi's
     # CMake asks for /DEBUG: /PDBALTPATH keeps the directory of the file out of the DLL, and /OPT restores what /DEBUG turns off.
     readonly link_flags='/Brepro /PDBALTPATH:%_PDB% /OPT:REF /OPT:ICF'
     ;;
 *-linux-gnu)
-    readonly compile_flags="-ffile-prefix-map=$source_root=. -ffile-prefix-map=$PWD=. -fstack-protector-strong -D_FORTIFY_SOURCE=2"
+    readonly prefix_map=-ffile-prefix-map
+    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -fstack-protector-strong -D_FORTIFY_SOURCE=2"
     # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind.
     readonly link_flags='-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack'
     ;;
@@ -25,10 +28,8 @@ case $TARGET in
     ;;
 esac
 
-# configure SOURCE [CMAKE ARGUMENT...]: configures SOURCE for $TARGET in the current directory.
+# configure [CMAKE ARGUMENT...]: configures $source for $TARGET in the current directory.
 configure() {
-    local source=$1
-    shift
     local toolchain=()
     case $TARGET in
     *-windows-msvc)

@@ -1,11 +1,12 @@
 # Builds the smoke test twice: the headers and the version of `tvm-ffi` and of `tvm-runtime` differ.
+source=/build/src/smoke
 . /build/src/build.sh
 
 for artifact in tvm-ffi tvm-runtime; do
     mkdir "$artifact"
     (
         cd "$artifact"
-        configure "$source_root/smoke" -DTVM_FFI="$source_root/dependencies/$artifact"
+        configure -DTVM_FFI="$source_root/dependencies/$artifact"
         ninja -j "$JOBS" smoke
     )
     case $TARGET in

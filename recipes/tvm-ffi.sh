@@ -1,8 +1,8 @@
 # Builds tvm-ffi's shared libraries, unmodified, with its own CMake.
+source=/build/src/tvm-ffi
 . /build/src/build.sh
 
-source=$source_root/tvm-ffi
-configure "$source"
+configure
 ninja -j "$JOBS" tvm_ffi_shared tvm_ffi_testing
 
 install_library lib tvm_ffi tvm_ffi_testing

@@ -1,13 +1,12 @@
 # Builds TVM's runtime library with the tvm-ffi of the same source tree.
+source=/build/src/tilelang/3rdparty/tvm
 . /build/src/build.sh
-
-source=$source_root/tvm
 
 # The Vulkan headers of the environment stand in /usr/include beside glibc's, which must not be seen when building for Windows.
 mkdir -p vulkan-headers
 cp -r /usr/include/vulkan /usr/include/vk_video vulkan-headers/
 
-configure "$source" \
+configure \
     -DUSE_OPENCL=ON \
     -DUSE_VULKAN=ON -DUSE_VULKAN_WRAPPER=ON -DVulkan_INCLUDE_DIR="$PWD/vulkan-headers" \
     -DUSE_LLVM=OFF -DUSE_CCACHE=OFF -DUSE_GTEST=OFF -DUSE_ALTERNATIVE_LINKER=OFF -DHIDE_PRIVATE_SYMBOLS=ON
