@@ -14,5 +14,5 @@ pub use executor::{Built, Options, Outcome, execute};
 pub use history::{differences, last, tree_differences};
 pub use plan::{Node, Plan};
 pub use project::Project;
-pub use recipe::{Kind, Recipe, Source, Target};
+pub use recipe::{Recipe, Source, Target};
 pub use resolve::{Resolved, SOURCE_DATE_EPOCH, resolve};

@@ -123,7 +123,7 @@ mod tests {
             ("Why.\n--- a/no.txt\n+++ b/no.txt\n@@ -1 +1 @@\n-x\n+y\n", "does not have"),
             ("Why.\n--- /dev/null\n+++ b/a.txt\n@@ -0,0 +1 @@\n+x\n", "exists already"),
             ("--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n", "has no header"),
-            ("Only words.\n", "changes nothing"),
+            ("Only words.\n", "is malformed"),
         ] {
             let error = format!("{:#}", patched(patch).unwrap_err());
             assert!(error.contains(expected), "{expected}: {error}");

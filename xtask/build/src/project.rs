@@ -2,7 +2,7 @@
 
 use crate::{
     plan::Node,
-    recipe::{Kind, Recipe, Target},
+    recipe::{Recipe, Target},
 };
 use anyhow::{Context, Result, bail};
 use environment::Definition;
@@ -85,10 +85,5 @@ impl Project {
         }
         names.sort();
         Ok(names)
-    }
-
-    /// The targets of a recipe that is shipped or checked; all recipes of a kind when `kind` is given.
-    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Recipe> {
-        self.recipes.values().filter(move |recipe| recipe.kind == kind)
     }
 }

@@ -4,19 +4,6 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::path::Path;
 
-/// What a recipe's outputs are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Shipped in a release.
-    #[default]
-    Artifact,
-    /// Used by other recipes only, never shipped.
-    Intermediate,
-    /// A test of other artifacts; its outputs are a report.
-    Check,
-}
-
 /// `recipes/NAME.toml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,9 +18,6 @@ pub struct Recipe {
     /// A sentence for listings.
     #[serde(default)]
     pub description: String,
-    /// What the outputs are for.
-    #[serde(default)]
-    pub kind: Kind,
     /// What is composed into `/build/src` for every target.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -55,9 +39,8 @@ pub struct Source {
     /// Leading path components to take off an unpacked input.
     #[serde(default)]
     pub strip: usize,
-    /// The parts of the unpacked input (after `strip`) to keep; all of it when empty.
-    #[serde(default)]
-    pub subtrees: Vec<String>,
+    /// The directory of the unpacked input (after `strip`) that is wanted; all of it when absent.
+    pub subtree: Option<String>,
     /// A directory below `patches/`, whose numbered patches apply strictly, in order.
     pub patches: Option<String>,
 }
@@ -110,8 +93,8 @@ impl Recipe {
                     source.path
                 );
                 ensure!(
-                    source.input.is_some() || (source.strip == 0 && source.subtrees.is_empty()),
-                    "`strip` and `subtrees` are for sources with `input` (at `{}`)",
+                    source.input.is_some() || (source.strip == 0 && source.subtree.is_none()),
+                    "`strip` and `subtree` are for sources with `input` (at `{}`)",
                     source.path
                 );
                 ensure!(
@@ -153,7 +136,6 @@ mod tests {
     #[test]
     fn a_recipe_is_read() {
         let recipe = load(&format!("name = \"hello\"\nversion = \"1.0\"\n{TARGET}")).unwrap();
-        assert_eq!(recipe.kind, Kind::Artifact);
         assert!(recipe.target("x86_64-unknown-linux-gnu").is_ok());
         let error = recipe.target("wasm32").unwrap_err().to_string();
         assert_eq!(error, "recipe `hello` has no target `wasm32`; it has: x86_64-unknown-linux-gnu");

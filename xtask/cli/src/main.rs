@@ -1,2 +1,80 @@
-//! To be written.
-fn main() {}
+//! `cargo xtask`: arguments, progress and exit status over the rooms below. No logic lives here.
+//!
+//! Exit status: 0 when all is well, 1 when a build or check failed, 2 for wrong usage.
+
+mod command;
+mod context;
+mod progress;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Reproducible, content-addressed builds of TVM and MLC-LLM for Windows and Android, and of the models they run.
+///
+/// `cargo xtask release` builds everything that releases/tvm.toml names, from pinned inputs, without network in the
+/// builds; `cargo xtask verify DIR` checks a release. Start with `cargo xtask doctor` when something does not work.
+#[derive(Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    version,
+    max_term_width = 110,
+    disable_help_subcommand = true
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    global: context::Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Release(command::release::Arguments),
+    Build(command::build::Arguments),
+    Verify(command::verify::Arguments),
+    Fetch(command::fetch::Arguments),
+    Vendor(command::vendor::Arguments),
+    Lock(command::lock::Arguments),
+    Environment(command::environment::Arguments),
+    Store(command::store::Arguments),
+    Graph(command::graph::Arguments),
+    Matrix(command::matrix::Arguments),
+    Explain(command::explain::Arguments),
+    Artifact(command::artifact::Arguments),
+    Doctor(command::doctor::Arguments),
+    Ci(command::ci::Arguments),
+    Completions(command::completions::Arguments),
+    Man(command::man::Arguments),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    arguments.global.start_tracing();
+    let global = arguments.global;
+    let result = match arguments.command {
+        Command::Release(arguments) => command::release::run(&global, &arguments),
+        Command::Build(arguments) => command::build::run(&global, &arguments),
+        Command::Verify(arguments) => command::verify::run(&global, &arguments),
+        Command::Fetch(arguments) => command::fetch::run(&global, &arguments),
+        Command::Vendor(arguments) => command::vendor::run(&global, &arguments),
+        Command::Lock(arguments) => command::lock::run(&global, &arguments),
+        Command::Environment(arguments) => command::environment::run(&global, &arguments),
+        Command::Store(arguments) => command::store::run(&global, &arguments),
+        Command::Graph(arguments) => command::graph::run(&global, &arguments),
+        Command::Matrix(arguments) => command::matrix::run(&global, &arguments),
+        Command::Explain(arguments) => command::explain::run(&global, &arguments),
+        Command::Artifact(arguments) => command::artifact::run(&global, &arguments),
+        Command::Doctor(arguments) => command::doctor::run(&global, &arguments),
+        Command::Ci(arguments) => command::ci::run(&global, &arguments),
+        Command::Completions(arguments) => command::completions::run(&arguments),
+        Command::Man(arguments) => command::man::run(&arguments),
+    };
+    match result {
+        Ok(status) => status,
+        Err(error) => {
+            eprint!("{}", progress::error_text(&error));
+            ExitCode::FAILURE
+        }
+    }
+}

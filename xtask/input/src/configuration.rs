@@ -1,5 +1,6 @@
 //! Where the registries are: what this machine's own clients are configured with. No address stands in this repository.
 
+use crate::client::without_credentials;
 use anyhow::{Context, Result, ensure};
 use std::process::Command;
 
@@ -78,6 +79,15 @@ fn repositories(uris: &str) -> String {
         .filter_map(|line| line.strip_prefix('\'')?.split_once("/dists/"))
         .map(|(base, _)| format!("{base}\n"))
         .collect()
+}
+
+/// Where inputs would be fetched from, for `doctor`; a line each, without credentials.
+pub fn registries() -> Result<Vec<String>> {
+    let mut lines = vec![format!("Python index {}", without_credentials(&python_index()?))];
+    for mirror in debian_mirrors()? {
+        lines.push(format!("Debian archive {}", without_credentials(&mirror)));
+    }
+    Ok(lines)
 }
 
 #[cfg(test)]

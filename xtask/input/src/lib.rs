@@ -11,6 +11,7 @@ mod lock;
 mod unpack;
 mod vendor;
 
+pub use configuration::registries;
 pub use debian::{DebianRequest, resolve_debian};
 pub use fetch::{FetchOptions, fetch};
 pub use intent::{Intent, check, update};

@@ -251,12 +251,18 @@ impl Store {
         NamedTempFile::new_in(&self.temporary).with_context(|| self.write_error())
     }
 
+    /// How many bytes may still be written.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let status = rustix::fs::statvfs(&self.root)
+            .with_context(|| format!("cannot look at the file system of {}", self.root.display()))?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
     /// What to say when writing fails; a full disk is the usual reason.
     pub(crate) fn write_error(&self) -> String {
-        let free = rustix::fs::statvfs(&self.root).map_or_else(
-            |_| String::new(),
-            |status| format!(" ({} MB free)", status.f_bavail.saturating_mul(status.f_frsize) / 1_000_000),
-        );
+        let free = self
+            .free_bytes()
+            .map_or_else(|_| String::new(), |free| format!(" ({} MB free)", free / 1_000_000));
         format!(
             "cannot write to the store at {}{free}\n  hint: `cargo xtask store gc` frees what no release or lock needs",
             self.root.display()

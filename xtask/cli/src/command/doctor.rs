@@ -1,0 +1,98 @@
+//! `doctor`.
+
+use crate::context::Global;
+use anyhow::{Context, Result, ensure};
+use std::{process::ExitCode, time::Instant};
+
+/// Say what works on this machine, and how to mend what does not
+#[derive(clap::Args)]
+pub struct Arguments {}
+
+/// Runs the command.
+pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
+    let checks: [(&str, Result<String>); 5] = [
+        ("repository", repository(global)),
+        ("store", store(global)),
+        ("namespaces", environment::namespaces().map(|()| "user namespaces are allowed".to_owned())),
+        ("sandbox", sandbox(global)),
+        ("registries", input::registries().map(|lines| lines.join("; "))),
+    ];
+    if global.json {
+        let rows: Vec<_> = checks
+            .iter()
+            .map(|(name, result)| match result {
+                Ok(detail) => serde_json::json!({ "check": name, "ok": true, "detail": detail }),
+                Err(error) => {
+                    serde_json::json!({ "check": name, "ok": false, "detail": format!("{error:#}") })
+                }
+            })
+            .collect();
+        println!("{}", serde_json::to_string_pretty(&rows)?);
+    } else {
+        for (name, result) in &checks {
+            match result {
+                Ok(detail) => println!("ok      {name:12} {detail}"),
+                Err(error) => println!("FAILED  {name:12} {error:#}"),
+            }
+        }
+    }
+    let sound = checks.iter().all(|(_, result)| result.is_ok());
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn repository(global: &Global) -> Result<String> {
+    let project = global.project()?;
+    Ok(format!("{} recipes, {} environments", project.recipes.len(), project.environments()?.len()))
+}
+
+fn store(global: &Global) -> Result<String> {
+    /// What a whole release takes, and some air.
+    const NEEDED: u64 = 15_000_000_000;
+    let store = global.open_store()?;
+    let free = store.free_bytes()?;
+    ensure!(
+        free >= NEEDED,
+        "{} has {} GB free; a release takes up to {} GB\n  hint: choose another place with `--store`",
+        store.root().display(),
+        free / 1_000_000_000,
+        NEEDED / 1_000_000_000
+    );
+    Ok(format!("{}, {} GB free", store.root().display(), free / 1_000_000_000))
+}
+
+fn sandbox(global: &Global) -> Result<String> {
+    use environment::{Backend, Launch};
+    let project = global.project()?;
+    let store = global.open_store()?;
+    let sandbox = super::build::sandbox(global, &project, &store)?;
+    let (definition, lock) = project.environment("sandbox")?;
+    let tools = environment::assemble(
+        &store,
+        "sandbox",
+        &definition,
+        &lock,
+        &global.fetch_options(),
+        &global.progress(),
+    )?;
+    let root = store.checkout(&tools.root, &global.progress())?;
+    let scratch = store.scratch()?;
+    let launch = Launch {
+        root: &root,
+        arguments: &["/bin/true".to_owned()],
+        variables: &Default::default(),
+        source: scratch.path(),
+        work: scratch.path(),
+        out: scratch.path(),
+        interactive: false,
+    };
+    let start = Instant::now();
+    let mut output = Vec::new();
+    let status =
+        sandbox.run(&launch, &mut |bytes| output.extend_from_slice(bytes)).context("cannot start")?;
+    ensure!(
+        status.success(),
+        "an empty action failed: {status}: {}",
+        String::from_utf8_lossy(&output).trim()
+    );
+    Ok(format!("an empty action takes {:.0} ms", start.elapsed().as_secs_f64() * 1000.0))
+}

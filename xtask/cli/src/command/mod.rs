@@ -1,0 +1,18 @@
+//! One file a subcommand.
+
+pub mod artifact;
+pub mod build;
+pub mod ci;
+pub mod completions;
+pub mod doctor;
+pub mod environment;
+pub mod explain;
+pub mod fetch;
+pub mod graph;
+pub mod lock;
+pub mod man;
+pub mod matrix;
+pub mod release;
+pub mod store;
+pub mod vendor;
+pub mod verify;

@@ -1,0 +1,95 @@
+//! `release`.
+
+use crate::context::Global;
+use anyhow::Result;
+use build::{Outcome, Plan, Project};
+use release::{Definition, Manifest, Written};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+use store::{Reference, Store};
+
+/// Build a release: every artifact, every check, archives, manifest and checksums
+///
+/// What is in the store already is not built again; a second release does nothing. The directory is replaced only
+/// when everything succeeded.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The release, a file of releases/
+    #[arg(default_value = "tvm")]
+    name: String,
+    /// Where releases go [default: dist in the repository]
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Go on with what does not depend on a failed artifact
+    #[arg(long)]
+    keep_going: bool,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
+    let start = Instant::now();
+    let project = global.project()?;
+    let store = global.open_store()?;
+    let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
+    let destination = directory.join(&arguments.name);
+    let Some((manifest, written)) =
+        make(global, &project, &store, &arguments.name, arguments.keep_going, &destination)?
+    else {
+        return Ok(ExitCode::FAILURE);
+    };
+    if global.json {
+        println!("{}", manifest.to_json()?.trim_end());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let progress = global.progress();
+    for file in manifest.files().filter(|file| !file.path.contains('/')) {
+        progress.line(&format!("{}  {}", file.sha256, file.path));
+    }
+    progress.line(&format!(
+        "{} {} in {:.1} s",
+        destination.display(),
+        if written == Written::New { "is written" } else { "is up to date" },
+        start.elapsed().as_secs_f64()
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds and writes a release; nothing when something of it failed, which has been told then.
+pub fn make(
+    global: &Global,
+    project: &Project,
+    store: &Store,
+    name: &str,
+    keep_going: bool,
+    destination: &Path,
+) -> Result<Option<(Manifest, Written)>> {
+    let definition = Definition::load(&project.root, name)?;
+    let mut goals = definition.artifacts(project)?;
+    goals.extend(definition.checks(project)?);
+    let plan = Plan::new(project, &goals)?;
+    let quiet = Global { quiet: true, json: false, ..global.clone() };
+    let outcomes =
+        super::build::execute(if global.json { &quiet } else { global }, project, store, &plan, keep_going)?;
+    let mut references = Vec::new();
+    for outcome in &outcomes {
+        match outcome {
+            Outcome::Built(built) => {
+                references.push(Reference::Action(built.resolved.key));
+                references.push(Reference::Tree(built.resolved.environment.root));
+            }
+            Outcome::Failed(_) | Outcome::Skipped(_) => return Ok(None),
+        }
+    }
+    let manifest = release::assemble(project, store, &definition, &plan, &outcomes)?;
+    for file in manifest.files() {
+        references.push(Reference::Blob(store::Digest::from_hex(&file.sha256, file.size)?));
+    }
+    let written = release::write(store, &manifest, destination)?;
+    if written == Written::New {
+        store.add_root(name, &references)?;
+    }
+    Ok(Some((manifest, written)))
+}

@@ -1,0 +1,73 @@
+//! `verify DIR`.
+
+use crate::context::Global;
+use anyhow::{Context, Result};
+use input::Input;
+use release::{Manifest, Problem};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use store::Store;
+
+/// Check a release: every file, every checksum, every archive, and the locks of this repository
+///
+/// Nothing but the directory and this repository is read. With `--rebuild` everything is built again in a fresh store
+/// and compared byte by byte; the first difference of each file is shown. The exit status is 0 only when all is well.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The release directory
+    directory: PathBuf,
+    /// Build it again in a fresh store, with the inputs of the ordinary one, and compare
+    #[arg(long)]
+    rebuild: bool,
+    /// Do not compare with the locks of this repository
+    #[arg(long, conflicts_with = "rebuild")]
+    no_locks: bool,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
+    let directory = &arguments.directory;
+    let project = if arguments.no_locks { None } else { Some(global.project()?) };
+    let mut problems = release::verify(directory, project.as_ref())?;
+    if let (true, Some(project)) = (arguments.rebuild && problems.is_empty(), &project) {
+        problems = rebuild(global, project, directory)?;
+    }
+    if global.json {
+        let verdict = if problems.is_empty() { "PASS" } else { "FAIL" };
+        let value =
+            serde_json::json!({ "verdict": verdict, "rebuilt": arguments.rebuild, "problems": problems });
+        println!("{}", serde_json::to_string_pretty(&value)?);
+    } else if problems.is_empty() {
+        let how =
+            if arguments.rebuild { "was rebuilt to the same bytes" } else { "is what its manifest says" };
+        println!("PASS  {} {how}", directory.display());
+    } else {
+        for problem in &problems {
+            println!("FAIL  {problem}");
+        }
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn rebuild(global: &Global, project: &build::Project, directory: &Path) -> Result<Vec<Problem>> {
+    let text = std::fs::read_to_string(directory.join("release.json"))?;
+    let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
+    let store = global.open_store()?;
+    let progress = global.progress();
+    let inputs = super::fetch::all_inputs(project)?;
+    let inputs: Vec<&Input> = inputs.iter().collect();
+    input::fetch(&store, &inputs, &global.fetch_options(), &progress)?;
+    // On the store's own file system, where inputs are handed over by hard links.
+    let scratch = store.scratch()?;
+    let vendored = scratch.path().join("inputs");
+    input::vendor(&store, &inputs, &vendored, &progress)?;
+    let fresh = Global { offline: true, vendored: Some(vendored), json: false, ..global.clone() };
+    let fresh_store = Store::open(&scratch.path().join("store"))?;
+    let rebuilt = scratch.path().join("dist").join(&manifest.name);
+    if super::release::make(&fresh, project, &fresh_store, &manifest.name, false, &rebuilt)?.is_none() {
+        return Ok(vec![Problem { file: manifest.name, problem: "could not be built again".to_owned() }]);
+    }
+    release::compare(directory, &rebuilt)
+}
