@@ -90,7 +90,7 @@ install_licence() {
 # install_runtime_licences: the licences of what the MSVC sysroot links statically into every DLL (libc++, the start-up code).
 install_runtime_licences() {
     mkdir -p "$out/licenses"
-    cp -r "$source_root/dependencies/msvc-sysroot/licenses/." "$out/licenses/"
+    cp -r --no-preserve=mode "$source_root/dependencies/msvc-sysroot/licenses/." "$out/licenses/"
 }
 
 # no_build_paths: fails when a byte of the output names the place it was built in.

@@ -14,6 +14,7 @@ case $TARGET in
     for registry in "$source_root"/dependencies/wine-prefix/prefix/*.reg; do
         cp --remove-destination --no-preserve=mode "$registry" "$WINEPREFIX/"
     done
+    chmod -R u+w "$WINEPREFIX"
     mkdir "$WINEPREFIX/dosdevices"
     ln -s ../drive_c "$WINEPREFIX/dosdevices/c:"
     ln -s / "$WINEPREFIX/dosdevices/z:"

@@ -1,10 +1,11 @@
 // Calls a tvm-ffi library, and optionally libraries that register functions with it, the way an application does: through the C
 // API of <tvm/ffi/c_api.h> alone. One source for Linux and Windows.
 //
-//     smoke [LIBRARY...] [--functions NAME...] [--no-device NAME...] [--beside NAME...] [--throws NAME...]
+//     smoke [LIBRARY...] [--functions NAME...] [--device NAME...] [--no-device NAME...] [--beside NAME...] [--throws NAME...]
 //
 // LIBRARY         is loaded at run time and must load.
 // --functions     global functions that must then be registered.
+// --device        devices (`opencl`, `vulkan`) on which memory must be allocated, written and read back, as is always done on the CPU.
 // --no-device     device APIs whose hardware this machine lacks: asking for one must come back as an error, not as a crash.
 // --beside        DLLs that must have been loaded from the program's own directory, not from the system's (Windows).
 // --throws        global functions that, called without arguments, must come back as an error: called from here through the C API, and
@@ -297,11 +298,11 @@ void CheckThread() {
   for (const std::string& failure : failures) Expect(failure.empty(), "no failure in a thread, but it " + failure);
 }
 
-// Memory from the device API of the CPU, filled and read back.
-void CheckTensor() {
+// Memory from a device API, filled and read back.
+void CheckTensor(DLDeviceType device_type) {
   const Value four(int64_t{4}), none;
   const Value shape = Call("ffi.Shape", {&four});
-  const Value type = Value::DataType("float32"), device = Value::Device({kDLCPU, 0});
+  const Value type = Value::DataType("float32"), device = Value::Device({device_type, 0});
   const Value tensor = Call("runtime.TVMTensorAllocWithScope", {&shape, &type, &device, &none});
   const DLTensor* view = TVMFFITensorGetDLTensorPtr(tensor.object());
   Expect(view->ndim == 1 && view->shape[0] == 4 && view->dtype.bits == 32, "a tensor of four float32");
@@ -316,7 +317,9 @@ void CheckTensor() {
 void CheckDeviceError(const std::string& name) {
   Value result;
   Expect(TryCall(GlobalFunction(name), {}, &result) != 0, "an error from a device this machine does not have");
-  std::printf("%s: %s\n", name.c_str(), TakeError().kind.c_str());
+  const Error error = TakeError();
+  Expect(!error.message.empty(), "a message");
+  std::fprintf(stderr, "%s: %s: %s\n", name.c_str(), error.kind.c_str(), error.message.c_str());
 }
 
 void CheckThrows(const std::string& name) {
@@ -350,14 +353,16 @@ struct Counts {
 }  // namespace
 
 int main(int argument_count, char** arguments) {
-  std::vector<std::string> libraries, functions, devices, beside, throwing;
+  std::vector<std::string> libraries, functions, present, absent, beside, throwing;
   std::vector<std::string>* list = &libraries;
   for (int index = 1; index < argument_count; ++index) {
     const std::string argument = arguments[index];
     if (argument == "--functions") {
       list = &functions;
+    } else if (argument == "--device") {
+      list = &present;
     } else if (argument == "--no-device") {
-      list = &devices;
+      list = &absent;
     } else if (argument == "--beside") {
       list = &beside;
     } else if (argument == "--throws") {
@@ -391,8 +396,14 @@ int main(int argument_count, char** arguments) {
   for (const std::string& name : functions) {
     counts.Check("function " + name, [&] { Expect(registered.count(name) == 1, "the function to be registered"); });
   }
-  if (registered.count("runtime.TVMTensorAllocWithScope") == 1) counts.Check("tensor", CheckTensor);
-  for (const std::string& name : devices) counts.Check("no device " + name, [&] { CheckDeviceError(name); });
+  if (registered.count("runtime.TVMTensorAllocWithScope") == 1) counts.Check("tensor", [] { CheckTensor(kDLCPU); });
+  for (const std::string& name : present) {
+    counts.Check("device " + name, [&] {
+      Expect(name == "opencl" || name == "vulkan", "`opencl` or `vulkan`");
+      CheckTensor(name == "opencl" ? kDLOpenCL : kDLVulkan);
+    });
+  }
+  for (const std::string& name : absent) counts.Check("no device " + name, [&] { CheckDeviceError(name); });
   for (const std::string& name : throwing) counts.Check("throws " + name, [&] { CheckThrows(name); });
 
   std::printf("%d passed, %d failed\n", counts.passed, counts.failed);
