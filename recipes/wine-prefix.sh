@@ -20,8 +20,8 @@ sed -i -E \
     -e 's/^("MachineGuid"=").*"/\100000000-0000-0000-0000-000000000000"/' \
     prefix/*.reg
 # Plug and play numbers the devices in the order they happened to answer in, and finds them anew at every start.
-devices='\\[System\\\\\\\\ControlSet001\\\\\\\\(Enum|Control\\\\\\\\(Class|DeviceClasses|Video))\\\\'
-awk -v devices="^$devices" '/^\[/ { skip = $0 ~ devices } !skip' prefix/system.reg >system.reg
+awk '/^\[/ { skip = /^\[System\\\\ControlSet001\\\\(Enum|Control\\\\(Class|DeviceClasses|Video))\\\\/ } !skip' \
+    prefix/system.reg >system.reg
 mv system.reg prefix/system.reg
 
 # No DLL of 700 MB is stored twice: these are byte for byte the environment's own, and the store keeps equal contents once.
