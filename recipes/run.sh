@@ -47,6 +47,8 @@ report() {
     "$@" >"$out/$name.txt" 2>"$name.stderr" || status=$?
     cat "$out/$name.txt" "$name.stderr"
     if [ "$status" != 0 ]; then
+        # Once more at the end of the log, below what a debugger may have said.
+        grep '^FAILED\|^MISSING' "$out/$name.txt" >&2 || true
         echo "the check \`$name\` failed with status $status" >&2
         exit 1
     fi
