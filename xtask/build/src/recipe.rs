@@ -39,8 +39,9 @@ pub struct Source {
     /// Leading path components to take off an unpacked input.
     #[serde(default)]
     pub strip: usize,
-    /// The directory of the unpacked input (after `strip`) that is wanted; all of it when absent.
-    pub subtree: Option<String>,
+    /// The parts of the unpacked input (after `strip`) to keep; all of it when empty.
+    #[serde(default)]
+    pub subtrees: Vec<String>,
     /// A directory below `patches/`, whose numbered patches apply strictly, in order.
     pub patches: Option<String>,
 }
@@ -93,8 +94,8 @@ impl Recipe {
                     source.path
                 );
                 ensure!(
-                    source.input.is_some() || (source.strip == 0 && source.subtree.is_none()),
-                    "`strip` and `subtree` are for sources with `input` (at `{}`)",
+                    source.input.is_some() || (source.strip == 0 && source.subtrees.is_empty()),
+                    "`strip` and `subtrees` are for sources with `input` (at `{}`)",
                     source.path
                 );
                 ensure!(

@@ -121,14 +121,14 @@ fn describe(project: &Project, store: &Store, source: &Source) -> Result<String>
             .map(|path| Ok(Digest::of_file(path)?.to_string()))
             .collect::<Result<_>>()?,
     };
-    Ok(format!("source {content} {:?} {} {:?} {patches:?}", source.path, source.strip, source.subtree))
+    Ok(format!("source {content} {:?} {} {:?} {patches:?}", source.path, source.strip, source.subtrees))
 }
 
 fn add_source(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {
     let part = match (&source.input, &source.project) {
         (Some(name), _) => {
             let input = project.input(name)?;
-            let part = Part { strip: source.strip, subtree: source.subtree.clone() };
+            let part = Part { strip: source.strip, subtrees: source.subtrees.clone() };
             let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
                 .with_context(|| format!("in input `{name}`"))?;
             apply_patches(project, store, source, &mut unpacked)?;

@@ -48,18 +48,20 @@ impl Format {
 pub struct Part {
     /// Leading path components to take off; what has fewer is left out.
     pub strip: usize,
-    /// The directory that becomes the top, after `strip`; nothing outside of it is kept.
-    pub subtree: Option<String>,
+    /// Files and directories to keep, after `strip`; everything when empty.
+    pub subtrees: Vec<String>,
 }
 
 impl Part {
     /// Where an entry of the archive goes; nothing when it is not wanted.
     fn place<'a>(&self, path: &'a str) -> Option<&'a str> {
         let path = (0..self.strip).try_fold(path, |rest, _| Some(rest.split_once('/')?.1))?;
-        match &self.subtree {
-            Some(subtree) => path.strip_prefix(subtree.as_str())?.strip_prefix('/'),
-            None => Some(path),
-        }
+        let wanted = self.subtrees.is_empty()
+            || self.subtrees.iter().any(|subtree| {
+                path.strip_prefix(subtree.as_str())
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+        wanted.then_some(path)
     }
 }
 
@@ -77,7 +79,7 @@ pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> R
         archive.to_string(),
         part.strip.to_string(),
     ];
-    words.extend(part.subtree.clone());
+    words.extend(part.subtrees.iter().cloned());
     let key = Action::named(words).digest();
     if let Some(result) = store.result(&key)? {
         return Tree::read(store, &result.outputs);
@@ -214,8 +216,13 @@ impl<'a> Unpacker<'a> {
 
     fn finish(self) -> Result<Tree> {
         ensure!(self.entries > 0, "the archive is empty");
-        if let Some(subtree) = &self.part.subtree {
-            ensure!(!self.tree.is_empty(), "the archive has no directory `{subtree}`");
+        for subtree in &self.part.subtrees {
+            let there = self.tree.get(subtree).is_some() || !self.tree.subtree(subtree).is_empty();
+            ensure!(
+                there,
+                "the archive has no `{subtree}` (after taking {} leading parts off)",
+                self.part.strip
+            );
         }
         ensure!(!self.tree.is_empty(), "nothing is left after taking {} leading parts off", self.part.strip);
         Ok(self.tree)

@@ -87,12 +87,12 @@ fn a_part_can_be_taken() {
         ("top/b/1", EntryType::Regular, "3"),
         ("README", EntryType::Regular, "4"),
     ]);
-    let part = Part { strip: 1, subtree: Some("a".into()) };
-    assert_eq!(unpacked(&tar, Format::Tar, &part).unwrap(), ["1*=1"]);
-    let part = Part { strip: 9, subtree: None };
+    let part = Part { strip: 1, subtrees: vec!["a".into()] };
+    assert_eq!(unpacked(&tar, Format::Tar, &part).unwrap(), ["a/1*=1"]);
+    let part = Part { strip: 9, subtrees: Vec::new() };
     assert!(unpacked(&tar, Format::Tar, &part).unwrap_err().to_string().contains("nothing is left"));
-    let part = Part { strip: 1, subtree: Some("c".into()) };
-    assert!(unpacked(&tar, Format::Tar, &part).unwrap_err().to_string().contains("no directory `c`"));
+    let part = Part { strip: 1, subtrees: vec!["c".into()] };
+    assert!(unpacked(&tar, Format::Tar, &part).unwrap_err().to_string().contains("has no `c`"));
 }
 
 #[test]
