@@ -1,0 +1,2 @@
+/* Sources for Windows spell this name in several ways. */
+#include <windows.h>

@@ -1,0 +1,3 @@
+/* The older name of <vcruntime_new.h>. */
+#pragma once
+#include <vcruntime_new.h>
