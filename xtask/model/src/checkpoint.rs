@@ -1,0 +1,244 @@
+//! A Hugging Face checkpoint: `config.json` and safetensors files, mapped into memory.
+//!
+//! Headers come from strangers. The `safetensors` crate bounds them (100 MB), and checks that ranges are in the
+//! file, do not overlap, leave no holes and fit their shapes; on top of that, a name may stand in a header once.
+
+use crate::dtype::Dtype;
+use anyhow::{Context, Result, bail, ensure};
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::{Map, Value};
+use std::{
+    collections::{HashMap, HashSet},
+    fs::File,
+    ops::Range,
+    path::{Component, Path, PathBuf},
+};
+
+/// The index of a checkpoint of several files.
+pub const INDEX: &str = "model.safetensors.index.json";
+/// The only file of a small checkpoint.
+pub const SINGLE: &str = "model.safetensors";
+/// An index of a hundred thousand tensors has some 10 MB.
+const INDEX_LIMIT: u64 = 256 << 20;
+const CONFIG_LIMIT: u64 = 16 << 20;
+
+/// A checkpoint, open for reading. Nothing is ever written into its directory.
+pub struct Checkpoint {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// `config.json`, in its own order.
+    pub config: Map<String, Value>,
+    /// Its files, in the order in which the index names them first.
+    pub files: Vec<SourceFile>,
+    tensors: HashMap<String, Tensor>,
+    order: Vec<String>,
+}
+
+/// One safetensors file.
+pub struct SourceFile {
+    /// Its name in the directory.
+    pub name: String,
+    /// Names and element counts of all its tensors, by offset; the index may name fewer.
+    pub contents: Vec<(String, u64)>,
+    map: Mmap,
+}
+
+/// Where a tensor of a checkpoint lies.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// The position of its file in [`Checkpoint::files`].
+    pub file: usize,
+    /// The type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions, the slowest first.
+    pub shape: Vec<u64>,
+    range: Range<usize>,
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `directory`: by `model.safetensors.index.json`, else `model.safetensors`.
+    ///
+    /// # Errors
+    /// When files are missing, not what they should be, or outside the directory.
+    pub fn open(directory: &Path) -> Result<Self> {
+        let config = read_config(directory)?;
+        let index = directory.join(INDEX);
+        let mut files = Vec::new();
+        let mut tensors = HashMap::new();
+        let mut order = Vec::new();
+        if index.exists() {
+            let weight_map = read_index(&index)?;
+            let mut positions: HashMap<String, usize> = HashMap::new();
+            let mut headers: Vec<HashMap<String, Tensor>> = Vec::new();
+            let mut by_file: Vec<Vec<String>> = Vec::new();
+            for (name, file_name) in weight_map {
+                let position = match positions.get(&file_name) {
+                    Some(position) => *position,
+                    None => {
+                        check_file_name(&file_name)
+                            .with_context(|| format!("{} is refused", index.display()))?;
+                        let (file, header) = open_file(directory, &file_name, files.len())?;
+                        files.push(file);
+                        headers.push(header);
+                        by_file.push(Vec::new());
+                        positions.insert(file_name.clone(), files.len() - 1);
+                        files.len() - 1
+                    }
+                };
+                let tensor = headers[position].remove(&name).with_context(|| {
+                    format!("{INDEX} says that `{name}` is in {file_name}, but that file does not hold it")
+                })?;
+                tensors.insert(name.clone(), tensor);
+                by_file[position].push(name);
+            }
+            order.extend(by_file.into_iter().flatten());
+        } else if directory.join(SINGLE).exists() {
+            let (file, header) = open_file(directory, SINGLE, 0)?;
+            order.extend(file.contents.iter().map(|(name, _)| name.clone()));
+            files.push(file);
+            tensors = header;
+        } else {
+            let torch = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+            let hint = if torch.iter().any(|name| directory.join(name).exists()) {
+                "hint: it holds PyTorch pickles, which can run code; convert them to safetensors first"
+            } else {
+                "hint: give the directory that holds config.json and the safetensors files"
+            };
+            bail!("{} holds neither {INDEX} nor {SINGLE}\n{hint}", directory.display());
+        }
+        Ok(Self { directory: directory.to_owned(), config, files, tensors, order })
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// The names of all tensors in the order in which the reference walks them: files in order of first
+    /// appearance in the index, in each the names in the index's order; without an index, by offset.
+    pub fn order(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(String::as_str)
+    }
+
+    /// The little-endian elements of a tensor of this checkpoint.
+    pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
+        &self.files[tensor.file].map[tensor.range.clone()]
+    }
+}
+
+/// Reads `config.json`.
+pub fn read_config(directory: &Path) -> Result<Map<String, Value>> {
+    let path = directory.join("config.json");
+    let text = read_text(&path, CONFIG_LIMIT)?;
+    match serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))? {
+        Value::Object(config) => Ok(config),
+        _ => bail!("{} is not a JSON object", path.display()),
+    }
+}
+
+/// Reads a text file of at most `limit` bytes.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+    let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    ensure!(size <= limit, "{} has {size} bytes; more than {limit} are not read", path.display());
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn read_index(path: &Path) -> Result<Vec<(String, String)>> {
+    let text = read_text(path, INDEX_LIMIT)?;
+    #[derive(serde::Deserialize)]
+    struct Index {
+        #[serde(deserialize_with = "unique_strings")]
+        weight_map: Vec<(String, String)>,
+    }
+    let index: Index = serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a safetensors index", path.display()))?;
+    ensure!(!index.weight_map.is_empty(), "{} names no tensors", path.display());
+    Ok(index.weight_map)
+}
+
+/// Links may leave the directory (the Hugging Face cache is made of them), names may not.
+fn check_file_name(name: &str) -> Result<()> {
+    let inside = Path::new(name).components().all(|component| matches!(component, Component::Normal(_)));
+    ensure!(inside && !name.is_empty(), "`{}` names a file outside the checkpoint", name.escape_debug());
+    Ok(())
+}
+
+fn open_file(directory: &Path, name: &str, position: usize) -> Result<(SourceFile, HashMap<String, Tensor>)> {
+    let path = directory.join(name);
+    let map = map_file(&path)?;
+    let (contents, tensors) = read_header(&map, position)
+        .with_context(|| format!("{} is not a sound safetensors file", path.display()))?;
+    Ok((SourceFile { name: name.to_owned(), contents, map }, tensors))
+}
+
+/// Maps a file for reading.
+pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    // SAFETY: the map is read only, and only ever used as bytes, for which every value is valid. Should another
+    // process shorten the file meanwhile, reading stops this process with SIGBUS; it cannot go on with wrong bytes
+    // of another object. Checkpoints are not written to while they are converted.
+    #[allow(unsafe_code)]
+    let map = unsafe { Mmap::map(&file) };
+    map.with_context(|| format!("cannot map {}", path.display()))
+}
+
+type Header = (Vec<(String, u64)>, HashMap<String, Tensor>);
+
+fn read_header(bytes: &[u8], file: usize) -> Result<Header> {
+    let (length, metadata) = SafeTensors::read_metadata(bytes)?;
+    let start = length + 8;
+    let names: UniqueNames = serde_json::from_slice(&bytes[8..start])?;
+    let mut entries: Vec<_> = names
+        .0
+        .into_iter()
+        .filter(|name| name != "__metadata__")
+        .map(|name| {
+            let info = metadata.info(&name).with_context(|| format!("`{name}` has no description"))?;
+            let shape: Vec<u64> = info.shape.iter().map(|&dimension| dimension as u64).collect();
+            let range = start + info.data_offsets.0..start + info.data_offsets.1;
+            Ok((name, Tensor { file, dtype: info.dtype.into(), shape, range }))
+        })
+        .collect::<Result<_>>()?;
+    entries.sort_by(|(a, x), (b, y)| (x.range.start, x.range.end, a).cmp(&(y.range.start, y.range.end, b)));
+    let contents =
+        entries.iter().map(|(name, tensor)| (name.clone(), tensor.shape.iter().product())).collect();
+    Ok((contents, entries.into_iter().collect()))
+}
+
+/// The keys of a JSON object, each of which stands there once.
+struct UniqueNames(Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for UniqueNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let pairs = deserializer.deserialize_map(Unique::<IgnoredAny>(std::marker::PhantomData))?;
+        Ok(Self(pairs.into_iter().map(|(name, _)| name).collect()))
+    }
+}
+
+fn unique_strings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
+    deserializer.deserialize_map(Unique(std::marker::PhantomData))
+}
+
+struct Unique<V>(std::marker::PhantomData<V>);
+
+impl<'de, V: serde::Deserialize<'de>> Visitor<'de> for Unique<V> {
+    type Value = Vec<(String, V)>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some((name, value)) = map.next_entry::<String, V>()? {
+            if !seen.insert(name.clone()) {
+                return Err(serde::de::Error::custom(format!("`{name}` stands there twice")));
+            }
+            pairs.push((name, value));
+        }
+        Ok(pairs)
+    }
+}

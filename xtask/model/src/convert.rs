@@ -1,0 +1,257 @@
+//! A conversion: rows in, shards out, in memory that does not grow with the model.
+
+use crate::{
+    architecture::architecture,
+    cast::store_f32,
+    checkpoint::Checkpoint,
+    container::{
+        Metadata, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, TensorRecord, shard_name,
+    },
+    fp8,
+    kernel::{Instructions, Lines, Work},
+    output::Staging,
+    plan::{Job, Plan},
+    quantization::scheme,
+    shards::Shards,
+};
+use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+};
+use store::{Meter, Progress, Unit};
+
+/// What to convert, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The checkpoint's directory. Nothing is written there.
+    pub source: PathBuf,
+    /// Where the converted model goes. Created if absent.
+    pub output: PathBuf,
+    /// The name of a scheme, see [`SCHEMES`](crate::SCHEMES).
+    pub quantization: String,
+    /// The name of an architecture, or `auto` for the one that `config.json` names.
+    pub architecture: String,
+    /// Threads; 0 for as many as there are processors. Bytes do not depend on it.
+    pub jobs: usize,
+    /// An upper bound of memory for buffers, in bytes, at least [`Options::LEAST_MEMORY`]. Mapped pages of the
+    /// checkpoint are the page cache's and do not count.
+    pub memory: u64,
+    /// Whether another model in the output directory may be replaced.
+    pub replace: bool,
+    /// Which instructions may be used. Bytes do not depend on it.
+    pub instructions: Instructions,
+}
+
+impl Options {
+    /// The smallest [`Options::memory`].
+    pub const LEAST_MEMORY: u64 = 160 << 20;
+
+    /// A conversion of `source` to `output` with everything else as usual.
+    pub fn new(source: &Path, output: &Path, quantization: &str) -> Self {
+        Self {
+            source: source.to_owned(),
+            output: output.to_owned(),
+            quantization: quantization.to_owned(),
+            architecture: "auto".to_owned(),
+            jobs: 0,
+            memory: 256 << 20,
+            replace: false,
+            instructions: Instructions::Detected,
+        }
+    }
+}
+
+/// What a conversion did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The name of the architecture in MLC's registry.
+    pub architecture: String,
+    /// Elements of the checkpoint, as the reference counts them.
+    pub parameters: u64,
+    /// Bytes read.
+    pub read: u64,
+    /// The index that was written.
+    pub cache: TensorCache,
+    /// Tensors of the checkpoint that became no parameter.
+    pub ignored: Vec<String>,
+}
+
+impl Summary {
+    /// Bytes of all shards.
+    pub fn written(&self) -> u64 {
+        self.cache.records.iter().map(|shard| shard.nbytes).sum()
+    }
+}
+
+/// Bytes of values that one task computes.
+const TASK: usize = 128 << 10;
+/// Bytes of values that are computed before they are written, where a shard is too large to be kept.
+const WINDOW: usize = 8 << 20;
+
+/// Converts a checkpoint.
+///
+/// Shards are written under another name and get theirs, and `tensor-cache.json` last of all, when everything is
+/// complete; a conversion that is stopped leaves nothing that could be taken for a model.
+///
+/// # Errors
+/// When the checkpoint is not sound or not complete, a combination is not offered, or files cannot be written.
+pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    let scheme = scheme(&options.quantization)?;
+    ensure!(
+        options.memory >= Options::LEAST_MEMORY,
+        "{} bytes of memory are not enough\nhint: give at least {}",
+        options.memory,
+        Options::LEAST_MEMORY
+    );
+    let checkpoint = Checkpoint::open(&options.source)?;
+    let architecture = architecture(&options.architecture, &checkpoint.config)?;
+    let plan = Plan::new(&checkpoint, &architecture, scheme)
+        .with_context(|| format!("cannot convert {}", options.source.display()))?;
+    if !plan.ignored.is_empty() {
+        let names: Vec<_> =
+            plan.ignored.iter().take(3).map(|name| format!("`{}`", name.escape_debug())).collect();
+        let more = if plan.ignored.len() > 3 { ", …" } else { "" };
+        let count = plan.ignored.len();
+        progress.note(&format!("{count} tensors of the checkpoint are not used: {}{more}", names.join(", ")));
+    }
+    let staging = Staging::open(&options.output, &options.source)?;
+    let names: Vec<&str> =
+        plan.jobs.iter().flat_map(|job| &job.outputs).map(|output| output.name.as_str()).collect();
+    staging.check_replacement(&names, options.replace)?;
+
+    let read = plan.jobs.iter().map(Job::read).sum();
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.jobs)
+        .build()
+        .context("cannot start threads\nhint: give a smaller `--jobs`")?;
+    let meter = progress.begin("convert", read, Unit::Bytes);
+    let sums = pool.install(|| run(&checkpoint, &plan, options, staging.path(), meter.as_ref()))?;
+    drop(meter);
+
+    let cache = index(&plan, sums);
+    staging.write(TENSOR_CACHE, &cache.to_json()?)?;
+    if let Some(text) = cache.to_json_b16()? {
+        staging.write(TENSOR_CACHE_B16, &text)?;
+    }
+    staging.publish(plan.shards.len())?;
+    Ok(Summary {
+        architecture: architecture.registry,
+        parameters: plan.total_parameters,
+        read,
+        cache,
+        ignored: plan.ignored,
+    })
+}
+
+/// Runs all jobs and gives the MD5 of every shard.
+fn run(
+    checkpoint: &Checkpoint,
+    plan: &Plan,
+    options: &Options,
+    directory: &Path,
+    meter: &dyn Meter,
+) -> Result<Vec<String>> {
+    let shards = Shards::new(directory, plan, options.memory);
+    rayon::scope(|scope| {
+        for job in &plan.jobs {
+            meter.message(&job.name);
+            let mut lines = job.lines(checkpoint);
+            let fill = Fill { meter, read: job.read(), instructions: options.instructions };
+            let mut constants = Vec::new();
+            if let Work::Float8 { scale, .. } = &mut lines.work {
+                if job.scaled {
+                    let value = fp8::scale(largest(&job.lines(checkpoint)));
+                    *scale = Some(value);
+                    constants.push(value);
+                }
+                // The reference leaves the scale of activations to chance until it is calibrated; 1 changes nothing.
+                constants.resize(job.outputs.len() - 1, 1.0);
+            }
+            shards.write(scope, job, &lines, &fill)?;
+            for (output, value) in job.outputs[1..].iter().zip(constants) {
+                shards.put(scope, output, &store_f32(value).to_le_bytes())?;
+            }
+        }
+        anyhow::Ok(())
+    })?;
+    shards.finish()
+}
+
+fn largest(lines: &Lines) -> f32 {
+    let rows = lines.rows.rows;
+    let step = (TASK / lines.bytes().0.max(1)).max(1);
+    (0..rows.div_ceil(step))
+        .into_par_iter()
+        .map(|task| lines.largest(task * step..((task + 1) * step).min(rows)))
+        .reduce(|| 0.0, f32::max)
+}
+
+/// Computes lines in parallel.
+pub(crate) struct Fill<'a> {
+    meter: &'a dyn Meter,
+    read: u64,
+    instructions: Instructions,
+}
+
+impl Fill<'_> {
+    /// Computes `range` into `values` and `scales`.
+    pub fn fill(&self, lines: &Lines, range: Range<usize>, values: &mut [u8], scales: &mut [u8]) {
+        let (value_bytes, scale_bytes) = lines.bytes();
+        let least = if lines.is_transposed() { 4 } else { 1 };
+        let step = (TASK / value_bytes.max(1)).max(least);
+        let compute = |task: usize, values: &mut [u8], scales: &mut [u8]| {
+            let start = range.start + task * step;
+            let end = (start + step).min(range.end);
+            lines.compute(start..end, values, scales, self.instructions);
+            self.meter.add(self.read * (end - start) as u64 / lines.count() as u64);
+        };
+        let values = values.par_chunks_mut(step * value_bytes).enumerate();
+        if scale_bytes == 0 {
+            values.for_each(|(task, values)| compute(task, values, &mut []));
+        } else {
+            let scales = scales.par_chunks_mut(step * scale_bytes);
+            values.zip(scales).for_each(|((task, values), scales)| compute(task, values, scales));
+        }
+    }
+
+    /// How many lines fit a window.
+    pub fn window(&self, lines: &Lines) -> usize {
+        let (value_bytes, scale_bytes) = lines.bytes();
+        (WINDOW / (value_bytes + scale_bytes).max(1)).max(1)
+    }
+}
+
+fn index(plan: &Plan, sums: Vec<String>) -> TensorCache {
+    let outputs = || plan.jobs.iter().flat_map(|job| &job.outputs);
+    let bytes: u64 = outputs().map(|output| output.bytes()).sum();
+    let mut records: Vec<ShardRecord> = sums
+        .into_iter()
+        .zip(&plan.shards)
+        .enumerate()
+        .map(|(number, (md5sum, &nbytes))| ShardRecord {
+            data_path: shard_name(number),
+            format: "raw-shard".to_owned(),
+            nbytes,
+            records: Vec::new(),
+            md5sum,
+        })
+        .collect();
+    for output in outputs() {
+        records[output.shard].records.push(TensorRecord {
+            name: output.name.clone(),
+            shape: output.shape.clone(),
+            dtype: output.dtype.name().to_owned(),
+            format: "f32-to-bf16".to_owned(),
+            nbytes: output.stored(),
+            byte_offset: output.offset,
+        });
+    }
+    let metadata = Metadata {
+        param_size: outputs().count() as u64,
+        param_bytes: bytes as f64,
+        bits_per_param: bytes as f64 * 8.0 / plan.total_parameters as f64,
+    };
+    TensorCache { metadata, records }
+}

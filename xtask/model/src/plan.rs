@@ -1,0 +1,384 @@
+//! What a conversion writes, known from shapes before any data is read.
+
+use crate::{
+    architecture::{Architecture, Parameter, Role},
+    checkpoint::{Checkpoint, Tensor},
+    container::lay_out,
+    dtype::Dtype,
+    fp8,
+    kernel::{Lines, Work},
+    quantization::{Kind, Scheme},
+    rows::{Arrangement, Piece, Rows},
+};
+use anyhow::{Context, Result, bail, ensure};
+use std::collections::{BTreeSet, HashMap};
+
+/// A planned conversion.
+pub(crate) struct Plan {
+    /// In the order in which the reference emits them.
+    pub jobs: Vec<Job>,
+    /// The sizes of the shards.
+    pub shards: Vec<u64>,
+    /// Elements in the checkpoint, as the reference counts them.
+    pub total_parameters: u64,
+    /// Tensors of the checkpoint that become no parameter.
+    pub ignored: Vec<String>,
+}
+
+/// A parameter and the tensors that are written for it.
+pub(crate) struct Job {
+    /// The parameter's name.
+    pub name: String,
+    sources: Vec<Tensor>,
+    arrangement: Arrangement,
+    rows: usize,
+    columns: usize,
+    /// What is done; the scale of 8-bit floats is filled in when the tensor has been seen whole.
+    pub work: Work,
+    /// Whether a scale of the whole tensor is needed first.
+    pub scaled: bool,
+    /// Values or codes, then scales.
+    pub outputs: Vec<Output>,
+}
+
+/// A tensor that is written.
+#[derive(Clone, Debug)]
+pub(crate) struct Output {
+    pub name: String,
+    pub shape: Vec<u64>,
+    pub dtype: Dtype,
+    pub shard: usize,
+    pub offset: u64,
+}
+
+impl Output {
+    fn new(name: String, shape: Vec<u64>, dtype: Dtype) -> Self {
+        Self { name, shape, dtype, shard: 0, offset: 0 }
+    }
+
+    fn elements(&self) -> u64 {
+        self.shape.iter().product()
+    }
+
+    /// Bytes in the shard.
+    pub fn stored(&self) -> u64 {
+        self.elements() * self.dtype.stored_size()
+    }
+
+    /// Bytes in the logical type.
+    pub fn bytes(&self) -> u64 {
+        self.elements() * self.dtype.size()
+    }
+}
+
+impl Job {
+    /// The parameter's lines, over the checkpoint's bytes.
+    pub fn lines<'a>(&self, checkpoint: &'a Checkpoint) -> Lines<'a> {
+        let source = self.sources[0].dtype;
+        let pieces = self.sources.iter().map(|tensor| {
+            let columns = tensor.shape.get(1..).map_or(1, |rest| rest.iter().product::<u64>()).max(1);
+            let rows = tensor.shape.iter().product::<u64>() / columns;
+            Piece { bytes: checkpoint.bytes(tensor), rows: rows as usize }
+        });
+        let arrangement = self.arrangement.clone();
+        let rows = Rows::new(pieces.collect(), arrangement, self.rows, self.columns, source.size() as usize);
+        Lines { rows, source, work: self.work }
+    }
+
+    /// Bytes that are read for it.
+    pub fn read(&self) -> u64 {
+        self.rows as u64 * self.columns as u64 * self.sources[0].dtype.size()
+    }
+}
+
+impl Plan {
+    /// Plans the conversion of `checkpoint`.
+    ///
+    /// # Errors
+    /// When the checkpoint is not what its configuration says, or the scheme does not fit the architecture.
+    pub fn new(checkpoint: &Checkpoint, architecture: &Architecture, scheme: &Scheme) -> Result<Self> {
+        architecture.check_scheme(scheme)?;
+        let model = architecture.model(&checkpoint.config)?;
+        let mut parameters = Vec::new();
+        for parameter in model.parameters {
+            expand(parameter, scheme, &mut parameters)?;
+        }
+        check_presence(checkpoint, &parameters)?;
+        let mut users: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (position, parameter) in parameters.iter().enumerate() {
+            for source in &parameter.sources {
+                let users = users.entry(source).or_default();
+                if users.last() != Some(&position) {
+                    users.push(position);
+                }
+            }
+        }
+        let mut jobs = Vec::new();
+        let mut ignored = Vec::new();
+        let mut emitted = vec![false; parameters.len()];
+        let mut loads = Loads::default();
+        for name in checkpoint.order() {
+            match users.get(name) {
+                None if !model.unused.contains(name) => ignored.push(name.to_owned()),
+                None => {}
+                Some(positions) => {
+                    for &position in positions {
+                        if !std::mem::replace(&mut emitted[position], true) {
+                            let job = job(checkpoint, &parameters[position], scheme)
+                                .with_context(|| format!("cannot make `{}`", parameters[position].name))?;
+                            loads.need(
+                                checkpoint,
+                                &model.unused,
+                                job.sources.iter().map(|tensor| tensor.file),
+                            );
+                            jobs.push(job);
+                        }
+                    }
+                }
+            }
+        }
+        let sizes: Vec<u64> = jobs.iter().flat_map(|job| &job.outputs).map(Output::stored).collect();
+        let (places, shards) = lay_out(&sizes);
+        for (output, (shard, offset)) in jobs.iter_mut().flat_map(|job| &mut job.outputs).zip(places) {
+            (output.shard, output.offset) = (shard, offset);
+        }
+        Ok(Self { jobs, shards, total_parameters: loads.total, ignored })
+    }
+}
+
+/// The reference counts a file's elements every time it loads it, and drops files that a parameter does not need
+/// when it loads others.
+#[derive(Default)]
+struct Loads {
+    open: BTreeSet<usize>,
+    total: u64,
+}
+
+impl Loads {
+    fn need(
+        &mut self,
+        checkpoint: &Checkpoint,
+        unused: &BTreeSet<String>,
+        files: impl Iterator<Item = usize>,
+    ) {
+        let needed: BTreeSet<usize> = files.collect();
+        if needed.is_subset(&self.open) {
+            return;
+        }
+        for &file in needed.difference(&self.open) {
+            let contents = checkpoint.files[file].contents.iter();
+            self.total +=
+                contents.filter(|(name, _)| !unused.contains(name)).map(|(_, count)| count).sum::<u64>();
+        }
+        self.open = needed;
+    }
+}
+
+/// Formats that are already quantized have more tensors to a linear layer.
+fn expand(parameter: Parameter, scheme: &Scheme, parameters: &mut Vec<Parameter>) -> Result<()> {
+    let linear = parameter.weight && matches!(parameter.role, Role::Linear | Role::Experts);
+    let suffixes: &[&str] = match scheme.kind {
+        Kind::Awq if linear => &["qweight", "qzeros", "scales"],
+        Kind::BlockScale { activation: false } if linear => &["weight", "weight_scale_inv"],
+        Kind::BlockScale { activation: true } if linear => {
+            bail!("`{}` is not converted: activations of fused layers have no common scale", scheme.name)
+        }
+        _ => &["weight"],
+    };
+    for suffix in suffixes {
+        let rename = |name: &String| match name.strip_suffix(".weight") {
+            Some(stem) => format!("{stem}.{suffix}"),
+            None => name.clone(),
+        };
+        let name = rename(&parameter.name);
+        let sources = parameter.sources.iter().map(rename).collect();
+        parameters.push(Parameter { name, sources, ..parameter.clone() });
+    }
+    Ok(())
+}
+
+fn check_presence(checkpoint: &Checkpoint, parameters: &[Parameter]) -> Result<()> {
+    let missing: Vec<_> = parameters
+        .iter()
+        .flat_map(|parameter| parameter.sources.iter().map(move |source| (source, &parameter.name)))
+        .filter(|(source, _)| checkpoint.tensor(source).is_none())
+        .collect();
+    let Some((first, user)) = missing.first() else { return Ok(()) };
+    let expected: BTreeSet<_> = parameters.iter().flat_map(|parameter| &parameter.sources).collect();
+    let spare = checkpoint.order().filter(|name| !expected.contains(&(*name).to_owned()));
+    let nearest =
+        spare.map(|name| (strsim::jaro_winkler(name, first), name)).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match nearest {
+        Some((likeness, name)) if likeness > 0.8 => {
+            format!("\nhint: it has `{}`, which nothing needs", name.escape_debug())
+        }
+        _ => "\nhint: is this the right `--architecture`, and is the checkpoint complete?".to_owned(),
+    };
+    bail!(
+        "the checkpoint lacks {} of the tensors that it should have, first `{first}` (for `{user}`){hint}",
+        missing.len()
+    )
+}
+
+/// Checks a parameter's sources against its shape and decides what is done with them.
+fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Result<Job> {
+    let sources: Vec<Tensor> =
+        parameter.sources.iter().filter_map(|name| checkpoint.tensor(name).cloned()).collect();
+    let first = sources.first().context("it is made of nothing")?;
+    let mixed = sources.iter().position(|tensor| tensor.dtype != first.dtype);
+    if let Some(other) = mixed {
+        let (name, dtype) = (&parameter.sources[other], sources[other].dtype.name());
+        bail!("`{name}` is {dtype}, `{}` is {}", parameter.sources[0], first.dtype.name());
+    }
+    let beside = parameter.weight && scheme.kind == Kind::Awq && matches!(parameter.role, Role::Linear);
+    let scale_blocks = parameter.name.ends_with(".weight_scale_inv");
+    let rank = if parameter.shape.len() == 1 { 1 } else { 2 };
+    for (name, tensor) in parameter.sources.iter().zip(&sources) {
+        ensure!(
+            tensor.shape.len() == rank,
+            "`{name}` has the shape {:?}, not {rank} dimensions",
+            tensor.shape
+        );
+    }
+    // Rows and columns as they come out of the arrangement.
+    let along = |axis: usize| sources.iter().map(move |tensor| tensor.shape.get(axis).copied().unwrap_or(1));
+    let equal = |axis: usize| along(axis).all(|size| Some(size) == along(axis).next());
+    let (rows, columns, consistent) = match (parameter.transposed, beside) {
+        (true, _) => (along(1).sum::<u64>(), along(0).next().unwrap_or(1), sources.len() == 1),
+        (_, true) => (along(0).next().unwrap_or(0), along(1).sum(), equal(0)),
+        _ => (along(0).sum(), along(1).next().unwrap_or(1), equal(1)),
+    };
+    ensure!(
+        consistent,
+        "its sources do not fit together: {:?}",
+        sources.iter().map(|t| &t.shape).collect::<Vec<_>>()
+    );
+    let mut shape: Vec<u64> = match parameter.shape[..] {
+        [Some(experts), _, _] if experts > 0 => vec![experts, rows / experts, columns],
+        [_] => vec![rows],
+        _ => vec![rows, columns],
+    };
+    if !beside && !scale_blocks {
+        let fits =
+            parameter.shape.iter().zip(&shape).all(|(expected, size)| expected.is_none_or(|it| it == *size));
+        let expected: Vec<String> = parameter
+            .shape
+            .iter()
+            .map(|size| size.map_or("any".to_owned(), |size| size.to_string()))
+            .collect();
+        ensure!(
+            fits && shape.iter().product::<u64>() == rows * columns,
+            "its sources give {shape:?}, but config.json asks for [{}]",
+            expected.join(", ")
+        );
+    }
+    ensure!(shape.iter().all(|size| *size > 0), "it has the shape {shape:?}, which is empty");
+    let arrangement = match &parameter.split {
+        _ if beside => Arrangement::Beside,
+        _ if parameter.transposed => Arrangement::Transposed,
+        Some((outer, parts, inner)) => {
+            let expected = outer * parts.iter().sum::<u64>() * inner;
+            ensure!(
+                expected == rows && sources.len() == 1,
+                "it has {rows} rows, but its heads make {expected}"
+            );
+            let parts = parts.iter().map(|part| *part as usize).collect();
+            Arrangement::Split { outer: *outer as usize, parts, inner: *inner as usize }
+        }
+        None => Arrangement::Stacked,
+    };
+    let treatment = treatment(parameter, scheme, &mut shape, columns, first.dtype)?;
+    let (rows, columns) = (rows as usize, columns as usize);
+    Ok(Job { name: parameter.name.clone(), sources, arrangement, rows, columns, ..treatment })
+}
+
+/// What is done, and what comes out.
+fn treatment(
+    parameter: &Parameter,
+    scheme: &Scheme,
+    shape: &mut Vec<u64>,
+    columns: u64,
+    source: Dtype,
+) -> Result<Job> {
+    let name = &parameter.name;
+    let make = |work, scaled, outputs| Job {
+        name: String::new(),
+        sources: Vec::new(),
+        arrangement: Arrangement::Stacked,
+        rows: 0,
+        columns: 0,
+        work,
+        scaled,
+        outputs,
+    };
+    let output = |shape: &[u64], dtype| Output::new(name.clone(), shape.to_vec(), dtype);
+    let with = |suffix: &str| name.strip_suffix("weight").unwrap_or(name).to_owned() + suffix;
+    let quantized = parameter.weight && quantizes(parameter, scheme, shape);
+    if name.ends_with(".qweight") || name.ends_with(".qzeros") {
+        ensure!(matches!(source, Dtype::I32 | Dtype::U32), "it is made of {}, not of int32", source.name());
+        return Ok(make(Work::Copy, false, vec![output(shape, Dtype::U32)]));
+    }
+    if matches!(scheme.kind, Kind::BlockScale { .. }) && quantized && name.ends_with(".weight") {
+        ensure!(source == Dtype::F8E4M3, "it is made of {}, not of float8_e4m3fn", source.name());
+        return Ok(make(Work::Copy, false, vec![output(shape, Dtype::F8E4M3)]));
+    }
+    ensure!(
+        matches!(source, Dtype::F16 | Dtype::Bf16 | Dtype::F32),
+        "it is made of {}; only float16, bfloat16 and float32 are converted",
+        source.name()
+    );
+    match scheme.kind {
+        Kind::Group(group) if quantized => {
+            let transposed = group.transposed && parameter.role != Role::Embedding;
+            ensure!(
+                !(transposed && parameter.role == Role::Experts),
+                "`{}` stores linear layers transposed, which the reference does not do for experts\nhint: take `{}1`",
+                scheme.name,
+                scheme.name.trim_end_matches('0')
+            );
+            let groups = columns.div_ceil(group.size as u64);
+            let mut scales = std::mem::take(shape);
+            scales.pop();
+            let mut codes = scales.clone();
+            codes.push(4 * groups);
+            scales.push(groups);
+            if transposed {
+                codes.reverse();
+                scales.reverse();
+            }
+            let outputs = vec![
+                Output::new(with("q_weight"), codes, Dtype::U32),
+                Output::new(with("q_scale"), scales, scheme.dtype),
+            ];
+            Ok(make(Work::Group { group, dtype: scheme.dtype, transposed }, false, outputs))
+        }
+        Kind::Float8 { dtype, scale, calibration } if quantized => {
+            let layout = if dtype == Dtype::F8E4M3 { fp8::E4M3 } else { fp8::E5M2 };
+            let mut outputs = vec![Output::new(with("q_weight"), shape.clone(), dtype)];
+            if scale {
+                outputs.push(Output::new(with("q_scale"), vec![1], Dtype::F32));
+            }
+            if calibration {
+                outputs.push(Output::new(with("q_calibration_scale"), vec![1], Dtype::F32));
+            }
+            Ok(make(Work::Float8 { layout, scale: None }, scale, outputs))
+        }
+        _ => {
+            let wide = parameter.wide || name.ends_with(".weight_scale_inv");
+            let dtype = if wide { Dtype::F32 } else { scheme.dtype };
+            Ok(make(Work::Cast { dtype, plus_one: parameter.plus_one }, false, vec![output(shape, dtype)]))
+        }
+    }
+}
+
+/// Whether a scheme quantizes a weight.
+fn quantizes(parameter: &Parameter, scheme: &Scheme, shape: &[u64]) -> bool {
+    let ends = matches!(scheme.kind, Kind::Group(group) if group.ends);
+    match parameter.role {
+        Role::Linear | Role::Experts => scheme.kind != Kind::Cast,
+        Role::Embedding | Role::Head => ends,
+        // The reference knows routers by their name and size.
+        Role::Router => scheme.kind != Kind::Cast && shape[0] > 256,
+        Role::Norm => false,
+    }
+}

@@ -1,0 +1,108 @@
+//! Every conversion that the reference was seen to make, made again and compared by the SHA-256 of every file.
+//!
+//! Needs `python3` with NumPy, which the generators of the checkpoints under `golden/` use (`PYTHON` names another
+//! interpreter). `weights.json` holds the digests of the reference's outputs, `inputs.json` those of the checkpoints.
+
+#![allow(clippy::unwrap_used)]
+
+use model::{Options, convert};
+use serde_json::{Map, Value};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+use store::{Digest, Silent};
+
+/// Made by hand when figures are taken; it has 988 MB.
+const LARGE: &str = "qwen2-500m-bf16";
+
+fn golden(name: &str) -> Map<String, Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn generate(generator: &str, directory: &Path) {
+    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(generator);
+    let output = Command::new(&python)
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(script)
+        .arg(directory)
+        .output()
+        .unwrap_or_else(|error| panic!("cannot run {python}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{generator} failed (is NumPy installed for {python}?): {errors}");
+}
+
+/// The SHA-256 of every file in a directory.
+fn digests(directory: &Path) -> BTreeMap<String, String> {
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files
+        .map(|path: PathBuf| {
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, Digest::of_file(&path).unwrap().hex())
+        })
+        .collect()
+}
+
+#[test]
+fn conversions_are_the_references_to_the_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    generate("make_models.py", directory.path());
+    generate("make_more_models.py", directory.path());
+    for (model, files) in golden("inputs.json") {
+        for (name, digest) in files.as_object().unwrap() {
+            let path = directory.path().join(&model).join(name);
+            if path.exists() {
+                assert_eq!(
+                    Digest::of_file(&path).unwrap().hex(),
+                    digest.as_str().unwrap(),
+                    "{}",
+                    path.display()
+                );
+            }
+        }
+    }
+    let (mut same, mut differing) = (0, Vec::new());
+    for (model, schemes) in golden("weights.json") {
+        if model == LARGE {
+            continue;
+        }
+        for (scheme, expected) in schemes.as_object().unwrap() {
+            let output = directory.path().join("converted");
+            let options = Options::new(&directory.path().join(&model), &output, scheme);
+            let result = convert(&options, &Silent);
+            let expected = expected.as_object().unwrap();
+            let same_files = match (expected.get("ERROR"), &result) {
+                (Some(_), result) => result.is_err(),
+                (None, Err(error)) => {
+                    differing.push(format!("{model} {scheme}: {error:#}"));
+                    continue;
+                }
+                (None, Ok(_)) => {
+                    let actual = digests(&output);
+                    actual.len() == expected.len()
+                        && expected
+                            .iter()
+                            .all(|(name, digest)| actual.get(name).map(String::as_str) == digest.as_str())
+                }
+            };
+            if same_files {
+                same += 1;
+            } else {
+                differing.push(format!("{model} {scheme}"));
+            }
+            fs::remove_dir_all(&output).ok();
+        }
+    }
+    println!("{same} conversions are the reference's");
+    assert!(
+        differing.is_empty(),
+        "{same} are the reference's, {} differ:\n{}",
+        differing.len(),
+        differing.join("\n")
+    );
+    assert_eq!(same, 348);
+}
