@@ -16,6 +16,9 @@ MINGW_UCRT = "/usr/x86_64-w64-mingw32ucrt/lib/libucrt.a"
 SYSTEM = """advapi32 bcrypt comdlg32 dbghelp gdi32 kernel32 ntdll ole32 oleaut32 psapi rpcrt4 shell32 shlwapi user32
 version winmm ws2_32""".split()
 
+# CMake links it into everything by default.
+DRIVERS = ["winspool"]
+
 # Sources for Windows spell these in several ways.
 OTHER_SPELLINGS = {"Ws2_32.lib": "ws2_32.lib", "DbgHelp.lib": "dbghelp.lib"}
 
@@ -73,9 +76,10 @@ def universal_crt(output):
 def main():
     directory = sys.argv[1]
     universal_crt(f"{directory}/ucrt.lib")
-    for name in SYSTEM:
-        names = [n for n in exports(f"{WINE}/{name}.dll") if not n.startswith(("_", "wine_")) and n not in C_RUNTIME]
-        import_library(f"{name}.dll", names, f"{directory}/{name}.lib")
+    files = [f"{name}.dll" for name in SYSTEM] + [f"{name}.drv" for name in DRIVERS]
+    for file in files:
+        names = [n for n in exports(f"{WINE}/{file}") if not n.startswith(("_", "wine_")) and n not in C_RUNTIME]
+        import_library(file, names, f"{directory}/{file[:-4]}.lib")
     import_library("vcruntime140.dll", exports(f"{WINE}/vcruntime140.dll"), f"{directory}/vcruntime.lib")
     for other, name in OTHER_SPELLINGS.items():
         os.symlink(name, f"{directory}/{other}")
