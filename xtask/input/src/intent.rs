@@ -12,6 +12,7 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 use store::{Digest, Progress, Store};
@@ -176,6 +177,8 @@ pub fn update(
         let directory = path.parent().context("a lock has a directory")?;
         let mut file = tempfile::NamedTempFile::new_in(directory)?;
         file.write_all(text.as_bytes())?;
+        // Temporary files are for their owner alone; a lock is read by everybody who reads the repository.
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
         file.as_file().sync_all()?;
         file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
     }

@@ -386,13 +386,16 @@ fn sweep(parent: &Path) {
             let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
             modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default()
         };
-        let dead = match File::open(&lock) {
-            Ok(file) => file.try_lock().is_ok(),
-            Err(_) => age(&directory) > Duration::from_secs(60),
+        // Held until all is gone: a process that is about to take the lock then finds its directory missing, and makes
+        // another.
+        let held = match File::open(&lock) {
+            Ok(file) if file.try_lock().is_ok() => Some(file),
+            Ok(_) => continue,
+            Err(_) if age(&directory) > Duration::from_secs(60) => None,
+            Err(_) => continue,
         };
-        if dead {
-            let _ = std::fs::remove_dir_all(&directory);
-            let _ = std::fs::remove_file(&lock);
-        }
+        let _ = std::fs::remove_dir_all(&directory);
+        let _ = std::fs::remove_file(&lock);
+        drop(held);
     }
 }

@@ -1,0 +1,307 @@
+//! `xtask` as a user runs it, on a small project of its own: real packages, a real sandbox, real builds.
+//!
+//! The packages of the environment `sandbox` (about 10 MB) come from this machine's own Debian archive, once: the store
+//! of these tests is kept in the target directory.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// A project with the recipes that a test gives it, and the repository's environment `sandbox`.
+struct Project {
+    directory: TempDir,
+}
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn shared_store() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store")
+}
+
+impl Project {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for part in ["containers", "recipes", "releases"] {
+            std::fs::create_dir(directory.path().join(part)).unwrap();
+        }
+        for file in ["common.toml", "sandbox.toml", "sandbox.lock"] {
+            let file = Path::new("containers").join(file);
+            std::fs::copy(repository().join(&file), directory.path().join(&file)).unwrap();
+        }
+        let project = Self { directory };
+        project.write("recipes/inputs.toml", "input = []\n");
+        let lock = std::fs::read_to_string(repository().join("recipes/inputs.lock")).unwrap();
+        let header = lock.lines().next().unwrap();
+        project.write("recipes/inputs.lock", &format!("{header}\n\nversion = 1\ninput = []\n"));
+        project
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.directory.path().join(path), text).unwrap();
+    }
+
+    fn recipe(&self, name: &str, dependencies: &str, script: &str) {
+        self.write(
+            &format!("recipes/{name}.toml"),
+            &format!(
+                "name = \"{name}\"\nversion = \"1\"\nlicense = \"MIT\"\n[[target]]\ntriple = \"{TARGET}\"\n\
+                 environment = \"sandbox\"\nscript = \"recipes/{name}.sh\"\ndependencies = [{dependencies}]\n"
+            ),
+        );
+        self.write(&format!("recipes/{name}.sh"), script);
+    }
+
+    fn command(&self, store: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).current_dir(self.directory.path()).env("MLC_REPRO_STORE", store);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(&shared_store(), arguments).output().unwrap()
+    }
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The output tree of a build that must succeed.
+fn outputs(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    json[0]["outputs"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_build_sees_its_inputs_and_nothing_else() {
+    let project = Project::new();
+    project.recipe(
+        "hello",
+        "",
+        r#"
+        test "$PWD" = /build/work
+        test "$(id -u):$(id -g):$(hostname)" = 1000:1000:builder
+        test "$(umask)" = 0022
+        test "$SOURCE_DATE_EPOCH$TZ$LC_ALL" = 315532800UTCC.UTF-8
+        test -z "${MLC_REPRO_STORE:-}${SECRET:-}"
+        test "$(ls /sys/class/net 2>/dev/null | tr -d '\n')" = "" || test "$(ls /sys/class/net)" = lo
+        test "$(grep -c : /proc/net/dev)" = 1
+        grep -q '^NoNewPrivs:	1' /proc/self/status
+        grep -q '^CapEff:	0*$' /proc/self/status
+        grep -q '^CapBnd:	0*$' /proc/self/status
+        ! touch /usr/x 2>/dev/null
+        ! touch /build/src/x 2>/dev/null
+        ! test -e /home
+        echo hello > /build/out/greeting
+        "#,
+    );
+    let output =
+        project.command(&shared_store(), &["build", "hello", "--json"]).env("SECRET", "x").output().unwrap();
+    outputs(&output);
+    let again = project.run(&["build", "hello"]);
+    assert!(text(&again).contains("cached hello@"), "{}", text(&again));
+}
+
+#[test]
+fn another_store_processor_count_user_zone_and_mask_give_the_same_bytes() {
+    let project = Project::new();
+    let script = "ls -lnR --time-style=full-iso /build/src > /build/out/list; date > /build/out/date; umask > /build/out/mask\n";
+    project.recipe("hello", "", script);
+    let first = outputs(&project.run(&["build", "hello", "--json", "--jobs", "1"]));
+
+    let directory = tempfile::tempdir().unwrap();
+    for path in [directory.path(), project.directory.path()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let vendored = directory.path().join("vendored");
+    let vendor = project.run(&["vendor", vendored.to_str().unwrap()]);
+    assert!(vendor.status.success(), "{}", text(&vendor));
+    let program = directory.path().join("xtask");
+    std::fs::copy(env!("CARGO_BIN_EXE_xtask"), &program).unwrap();
+    let build = format!(
+        "umask 077; exec '{}' build hello --json --jobs 2 --offline --vendored '{}'",
+        program.display(),
+        vendored.display()
+    );
+    // As root, an ordinary user builds it; an ordinary user builds it as itself.
+    let is_root =
+        std::fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let mut command = match is_root {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "sh", "-c", &build]);
+            command
+        }
+        false => {
+            let mut command = Command::new("sh");
+            command.args(["-c", &build]);
+            command
+        }
+    };
+    let output = command
+        .current_dir(project.directory.path())
+        .env("MLC_REPRO_STORE", directory.path().join("other/store"))
+        .env("TZ", "Asia/Kathmandu")
+        .env("LC_ALL", "de_DE.UTF-8")
+        .output()
+        .unwrap();
+    assert_eq!(outputs(&output), first);
+}
+
+#[test]
+fn explain_names_what_changed_and_equal_outputs_stop_a_rebuild() {
+    let project = Project::new();
+    project.recipe("first", "", "echo same > /build/out/file\n");
+    project.recipe("second", "\"first\"", "cp /build/src/dependencies/first/file /build/out/copy\n");
+    assert!(project.run(&["build", "second"]).status.success());
+
+    project.recipe("first", "", "# another way to the same bytes\necho same > /build/out/file\n");
+    let node = format!("first@{TARGET}");
+    let explained = text(&project.run(&["explain", &node]));
+    assert!(explained.contains("it changed since its last build"), "{explained}");
+    assert!(explained.contains("changed recipe.sh"), "{explained}");
+    let built = text(&project.run(&["build", "second"]));
+    assert!(built.contains("built first@") && built.contains("cached second@"), "{built}");
+}
+
+#[test]
+fn a_failure_shows_the_log_and_keeps_nothing() {
+    let project = Project::new();
+    project.recipe("bad", "", "echo 'lld-link: error: x.o: unknown file type'; exit 3\n");
+    project.recipe("after", "\"bad\"", "true\n");
+    project.recipe("empty", "", "true\n");
+    let output = project.run(&["build", "after", "empty", "--keep-going"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for expected in [
+        "`bad@x86_64-unknown-linux-gnu` failed: exit status: 3",
+        "  | lld-link: error: x.o: unknown file type",
+        "hint: an object of another ABI",
+        "because of bad@",
+        "`empty@x86_64-unknown-linux-gnu` failed: it wrote nothing to /build/out",
+    ] {
+        assert!(said.contains(expected), "{expected} is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_release_is_made_verified_rebuilt_and_found_out_when_it_is_touched() {
+    let project = Project::new();
+    let script = "mkdir /build/out/{lib,licenses}; echo data > /build/out/lib/data; echo MIT > /build/out/licenses/LICENSE\n";
+    project.recipe("thing", "", script);
+    project.write(
+        "releases/small.toml",
+        &format!("name = \"small\"\n[[artifact]]\nrecipe = \"thing\"\ntargets = [\"{TARGET}\"]\n"),
+    );
+    let first = project.run(&["release", "small"]);
+    assert!(first.status.success() && text(&first).contains("is written"), "{}", text(&first));
+    let second = project.run(&["release", "small"]);
+    assert!(second.status.success() && text(&second).contains("is up to date"), "{}", text(&second));
+    for arguments in [&["verify", "dist/small"][..], &["verify", "--rebuild", "dist/small"]] {
+        let output = project.run(arguments);
+        assert!(output.status.success() && text(&output).contains("PASS"), "{}", text(&output));
+    }
+    let archive = project.directory.path().join(format!("dist/small/thing-1-{TARGET}.tar.gz"));
+    let mut bytes = std::fs::read(&archive).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&archive, bytes).unwrap();
+    let output = project.run(&["verify", "dist/small"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("changed: its sha256 is"), "{}", text(&output));
+    let healed = project.run(&["release", "small"]);
+    assert!(text(&healed).contains("is written"), "{}", text(&healed));
+    assert!(project.run(&["verify", "dist/small"]).status.success());
+}
+
+#[test]
+fn a_build_killed_at_any_moment_is_built_right_the_next_time() {
+    let project = Project::new();
+    project.recipe("slow", "", "for i in $(seq 40); do echo $i; sleep 0.01; done > /build/out/numbers\n");
+    for round in 0..6 {
+        let mut child = project
+            .command(&shared_store(), &["build", "slow"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(30 + round * 60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let output = project.run(&["build", "slow", "-o", "copy"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let numbers = project.directory.path().join(format!("copy/slow-1-{TARGET}/numbers"));
+    assert_eq!(std::fs::read_to_string(numbers).unwrap().lines().count(), 40);
+}
+
+#[test]
+fn two_builds_at_once_do_the_work_once() {
+    let project = Project::new();
+    // The time makes every run of this test an action of its own.
+    let script = format!("# {:?}\nsleep 1; echo x > /build/out/x\n", std::time::SystemTime::now());
+    project.recipe("once", "", &script);
+    let children: Vec<_> = (0..2)
+        .map(|_| {
+            project
+                .command(&shared_store(), &["build", "once"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let said: String = children.into_iter().map(|child| text(&child.wait_with_output().unwrap())).collect();
+    assert_eq!(said.matches("built once@").count(), 1, "{said}");
+    assert_eq!(said.matches("cached once@").count(), 1, "{said}");
+}
+
+#[test]
+fn mistakes_are_usage_errors_or_clear_ones() {
+    let project = Project::new();
+    assert_eq!(project.run(&["build"]).status.code(), Some(2));
+    assert_eq!(project.run(&["no-such-command"]).status.code(), Some(2));
+    for (arguments, expected) in [
+        (&["build", "nothing"][..], "there is no recipe `nothing`"),
+        (&["release", "nothing"], "there is no release `nothing`"),
+        (&["verify", "nowhere"], "nowhere is no release"),
+        (&["--vendored", "nowhere", "fetch"], "is no vendored directory"),
+        (&["explain", "nothing@x"], "there is no recipe `nothing`"),
+    ] {
+        let store = tempfile::tempdir().unwrap();
+        let output = project.command(store.path(), arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(text(&output).contains(expected), "{expected}: {}", text(&output));
+    }
+    project.write("recipes/lost.toml", &format!("name = \"lost\"\nversion = \"1\"\n[[source]]\ninput = \"unknown\"\npath = \"x\"\n[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\nscript = \"recipes/lost.sh\"\n"));
+    project.write("recipes/lost.sh", "true\n");
+    let output = project.run(&["build", "lost"]);
+    assert!(text(&output).contains("input `unknown` is not in recipes/inputs.lock"), "{}", text(&output));
+    let outside = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("graph").current_dir("/").output().unwrap();
+    assert!(text(&outside).contains("is not inside a checkout"), "{}", text(&outside));
+}
+
+#[test]
+fn a_lock_with_a_wrong_hash_builds_nothing() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let path = project.directory.path().join("containers/sandbox.lock");
+    let lock = std::fs::read_to_string(&path).unwrap();
+    let at = lock.find("sha256 = \"").unwrap() + 10;
+    let wrong = format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..]);
+    std::fs::write(&path, wrong).unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let output = project.command(store.path(), &["build", "hello"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("not that of the lock"), "{}", text(&output));
+}
