@@ -13,8 +13,9 @@ use environment::{Backend, Environment, Launch};
 use input::FetchOptions;
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{File, Permissions},
     io::Write,
+    os::unix::fs::PermissionsExt,
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 use std::{
     collections::BTreeSet,
+    fs::Permissions,
     io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -73,10 +74,9 @@ impl Store {
         let entries: Vec<_> = tree.iter().collect();
         entries.par_iter().try_for_each(|(path, entry)| self.place_entry(entry, &destination.join(path)))?;
         for directory in directories.iter().rev() {
-            set_time(&destination.join(directory))?;
+            finish_directory(&destination.join(directory))?;
         }
-        set_time(destination)?;
-        Ok(())
+        finish_directory(destination)
     }
 
     fn place_entry(&self, entry: &Entry, path: &Path) -> Result<()> {
@@ -137,6 +137,13 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Gives a directory its time, and a mode that does not depend on this process' mask.
+fn finish_directory(path: &Path) -> Result<()> {
+    std::fs::set_permissions(path, Permissions::from_mode(0o755))
+        .and_then(|()| set_time(path))
+        .with_context(|| format!("cannot set the mode and time of {}", path.display()))
 }
 
 fn walk(directory: &Path, prefix: &str, found: &mut Vec<(String, PathBuf)>) -> Result<()> {
