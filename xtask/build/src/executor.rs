@@ -258,7 +258,9 @@ impl Executor<'_> {
         let input_root = resolved.action.input_root.context("a build without an input tree")?;
         self.store.materialise(&Tree::read(self.store, &input_root)?, &source)?;
         for directory in [&work, &out] {
+            // A mode that does not depend on this process' mask: builds can see it.
             std::fs::create_dir(directory)
+                .and_then(|()| std::fs::set_permissions(directory, Permissions::from_mode(0o755)))
                 .with_context(|| format!("cannot create {}", directory.display()))?;
         }
         let mut variables = resolved.action.variables.clone();
