@@ -14,7 +14,8 @@ include!(concat!(env!("OUT_DIR"), "/architectures.rs"));
 pub struct Architecture {
     /// What `config.json` may call it in `model_type`.
     pub model_types: Vec<String>,
-    /// The name that the reference's registry and `mlc-chat-config.json` use.
+    /// The name that the reference's registry and `mlc-chat-config.json` use; that in `model_type` if absent.
+    #[serde(default)]
     pub registry: String,
     /// Whether there are 8-bit float conversions of it.
     #[serde(default)]
@@ -50,6 +51,19 @@ pub struct Architecture {
     /// Parameters of every layer.
     #[serde(default)]
     layer: Vec<Entry>,
+    /// The configuration that `mlc-chat-config.json` repeats.
+    pub(crate) config: ConfigTable,
+}
+
+/// A configuration: its fields in order, each `name` or `name = default`, and what is done to them then, each
+/// `field = expression`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConfigTable {
+    pub fields: Vec<String>,
+    pub rules: Vec<String>,
+    /// The configuration of the text model inside, which keeps the keys that it does not know.
+    pub text: Option<Box<ConfigTable>>,
 }
 
 /// A module with its parameters.
@@ -151,9 +165,12 @@ pub fn architecture(name: &str, config: &Map<String, Value>) -> Result<Architect
     };
     let mut known = Vec::new();
     for (file, text) in TABLES {
-        let architecture: Architecture =
+        let mut architecture: Architecture =
             toml::from_str(text).with_context(|| format!("architectures/{file} is not an architecture"))?;
         if architecture.model_types.iter().any(|model_type| model_type == wanted) {
+            if architecture.registry.is_empty() {
+                wanted.clone_into(&mut architecture.registry);
+            }
             return Ok(architecture);
         }
         known.extend(architecture.model_types);

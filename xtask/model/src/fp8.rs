@@ -38,7 +38,6 @@ pub(crate) fn scale(largest: f32) -> f32 {
 }
 
 /// The value of a code, for reports.
-#[cfg(test)]
 pub(crate) fn value(code: u8, layout: Layout) -> f32 {
     let exponent = u32::from(code & 0x7F) >> layout.mantissa;
     let mantissa = f32::from(code & ((1 << layout.mantissa) - 1)) / (1 << layout.mantissa) as f32;

@@ -2,6 +2,7 @@
 
 mod architecture;
 mod cast;
+mod chat_config;
 mod checkpoint;
 mod container;
 mod convert;
@@ -9,18 +10,26 @@ mod dtype;
 mod expression;
 mod fp8;
 mod group;
+mod inspect;
 mod kernel;
 mod output;
 mod plan;
 mod python;
 mod quantization;
+mod report;
 mod rows;
 mod shards;
+mod tokenizer;
+mod verify;
 
 pub use architecture::{Architecture, Role, architecture};
+pub use chat_config::{ChatOptions, chat_config, conversation_templates};
 pub use checkpoint::{Checkpoint, SourceFile, Tensor, read_config};
 pub use container::{Metadata, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, TensorRecord};
 pub use convert::{Options, Summary, convert};
 pub use dtype::Dtype;
+pub use inspect::{Difference, Inspection, TensorRow, diff, inspect};
 pub use kernel::Instructions;
 pub use quantization::{Group, Kind, SCHEMES, Scheme, scheme};
+pub use report::{WeightError, picture, report};
+pub use verify::{read_cache, verify};

@@ -3,9 +3,9 @@
 //! Needs `python3` with NumPy, which the generators of the checkpoints under `golden/` use (`PYTHON` names another
 //! interpreter). `weights.json` holds the digests of the reference's outputs, `inputs.json` those of the checkpoints.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
-use model::{Options, convert};
+use model::{ChatOptions, Options, chat_config, convert};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -105,4 +105,37 @@ fn conversions_are_the_references_to_the_byte() {
         differing.join("\n")
     );
     assert_eq!(same, 348);
+}
+
+/// The conversation template with which the reference made each `mlc-chat-config.json`.
+const TEMPLATES: [(&str, &str); 8] = [
+    ("gemma2-bf16", "gemma_instruction"),
+    ("gemma3-text-bf16", "gemma3_instruction"),
+    ("llama-gqa-bf16", "llama-3_1"),
+    ("mistral-bf16", "mistral_default"),
+    ("mistral-swa-f16", "mistral_default"),
+    ("phi3-bf16", "phi-3"),
+    ("qwen2-tied-bf16", "qwen2"),
+    ("qwen3-tied-bf16", "qwen3"),
+];
+
+#[test]
+fn chat_configurations_are_the_references_to_the_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    generate("make_models.py", directory.path());
+    let expected = golden("chat_config.json");
+    for (model, template) in TEMPLATES {
+        let output = directory.path().join("chat").join(model);
+        let options = ChatOptions {
+            source: directory.path().join(model),
+            output: output.clone(),
+            quantization: "q4f16_1".to_owned(),
+            architecture: "auto".to_owned(),
+            conversation_template: template.to_owned(),
+            overrides: Map::new(),
+        };
+        chat_config(&options).unwrap();
+        let expected: BTreeMap<String, String> = serde_json::from_value(expected[model].clone()).unwrap();
+        assert_eq!(digests(&output), expected, "{model}");
+    }
 }

@@ -1,0 +1,288 @@
+//! `mlc-chat-config.json` and the tokenizer's files.
+
+use crate::{
+    architecture::{ConfigTable, architecture},
+    checkpoint::{read_config, read_text},
+    expression::evaluate,
+    python,
+    quantization::scheme,
+    tokenizer,
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value, json};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+const TEMPLATES: &str = include_str!("conversation_templates.json");
+const CHAT_CONFIG: &str = "mlc-chat-config.json";
+const FILES: [&str; 6] = [
+    "tokenizer.model",
+    "tokenizer.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "tokenizer_config.json",
+];
+const LIMIT: u64 = 256 << 20;
+
+/// What `mlc-chat-config.json` is made of.
+#[derive(Clone, Debug)]
+pub struct ChatOptions {
+    /// The checkpoint's directory; `config.json` and the tokenizer's files are read.
+    pub source: PathBuf,
+    /// Where the file goes, and copies of the tokenizer's files.
+    pub output: PathBuf,
+    /// The name of a scheme.
+    pub quantization: String,
+    /// The name of an architecture, or `auto`.
+    pub architecture: String,
+    /// The name of a conversation template, see [`conversation_templates`].
+    pub conversation_template: String,
+    /// Values in place of those of `config.json`: `context_window_size`, `sliding_window_size`,
+    /// `prefill_chunk_size`, `attention_sink_size`, `max_batch_size` (128 if absent), `tensor_parallel_shards`,
+    /// `pipeline_parallel_stages`. Those that an architecture lacks are ignored with a note.
+    pub overrides: Map<String, Value>,
+}
+
+/// The names of all conversation templates.
+pub fn conversation_templates() -> Result<Vec<String>> {
+    Ok(templates()?.into_iter().map(|(name, _)| name).collect())
+}
+
+fn templates() -> Result<Map<String, Value>> {
+    serde_json::from_str(TEMPLATES).context("conversation_templates.json is damaged")
+}
+
+/// A template with every key, as the file has it.
+fn template(name: &str) -> Result<Value> {
+    let mut templates = templates()?;
+    let Some(Value::Object(template)) = templates.remove(name) else {
+        let names: Vec<_> = templates.into_iter().map(|(name, _)| name).collect();
+        bail!(
+            "there is no conversation template `{}`\nhint: there are {}",
+            name.escape_debug(),
+            names.join(", ")
+        );
+    };
+    let mut complete = Map::new();
+    for (key, value) in template {
+        if key == "add_role_after_system_message" {
+            complete.entry("system_prefix_token_ids").or_insert(Value::Null);
+        }
+        complete.insert(key, value);
+    }
+    Ok(Value::Object(complete))
+}
+
+/// Writes `mlc-chat-config.json` and copies the tokenizer's files. Gives notes for the user.
+///
+/// # Errors
+/// When `config.json` lacks what the architecture needs, a name is not known, or files cannot be read or written.
+pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    let source = read_config(&options.source)?;
+    let architecture = architecture(&options.architecture, &source)?;
+    let scheme = scheme(&options.quantization)?;
+    let config = configuration(&architecture.config, &source)
+        .with_context(|| format!("cannot use {}", options.source.join("config.json").display()))?;
+    let mut overrides = options.overrides.clone();
+    overrides.entry("max_batch_size").or_insert(128.into());
+    let mut overridden = config;
+    for (key, value) in overrides {
+        match overridden.get_mut(&key) {
+            Some(field) => *field = value,
+            None => notes.push(format!("`{key}` is ignored: {} does not have it", architecture.registry)),
+        }
+    }
+    let config = configuration(&architecture.config, &overridden)?;
+    let field = |name: &str, absent: i64| config.get(name).cloned().unwrap_or(absent.into());
+    let known = |name: &str| config.get(name).cloned().with_context(|| format!("`{name}` is not known"));
+    let embedding = matches!(architecture.registry.as_str(), "bert" | "bert-bge");
+
+    fs::create_dir_all(&options.output)
+        .with_context(|| format!("cannot create {}", options.output.display()))?;
+    let mut files = Vec::new();
+    for name in FILES {
+        let (from, to) = (options.source.join(name), options.output.join(name));
+        if from.exists() {
+            fs::copy(&from, &to)
+                .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
+            files.push(name);
+        }
+    }
+    let tokenizer = options.source.join("tokenizer.json");
+    let tokenizer = match tokenizer.exists() {
+        true => Some(read_json(&tokenizer)?),
+        false => None,
+    };
+    if tokenizer.is_none() {
+        notes.push(format!(
+            "{} holds no tokenizer.json; MLC cannot run without one",
+            options.source.display()
+        ));
+    }
+    let vocabulary = known("vocab_size")?;
+    let active = match &tokenizer {
+        Some(tokenizer) => {
+            tokenizer::check(tokenizer)?;
+            let settings = options.source.join("tokenizer_config.json");
+            let settings = if settings.exists() { read_json(&settings)? } else { Value::Null };
+            tokenizer::size(tokenizer, &settings).map_or(vocabulary.clone(), Value::from)
+        }
+        None => vocabulary.clone(),
+    };
+    let mut result = Map::new();
+    let mut put = |name: &str, value: Value| result.insert(name.to_owned(), value);
+    put("version", "0.1.0".into());
+    put("model_type", architecture.registry.clone().into());
+    put("quantization", scheme.name.into());
+    put("model_config", Value::Object(config.clone()));
+    put("vocab_size", vocabulary);
+    put("context_window_size", field("context_window_size", -1));
+    put("sliding_window_size", field("sliding_window_size", -1));
+    put("prefill_chunk_size", known("prefill_chunk_size")?);
+    put("attention_sink_size", field("attention_sink_size", -1));
+    put("tensor_parallel_shards", known("tensor_parallel_shards")?);
+    put("pipeline_parallel_stages", field("pipeline_parallel_stages", 1));
+    put("active_vocab_size", active);
+    for name in ["temperature", "presence_penalty", "frequency_penalty", "repetition_penalty", "top_p"] {
+        put(name, Value::Null);
+    }
+    put("tokenizer_files", json!(files));
+    put("tokenizer_info", tokenizer::info(tokenizer.as_ref()));
+    put("conv_template", template(&options.conversation_template)?);
+    for name in ["pad_token_id", "bos_token_id", "eos_token_id"] {
+        put(name, Value::Null);
+    }
+    put("model_task", if embedding { "embedding" } else { "chat" }.into());
+    let bert = json!({
+        "model_type": "encoder", "pooling_strategy": "cls", "normalize": true
+    });
+    put("embedding_metadata", if embedding { bert } else { Value::Null });
+    fill(&mut result, &options.source, source)?;
+
+    let path = options.output.join(CHAT_CONFIG);
+    fs::write(&path, python::to_string(&result, 2)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(notes)
+}
+
+/// Fills what is still null from `generation_config.json`, `config.json` and defaults.
+fn fill(result: &mut Map<String, Value>, directory: &Path, config: Map<String, Value>) -> Result<()> {
+    let path = directory.join("generation_config.json");
+    let generation = match path.exists() {
+        true => match read_json(&path)? {
+            Value::Object(map) => map,
+            _ => bail!("{} is not a JSON object", path.display()),
+        },
+        false => Map::new(),
+    };
+    let defaults = json!({
+        "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "temperature": 1.0, "presence_penalty": 0.0,
+        "frequency_penalty": 0.0, "repetition_penalty": 1.0, "top_p": 1.0
+    });
+    let Value::Object(defaults) = defaults else { return Ok(()) };
+    for (key, value) in generation.into_iter().chain(config).chain(defaults) {
+        if let Some(field) = result.get_mut(&key).filter(|field| field.is_null()) {
+            *field = value;
+        }
+    }
+    Ok(())
+}
+
+fn read_json(path: &Path) -> Result<Value> {
+    serde_json::from_str(&read_text(path, LIMIT)?).with_context(|| format!("{} is not JSON", path.display()))
+}
+
+/// The configuration of an architecture as a table makes it of `config.json`.
+fn configuration(table: &ConfigTable, source: &Map<String, Value>) -> Result<Map<String, Value>> {
+    let (mut fields, rest) = fields(table, source)?;
+    if let Some(text) = &table.text {
+        let inner = match fields.get("text_config") {
+            Some(Value::Object(inner)) => inner.clone(),
+            _ => {
+                fields.insert("is_text_model".to_owned(), true.into());
+                rest.clone()
+            }
+        };
+        // The reference makes it twice, which settles sizes that depend on one another.
+        let mut inner = inner;
+        for _ in 0..2 {
+            if let Some(Value::Object(known)) = inner.remove("kwargs") {
+                inner.extend(known);
+            }
+            let (mut made, mut kept) = self::fields(text, &inner)?;
+            apply(text, &mut made, &kept)?;
+            kept.shift_remove("rope_theta");
+            made.insert("kwargs".to_owned(), Value::Object(kept));
+            inner = made;
+        }
+        fields.insert("text_config".to_owned(), Value::Object(inner));
+    }
+    apply(table, &mut fields, &rest)?;
+    Ok(fields)
+}
+
+type Fields = Map<String, Value>;
+
+/// The fields of a table in their order, and the keys that are none.
+fn fields(table: &ConfigTable, source: &Fields) -> Result<(Fields, Fields)> {
+    let mut fields = Map::new();
+    for field in &table.fields {
+        let (name, default) = match field.split_once(" = ") {
+            Some((name, default)) => (name, Some(default)),
+            None => (field.as_str(), None),
+        };
+        let value = match (source.get(name), default) {
+            (Some(value), _) => value.clone(),
+            (None, Some(default)) => evaluate(default, &|_| Ok(Value::Null))?,
+            (None, None) => bail!("it has no `{name}`"),
+        };
+        fields.insert(name.to_owned(), value);
+    }
+    let rest = source.iter().filter(|(key, _)| !fields.contains_key(*key) && *key != "kwargs");
+    let rest = rest.map(|(key, value)| (key.clone(), value.clone())).collect();
+    Ok((fields, rest))
+}
+
+fn apply(table: &ConfigTable, fields: &mut Fields, rest: &Fields) -> Result<()> {
+    for rule in &table.rules {
+        let (name, expression) = rule.split_once(" = ").with_context(|| format!("`{rule}` is no rule"))?;
+        let value = if expression == "longrope" {
+            long_rope(fields)?
+        } else {
+            let names = |path: &str| {
+                let mut parts = path.split('.');
+                let first = parts.next().unwrap_or(path);
+                let first = fields.get(first).or_else(|| rest.get(first));
+                Ok(parts.fold(first, |value, part| value?.get(part)).cloned().unwrap_or(Value::Null))
+            };
+            evaluate(expression, &names)?
+        };
+        ensure!(
+            !(value.is_null() && name == "context_window_size"),
+            "it does not say how long a context may be"
+        );
+        fields.insert(name.to_owned(), value);
+    }
+    Ok(())
+}
+
+/// Phi 3's scaling of positions, with what the run time needs of it.
+fn long_rope(fields: &Fields) -> Result<Value> {
+    let Some(Value::Object(scaling)) = fields.get("rope_scaling") else { return Ok(Value::Null) };
+    let Some(kind) = scaling.get("type") else { return Ok(Value::Null) };
+    ensure!(
+        kind == "su" || kind == "longrope",
+        "the rope scaling {kind} is not known; Phi 3 has \"longrope\""
+    );
+    let mut scaling = scaling.clone();
+    scaling.insert("type".to_owned(), "longrope".into());
+    scaling.insert("rope_type".to_owned(), "longrope".into());
+    for name in ["max_position_embeddings", "original_max_position_embeddings"] {
+        scaling.insert(name.to_owned(), fields.get(name).cloned().unwrap_or(Value::Null));
+    }
+    Ok(Value::Object(scaling))
+}

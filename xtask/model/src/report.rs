@@ -1,0 +1,232 @@
+//! What quantization costs: the error of every weight, and a picture of it by layer.
+
+use crate::{
+    architecture::architecture,
+    cast::{Bf16, F16, Source},
+    checkpoint::Checkpoint,
+    dtype::Dtype,
+    inspect::{Tensors, value_of},
+    plan::{Job, Plan},
+    quantization::{Group, scheme},
+};
+use anyhow::{Context, Result, ensure};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::{fmt::Write, path::Path};
+
+/// The error of a weight.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct WeightError {
+    /// The parameter's name.
+    pub name: String,
+    /// The largest absolute difference.
+    pub largest: f64,
+    /// The root of the mean of squared differences.
+    pub rms: f64,
+    /// [`WeightError::rms`] over the root mean square of the weight itself.
+    pub relative: f64,
+    /// The cosine of the angle between both.
+    pub cosine: f64,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sums {
+    largest: f64,
+    difference: f64,
+    source: f64,
+    result: f64,
+    product: f64,
+    count: f64,
+}
+
+impl Sums {
+    fn add(&mut self, source: f32, result: f32) {
+        let (source, result) = (f64::from(source), f64::from(result));
+        let difference = source - result;
+        self.largest = self.largest.max(difference.abs());
+        self.difference += difference * difference;
+        self.source += source * source;
+        self.result += result * result;
+        self.product += source * result;
+        self.count += 1.0;
+    }
+
+    fn merge(a: Self, b: Self) -> Self {
+        Self {
+            largest: a.largest.max(b.largest),
+            difference: a.difference + b.difference,
+            source: a.source + b.source,
+            result: a.result + b.result,
+            product: a.product + b.product,
+            count: a.count + b.count,
+        }
+    }
+}
+
+/// Compares the weights of a converted model with those of its checkpoint, in the order of conversion.
+///
+/// # Errors
+/// When either is not sound, or the model was not made of this checkpoint with this scheme.
+pub fn report(
+    source: &Path,
+    converted: &Path,
+    quantization: &str,
+    architecture_name: &str,
+) -> Result<Vec<WeightError>> {
+    let scheme = scheme(quantization)?;
+    let checkpoint = Checkpoint::open(source)?;
+    let architecture = architecture(architecture_name, &checkpoint.config)?;
+    let plan = Plan::new(&checkpoint, &architecture, scheme)?;
+    let tensors = Tensors::open(converted)?;
+    for output in plan.jobs.iter().flat_map(|job| &job.outputs) {
+        let fits = tensors.records.get(&output.name).is_some_and(|(record, _)| {
+            record.shape == output.shape
+                && record.dtype == output.dtype.name()
+                && record.nbytes == output.stored()
+        });
+        ensure!(
+            fits,
+            "{} has no `{}` of this shape\nhint: was it converted from this checkpoint, with `{quantization}`?",
+            converted.display(),
+            output.name
+        );
+    }
+    let jobs = plan.jobs.iter().filter(|job| !matches!(job.work, crate::kernel::Work::Copy));
+    jobs.map(|job| {
+        compare(job, &checkpoint, &tensors).with_context(|| format!("cannot compare `{}`", job.name))
+    })
+    .collect()
+}
+
+fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<WeightError> {
+    let lines = job.lines(checkpoint);
+    let codes = tensors.bytes(&job.outputs[0].name)?;
+    let scales = job.outputs.get(1).map(|output| tensors.bytes(&output.name)).transpose()?;
+    let (count, columns) = (lines.rows.rows, lines.rows.columns);
+    let source: fn(&[u8]) -> f32 = match lines.source {
+        Dtype::F16 => |bytes| F16::load(bytes).to_f32(),
+        Dtype::Bf16 => |bytes| Bf16::load(bytes).to_f32(),
+        _ => f32::load,
+    };
+    let element = lines.source.size() as usize;
+    let plus = if let crate::kernel::Work::Cast { plus_one: true, .. } = lines.work { 1.0 } else { 0.0 };
+    let result = results(job, count, columns, codes, scales)?;
+    let sums = (0..count).into_par_iter().fold(Sums::default, |mut sums, row| {
+        let mut buffer = Vec::new();
+        let bytes = lines.rows.segment(row, 0..columns, &mut buffer);
+        for (column, bytes) in bytes.chunks_exact(element).enumerate() {
+            sums.add(source(bytes) + plus, result(row, column));
+        }
+        sums
+    });
+    let sums = sums.reduce(Sums::default, Sums::merge);
+    Ok(WeightError {
+        name: job.name.clone(),
+        largest: sums.largest,
+        rms: (sums.difference / sums.count).sqrt(),
+        relative: if sums.source > 0.0 { (sums.difference / sums.source).sqrt() } else { 0.0 },
+        cosine: if sums.source * sums.result > 0.0 {
+            sums.product / (sums.source * sums.result).sqrt()
+        } else {
+            1.0
+        },
+    })
+}
+
+type Results<'a> = Box<dyn Fn(usize, usize) -> f32 + Send + Sync + 'a>;
+
+/// The value that a device computes for an element.
+fn results<'a>(
+    job: &Job,
+    rows: usize,
+    columns: usize,
+    codes: &'a [u8],
+    scales: Option<&'a [u8]>,
+) -> Result<Results<'a>> {
+    use crate::kernel::Work;
+    let dtype = job.outputs[0].dtype;
+    if let Work::Group { group: Group { bits, size, .. }, dtype, transposed } = job.work {
+        let scales = scales.context("it has no scales")?;
+        let value = value_of(dtype).context("its scales are no numbers")?;
+        let per = (32 / bits) as usize;
+        let groups = columns.div_ceil(size);
+        let middle = ((1 << (bits - 1)) - 1) as f32;
+        return Ok(Box::new(move |row, column| {
+            let (word, group) = (column / per, column / size);
+            let (word, group) = match transposed {
+                true => (word * rows + row, group * rows + row),
+                false => (row * 4 * groups + word, row * groups + group),
+            };
+            let word = u32::from_le_bytes([
+                codes[4 * word],
+                codes[4 * word + 1],
+                codes[4 * word + 2],
+                codes[4 * word + 3],
+            ]);
+            let code = word >> (bits as usize * (column % per)) & ((1 << bits) - 1);
+            (code as f32 - middle) * value(&scales[2 * group..])
+        }));
+    }
+    let value = value_of(dtype).context("its values are no numbers")?;
+    let size = dtype.stored_size() as usize;
+    let scale = match scales {
+        Some(scale) => value_of(Dtype::F32).map_or(1.0, |value| value(scale)),
+        None => 1.0,
+    };
+    Ok(Box::new(move |row, column| value(&codes[size * (row * columns + column)..]) * scale))
+}
+
+/// A picture of the relative error by layer: a line for each kind of weight, as SVG.
+pub fn picture(errors: &[WeightError]) -> String {
+    let mut kinds: Vec<(String, Vec<(usize, f64)>)> = Vec::new();
+    for error in errors {
+        let parts: Vec<&str> = error.name.split('.').collect();
+        let Some(position) = parts.iter().position(|part| part.parse::<usize>().is_ok()) else { continue };
+        let layer = parts[position].parse().unwrap_or(0);
+        let kind = parts[position + 1..].join(".");
+        match kinds.iter_mut().find(|(name, _)| *name == kind) {
+            Some((_, points)) => points.push((layer, error.relative)),
+            None => kinds.push((kind, vec![(layer, error.relative)])),
+        }
+    }
+    for (_, points) in &mut kinds {
+        points.sort_by_key(|(layer, _)| *layer);
+    }
+    let layers = kinds.iter().flat_map(|(_, points)| points).map(|(layer, _)| layer + 1).max().unwrap_or(1);
+    let top = kinds.iter().flat_map(|(_, points)| points).map(|(_, error)| *error).fold(1e-9, f64::max);
+    let height = 300.0f64.max(20.0 * kinds.len() as f64);
+    let x = |layer: usize| 60.0 + 560.0 * layer as f64 / (layers.max(2) - 1) as f64;
+    let y = |error: f64| 20.0 + height * (1.0 - error / top);
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 {:.0}\" font-family=\"sans-serif\" font-size=\"11\">\n",
+        height + 60.0
+    );
+    let bottom = height + 20.0;
+    let _ = writeln!(svg, "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>");
+    let _ = writeln!(svg, "<path d=\"M60 20V{bottom:.0}H620\" fill=\"none\" stroke=\"black\"/>");
+    let _ = writeln!(svg, "<text x=\"56\" y=\"24\" text-anchor=\"end\">{:.2} %</text>", top * 100.0);
+    let _ = writeln!(svg, "<text x=\"56\" y=\"{bottom:.0}\" text-anchor=\"end\">0</text>");
+    let _ = writeln!(
+        svg,
+        "<text x=\"340\" y=\"{:.0}\" text-anchor=\"middle\">relative error by layer, 0 to {}</text>",
+        bottom + 24.0,
+        layers - 1
+    );
+    for (index, (kind, points)) in kinds.iter().enumerate() {
+        let hue = 360 * index / kinds.len();
+        let line: Vec<String> =
+            points.iter().map(|(layer, error)| format!("{:.1},{:.1}", x(*layer), y(*error))).collect();
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"hsl({hue},70%,40%)\"/>",
+            line.join(" ")
+        );
+        let kind = kind.replace('&', "&amp;").replace('<', "&lt;");
+        let _ = writeln!(
+            svg,
+            "<text x=\"630\" y=\"{}\" fill=\"hsl({hue},70%,40%)\">{kind}</text>",
+            24 + 20 * index
+        );
+    }
+    svg + "</svg>\n"
+}

@@ -1,0 +1,286 @@
+//! Checkpoints that lie, and outputs that must not be trusted: refused with a reason, and nothing left behind.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+use model::{Checkpoint, Instructions, Options, convert, diff, inspect, picture, report, verify};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{fs, path::Path};
+use store::Silent;
+use tempfile::TempDir;
+
+const HIDDEN: usize = 64;
+const ROWS: usize = 40;
+
+/// A Llama of one layer with tied embeddings.
+fn config() -> Value {
+    json!({
+        "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": ROWS, "tie_word_embeddings": true,
+        "rms_norm_eps": 1e-6, "max_position_embeddings": 128
+    })
+}
+
+fn tensors() -> Vec<(String, Vec<usize>)> {
+    let layer = "model.layers.0.";
+    let named = |name: &str, shape: &[usize]| (format!("{layer}{name}.weight"), shape.to_vec());
+    vec![
+        ("model.embed_tokens.weight".to_owned(), vec![ROWS, HIDDEN]),
+        named("self_attn.q_proj", &[64, HIDDEN]),
+        named("self_attn.k_proj", &[32, HIDDEN]),
+        named("self_attn.v_proj", &[32, HIDDEN]),
+        named("self_attn.o_proj", &[HIDDEN, 64]),
+        named("mlp.gate_proj", &[96, HIDDEN]),
+        named("mlp.up_proj", &[96, HIDDEN]),
+        named("mlp.down_proj", &[HIDDEN, 96]),
+        named("input_layernorm", &[HIDDEN]),
+        named("post_attention_layernorm", &[HIDDEN]),
+        ("model.norm.weight".to_owned(), vec![HIDDEN]),
+    ]
+}
+
+/// A safetensors file of bfloat16 tensors.
+fn safetensors(tensors: &[(String, Vec<usize>)]) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    let mut data = Vec::new();
+    for (name, shape) in tensors {
+        let start = data.len();
+        for index in 0..shape.iter().product::<usize>() {
+            let value = ((index * 2_654_435_761) % 1000) as f32 / 1000.0 - 0.5;
+            data.extend_from_slice(&((value.to_bits() >> 16) as u16).to_le_bytes());
+        }
+        header.insert(
+            name.clone(),
+            json!({"dtype": "BF16", "shape": shape, "data_offsets": [start, data.len()]}),
+        );
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
+}
+
+fn checkpoint(config: &Value, file: &[u8]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
+    fs::write(directory.path().join("model.safetensors"), file).unwrap();
+    directory
+}
+
+fn refused(directory: &Path, reason: &str) {
+    let output = tempfile::tempdir().unwrap();
+    let error = convert(&Options::new(directory, output.path(), "q4f16_1"), &Silent).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains(reason), "expected `{reason}` in: {error}");
+    assert_eq!(fs::read_dir(output.path()).unwrap().count(), 0, "something was left behind");
+}
+
+fn with_header(header: &str, data: usize) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat()
+}
+
+#[test]
+fn a_sound_model_is_converted_verified_and_reported() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let output = tempfile::tempdir().unwrap();
+    let summary = convert(&Options::new(source.path(), output.path(), "q4f16_1"), &Silent).unwrap();
+    assert_eq!(verify(output.path()).unwrap(), Vec::<String>::new());
+    assert_eq!(inspect(output.path()).unwrap().tensors.len() as u64, summary.cache.metadata.param_size);
+    assert_eq!(inspect(source.path()).unwrap().tensors.len(), tensors().len());
+    let errors = report(source.path(), output.path(), "q4f16_1", "auto").unwrap();
+    let embedding = &errors[0];
+    assert_eq!(embedding.name, "model.embed_tokens.weight");
+    // Half a step of a scale of 0.5 / 7, and what comes from its rounding.
+    assert!(embedding.largest < 0.037 && embedding.largest > 0.03, "{embedding:?}");
+    assert!(embedding.cosine > 0.99 && embedding.relative < 0.1, "{embedding:?}");
+    assert!(errors.iter().filter(|error| error.name.contains("norm")).all(|error| error.largest < 1e-3));
+    assert!(picture(&errors).contains("mlp.down_proj"));
+}
+
+#[test]
+fn transposed_layouts_report_the_same_errors() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let mut found = Vec::new();
+    for scheme in ["q4f16_1", "q4f16_0"] {
+        let output = tempfile::tempdir().unwrap();
+        convert(&Options::new(source.path(), output.path(), scheme), &Silent).unwrap();
+        let errors = report(source.path(), output.path(), scheme, "auto").unwrap();
+        found.push(
+            errors
+                .into_iter()
+                .map(|error| (error.name, error.largest, error.cosine > 0.99))
+                .collect::<Vec<_>>(),
+        );
+    }
+    assert_eq!(found[0], found[1]);
+}
+
+#[test]
+fn every_processor_and_every_number_of_threads_gives_the_same_bytes() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    for scheme in ["q4f16_1", "q4f16_0", "q3f16_1", "q4bf16_0", "q4f32_1", "e4m3_e4m3_f16"] {
+        let reference = tempfile::tempdir().unwrap();
+        convert(&Options::new(source.path(), reference.path(), scheme), &Silent).unwrap();
+        for (jobs, instructions) in [(1, Instructions::Baseline), (3, Instructions::Detected)] {
+            let output = tempfile::tempdir().unwrap();
+            let options =
+                Options { jobs, instructions, ..Options::new(source.path(), output.path(), scheme) };
+            convert(&options, &Silent).unwrap();
+            for entry in fs::read_dir(reference.path()).unwrap() {
+                let name = entry.unwrap().file_name();
+                let (a, b) = (reference.path().join(&name), output.path().join(&name));
+                assert_eq!(fs::read(a).unwrap(), fs::read(b).unwrap(), "{scheme} {name:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn damage_is_found() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let (good, bad) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for output in [&good, &bad] {
+        convert(&Options::new(source.path(), output.path(), "q4f16_1"), &Silent).unwrap();
+    }
+    assert_eq!(diff(good.path(), bad.path()).unwrap(), []);
+    let shard = bad.path().join("params_shard_0.bin");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[5] ^= 1;
+    fs::write(&shard, &bytes).unwrap();
+    fs::write(bad.path().join("params_shard_7.bin"), "left").unwrap();
+    let findings = verify(bad.path()).unwrap();
+    assert!(findings[0].contains("params_shard_0.bin has the MD5"), "{findings:?}");
+    assert!(findings[1].contains("params_shard_7.bin belongs to no model"), "{findings:?}");
+    let differences = diff(good.path(), bad.path()).unwrap();
+    assert_eq!(
+        (differences[0].name.as_str(), differences[0].first_byte),
+        ("model.embed_tokens.q_weight", Some(5))
+    );
+    fs::write(&shard, &bytes[..9]).unwrap();
+    assert!(verify(bad.path()).unwrap()[0].contains("has 9 bytes"));
+    assert!(format!("{:#}", diff(good.path(), bad.path()).unwrap_err()).contains("is not inside"));
+}
+
+#[test]
+fn another_model_is_not_replaced_unasked_and_leaves_no_shards() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let output = tempfile::tempdir().unwrap();
+    convert(&Options::new(source.path(), output.path(), "q4f32_1"), &Silent).unwrap();
+    fs::write(output.path().join("params_shard_9.bin"), "left").unwrap();
+    let options = Options::new(source.path(), output.path(), "q0f16");
+    let error = convert(&options, &Silent).unwrap_err();
+    assert!(error.to_string().contains("holds another model"), "{error:#}");
+    convert(&Options { replace: true, ..options }, &Silent).unwrap();
+    let mut names: Vec<_> = fs::read_dir(output.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["params_shard_0.bin", "tensor-cache.json"]);
+}
+
+#[test]
+fn the_checkpoint_is_not_written_to() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let error = convert(&Options::new(source.path(), source.path(), "q0f16"), &Silent).unwrap_err();
+    assert!(error.to_string().contains("holds the checkpoint"));
+}
+
+#[test]
+fn missing_tensors_are_named_with_what_may_be_meant() {
+    let mut incomplete = tensors();
+    incomplete[4].0 = "model.layers.0.self_attn.out_proj.weight".to_owned();
+    let source = checkpoint(&config(), &safetensors(&incomplete));
+    refused(source.path(), "first `model.layers.0.self_attn.o_proj.weight`");
+    refused(source.path(), "it has `model.layers.0.self_attn.out_proj.weight`");
+}
+
+#[test]
+fn shapes_that_do_not_fit_the_configuration_are_refused() {
+    let mut wrong = config();
+    wrong["intermediate_size"] = 128.into();
+    refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "config.json asks for [256, 64]");
+    wrong["intermediate_size"] = "many".into();
+    refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "is not a whole number");
+    wrong["num_hidden_layers"] = 1_000_000_000.into();
+    refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "1000000000 layers");
+    wrong["model_type"] = "unheard-of".into();
+    refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "there is no architecture `unheard-of`");
+}
+
+#[test]
+fn lying_headers_are_refused() {
+    let huge = [&u64::MAX.to_le_bytes()[..], b"{}"].concat();
+    let tensor = |shape: &str, from: u64, to: u64| {
+        format!(r#"{{"dtype":"BF16","shape":{shape},"data_offsets":[{from},{to}]}}"#)
+    };
+    for (file, reason) in [
+        (vec![], "not a sound safetensors file"),
+        (huge, "not a sound safetensors file"),
+        (with_header("{", 0), "not a sound safetensors file"),
+        (with_header(&format!("{{\"a\":{}}}", tensor("[2]", 0, 4)), 2), "not a sound safetensors file"),
+        (with_header(&format!("{{\"a\":{}}}", tensor("[2]", 4, 0)), 4), "not a sound safetensors file"),
+        (with_header(&format!("{{\"a\":{}}}", tensor("[18446744073709551615,2]", 0, 4)), 4), "not a sound"),
+        (with_header(&format!("{{\"a\":{0},\"b\":{0}}}", tensor("[2]", 0, 4)), 4), "not a sound"),
+        (with_header(&format!("{{\"a\":{0},\"a\":{0}}}", tensor("[2]", 0, 4)), 4), "`a` stands there twice"),
+        (with_header(r#"{"a":{"dtype":"Q9","shape":[2],"data_offsets":[0,4]}}"#, 4), "not a sound"),
+    ] {
+        refused(checkpoint(&config(), &file).path(), reason);
+    }
+}
+
+#[test]
+fn an_index_stays_in_its_directory_and_tells_the_truth() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let index = source.path().join("model.safetensors.index.json");
+    for (text, reason) in [
+        (r#"{"weight_map": {"a": "../other.safetensors"}}"#, "names a file outside the checkpoint"),
+        (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "names a file outside the checkpoint"),
+        (r#"{"weight_map": {"a": "model.safetensors"}}"#, "that file does not hold it"),
+        (r#"{"weight_map": {"a": "x", "a": "y"}}"#, "`a` stands there twice"),
+        (r#"{"weight_map": {}}"#, "names no tensors"),
+        ("[]", "is not a safetensors index"),
+    ] {
+        fs::write(&index, text).unwrap();
+        refused(source.path(), reason);
+    }
+}
+
+#[test]
+fn pickles_are_not_opened() {
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("config.json"), config().to_string()).unwrap();
+    fs::write(source.path().join("pytorch_model.bin"), "").unwrap();
+    refused(source.path(), "pickles, which can run code");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Bytes of the header are changed at random: the file opens or is refused, and never panics.
+    #[test]
+    fn damaged_headers_do_not_panic(changes in prop::collection::vec((0usize..1400, any::<u8>()), 1..8), cut in 0usize..2000) {
+        let mut file = safetensors(&tensors());
+        for (position, byte) in changes {
+            file[position] = byte;
+        }
+        let length = file.len() - cut.min(file.len());
+        let source = checkpoint(&config(), &file[..if cut % 3 == 0 { length } else { file.len() }]);
+        if let Ok(checkpoint) = Checkpoint::open(source.path()) {
+            for name in checkpoint.order() {
+                checkpoint.bytes(checkpoint.tensor(name).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_configurations_do_not_panic(key in 0usize..9, value in prop_oneof![
+        Just(json!(null)), Just(json!(-1)), Just(json!(0)), Just(json!(1e300)), Just(json!("x")), Just(json!([])),
+        Just(json!(u64::MAX)), Just(json!(i64::MAX))
+    ]) {
+        let mut config = config();
+        let name = config.as_object().unwrap().keys().nth(key).unwrap().clone();
+        config[&name] = value;
+        let source = checkpoint(&config, &safetensors(&tensors()));
+        let output = tempfile::tempdir().unwrap();
+        convert(&Options::new(source.path(), output.path(), "q4f16_1"), &Silent).ok();
+    }
+}
