@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use build::{Node, Project};
 use serde::Deserialize;
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// A release as it is asked for.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,7 +28,13 @@ struct Selection {
 
 impl Definition {
     /// Reads `releases/NAME.toml`.
+    ///
+    /// Errors: there is none of this name; it is malformed, names no artifact, or something twice.
     pub fn load(root: &Path, name: &str) -> Result<Self> {
+        let is_name = !name.is_empty()
+            && !name.starts_with('.')
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        ensure!(is_name, "`{}` is no name for a release", name.escape_debug());
         let path = root.join("releases").join(format!("{name}.toml"));
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("there is no release `{name}` ({} can't be read)", path.display()))?;
@@ -36,6 +42,13 @@ impl Definition {
             toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
         ensure!(definition.name == name, "{} is named `{}` inside", path.display(), definition.name);
         ensure!(!definition.artifacts.is_empty(), "{} names no artifact", path.display());
+        let mut seen = BTreeSet::new();
+        for selection in definition.artifacts.iter().chain(&definition.checks) {
+            for target in &selection.targets {
+                let is_new = seen.insert((&selection.recipe, target));
+                ensure!(is_new, "{} names {}@{target} twice", path.display(), selection.recipe);
+            }
+        }
         Ok(definition)
     }
 
@@ -60,4 +73,43 @@ fn nodes(selections: &[Selection], project: &Project) -> Result<Vec<Node>> {
         }
     }
     Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Definition> {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("releases")).unwrap();
+        std::fs::write(directory.path().join("releases/tvm.toml"), text).unwrap();
+        Definition::load(directory.path(), "tvm")
+    }
+
+    const ARTIFACT: &str = "[[artifact]]\nrecipe = \"tvm-ffi\"\ntargets = [\"x86_64-unknown-linux-gnu\"]\n";
+
+    #[test]
+    fn mistakes_are_named() {
+        assert!(load(&format!("name = \"tvm\"\n{ARTIFACT}")).is_ok());
+        for (text, expected) in [
+            (format!("name = \"tvm2\"\n{ARTIFACT}"), "is named `tvm2` inside"),
+            ("name = \"tvm\"\n".to_owned(), "names no artifact"),
+            (format!("name = \"tvm\"\n{ARTIFACT}{ARTIFACT}"), "names tvm-ffi@x86_64-unknown-linux-gnu twice"),
+            (format!("name = \"tvm\"\nspeed = 1\n{ARTIFACT}"), "unknown field `speed`"),
+        ] {
+            let error = format!("{:#}", load(&text).unwrap_err());
+            assert!(error.contains(expected), "{expected} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_can_not_lead_elsewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["", "../recipes/x", "/etc/passwd", ".hidden"] {
+            let error = Definition::load(directory.path(), name).unwrap_err().to_string();
+            assert!(error.contains("is no name for a release"), "{error}");
+        }
+        let error = Definition::load(directory.path(), "tvm").unwrap_err().to_string();
+        assert!(error.contains("there is no release `tvm`"), "{error}");
+    }
 }

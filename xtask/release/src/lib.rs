@@ -1,13 +1,19 @@
 //! Releases: a directory of artifacts with a manifest and checksums, and the verification that trusts nothing but files.
 
+mod assemble;
 mod compare;
 mod definition;
 mod directory;
+#[cfg(test)]
+mod example;
 mod manifest;
 mod verify;
 
+pub use assemble::assemble;
 pub use compare::compare;
 pub use definition::Definition;
 pub use directory::{Written, write};
-pub use manifest::{Artifact, File, Manifest, assemble};
+pub use manifest::{
+    Artifact, EnvironmentFacts, File, InputFacts, Manifest, PolicyFacts, SCHEMA, Step, archive_kind,
+};
 pub use verify::{Problem, verify};

@@ -3,20 +3,15 @@
 //! The text is canonical: keys sorted, two spaces of indentation, no floating-point numbers, one newline at the end.
 //! [`crate::verify`] refuses any other writing of the same data.
 
-use crate::Definition;
-use anyhow::{Context, Result, bail};
-use artifact::{Kind, write_archive};
-use build::{Built, Node, Outcome, Plan, Project};
+use anyhow::{Context, Result};
+use artifact::Kind;
 use input::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use store::{Action, ActionResult, Digest, Entry, Store, Tree};
+use store::Digest;
 
 /// The version of this format.
 pub const SCHEMA: &str = "mlc-repro/release/1";
-
-/// Raised when the same tree would become another archive.
-const ARCHIVE: &str = "1";
 
 /// A release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,11 +46,15 @@ pub struct Artifact {
     /// The recipe's version.
     pub version: String,
     /// The policy that the files satisfy.
-    pub policy: Option<String>,
+    pub policy: Option<PolicyFacts>,
     /// The C runtime and system headers that it was made with.
     pub sysroot: Option<String>,
-    /// What is in the archive, below its top directory.
+    /// The checks (by recipe, for the same target) that ran it. Their environments say on what: `wine` is not Windows.
+    pub checked_by: Vec<String>,
+    /// The files in the archive, below its top directory, sorted.
     pub files: Vec<File>,
+    /// The symbolic links in the archive, with their texts.
+    pub links: BTreeMap<String, String>,
     /// How it was made.
     pub step: Step,
 }
@@ -80,6 +79,16 @@ pub struct Step {
     pub dependencies: Vec<String>,
 }
 
+/// What the files were examined for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFacts {
+    /// `recipes/policies/NAME.toml`.
+    pub name: String,
+    /// The digest of that file.
+    pub text: Digest,
+}
+
 /// A file by content.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,6 +99,9 @@ pub struct File {
     pub sha256: String,
     /// Bytes.
     pub size: u64,
+    /// Whether it is a program; left out when it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub executable: bool,
 }
 
 /// What an environment is.
@@ -119,8 +131,34 @@ pub struct InputFacts {
 impl File {
     /// A file at a path.
     pub fn new(path: &str, digest: &Digest) -> Self {
-        Self { path: path.to_owned(), sha256: digest.hex(), size: digest.size }
+        Self { path: path.to_owned(), sha256: digest.hex(), size: digest.size, executable: false }
     }
+
+    /// Its content. Errors: the manifest holds something else than a SHA-256.
+    pub fn digest(&self) -> Result<Digest> {
+        Digest::from_hex(&self.sha256, self.size)
+    }
+}
+
+impl Artifact {
+    /// `NAME-VERSION-TARGET`: the archive's name without extension, its top directory, and the name below `licenses/`.
+    pub fn title(&self) -> String {
+        format!("{}-{}-{}", self.step.recipe, self.version, self.step.target)
+    }
+
+    /// The licence texts in the archive: where they stand in the release directory, and what they are.
+    pub fn licenses(&self) -> impl Iterator<Item = File> {
+        let title = self.title();
+        self.files.iter().filter_map(move |file| {
+            let rest = file.path.strip_prefix("licenses/")?;
+            Some(File { path: format!("licenses/{title}/{rest}"), executable: false, ..file.clone() })
+        })
+    }
+}
+
+/// The kind of archive that a target's users can open with what their system has.
+pub fn archive_kind(target: &str) -> Kind {
+    if target.contains("-windows-") { Kind::Zip } else { Kind::TarGz }
 }
 
 impl Manifest {
@@ -156,140 +194,44 @@ fn sorted(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-/// Makes the manifest of a release whose plan was executed, and the archives, as blobs of the store. Errors: something
-/// of it is not built.
-pub fn assemble(
-    project: &Project,
-    store: &Store,
-    definition: &Definition,
-    plan: &Plan,
-    outcomes: &[Outcome],
-) -> Result<Manifest> {
-    let mut manifest = Manifest {
-        schema: SCHEMA.to_owned(),
-        name: definition.name.clone(),
-        artifacts: Vec::new(),
-        checks: Vec::new(),
-        intermediates: Vec::new(),
-        environments: BTreeMap::new(),
-        inputs: BTreeMap::new(),
-        licenses: Vec::new(),
-    };
-    let (artifacts, checks) = (definition.artifacts(project)?, definition.checks(project)?);
-    let mut built = BTreeMap::new();
-    for (node, outcome) in plan.nodes.iter().zip(outcomes) {
-        let Outcome::Built(result) = outcome else {
-            bail!("`{node}` is not built, so the release would have a hole")
-        };
-        built.insert(node.clone(), result);
-        for name in &result.resolved.inputs {
-            let input = project.input(name)?;
-            let facts = InputFacts {
-                source: input.source.clone(),
-                sha256: input.digest.hex(),
-                size: input.digest.size,
-            };
-            manifest.inputs.insert(name.clone(), facts);
-        }
-        let environment = &result.resolved.environment;
-        if !manifest.environments.contains_key(&environment.name) {
-            let facts = EnvironmentFacts {
-                tree: environment.root,
-                nar: nar_hash(store, &environment.root)?,
-                lock: lock_digest(project, &environment.name)?,
-            };
-            manifest.environments.insert(environment.name.clone(), facts);
-        }
-        if !artifacts.contains(node) && !checks.contains(node) {
-            manifest.intermediates.push(step(project, result)?);
-        }
-    }
-    for node in &artifacts {
-        let (artifact, licenses) = artifact(project, store, node, built[node])?;
-        manifest.artifacts.push(artifact);
-        manifest.licenses.extend(licenses);
-    }
-    for node in &checks {
-        manifest.checks.push(step(project, built[node])?);
-    }
-    manifest.licenses.sort();
-    Ok(manifest)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
 
-fn step(project: &Project, built: &Built) -> Result<Step> {
-    let node = &built.resolved.node;
-    let (_, target) = project.node(node)?;
-    Ok(Step {
-        recipe: node.recipe.clone(),
-        target: node.target.clone(),
-        action: built.resolved.key,
-        outputs: built.result.outputs,
-        environment: built.resolved.environment.name.clone(),
-        inputs: built.resolved.inputs.clone(),
-        dependencies: target.dependencies.clone(),
-    })
-}
-
-fn artifact(project: &Project, store: &Store, node: &Node, built: &Built) -> Result<(Artifact, Vec<File>)> {
-    let (recipe, target) = project.node(node)?;
-    let name = format!("{}-{}-{}", node.recipe, recipe.version, node.target);
-    let kind = if node.target.contains("-windows-") { Kind::Zip } else { Kind::TarGz };
-    let outputs = Tree::read(store, &built.result.outputs)?;
-    let archive = archive(store, &built.result.outputs, &outputs, &name, kind)?;
-    let mut files = Vec::new();
-    let mut licenses = Vec::new();
-    for (path, entry) in outputs.iter() {
-        let Entry::File { digest, .. } = entry else { continue };
-        files.push(File::new(path, digest));
-        if let Some(rest) = path.strip_prefix("licenses/") {
-            licenses.push(File::new(&format!("licenses/{name}/{rest}"), digest));
-        }
+    /// Whoever changes this text changes the format: raise [`SCHEMA`].
+    #[test]
+    fn the_text_is_golden() {
+        let (_directory, _store, manifest) = example::release();
+        assert_eq!(manifest.to_json().unwrap(), include_str!("manifest/golden.json"));
     }
-    if licenses.is_empty() {
-        bail!("`{node}` has no `licenses/`; every artifact carries the licences of what it contains");
-    }
-    let artifact = Artifact {
-        archive: File::new(&format!("{name}.{}", kind.extension()), &archive),
-        license: recipe.license.clone(),
-        version: recipe.version.clone(),
-        policy: target.policy.clone(),
-        sysroot: target.sysroot.clone(),
-        files,
-        step: step(project, built)?,
-    };
-    Ok((artifact, licenses))
-}
 
-/// Archives a tree, once ever.
-fn archive(store: &Store, root: &Digest, tree: &Tree, name: &str, kind: Kind) -> Result<Digest> {
-    let key = Action::named(["archive", ARCHIVE, kind.extension(), name, &root.to_string()]).digest();
-    if let Some(result) = store.result(&key)?
-        && let Some(Entry::File { digest, .. }) = Tree::read(store, &result.outputs)?.get(name)
-        && store.contains(digest)
-    {
-        return Ok(*digest);
+    #[test]
+    fn the_checksums_are_sorted_and_name_every_file() {
+        let (_directory, _store, manifest) = example::release();
+        let json = manifest.to_json().unwrap();
+        let checksums = manifest.checksums(&json);
+        let names: Vec<_> = checksums.lines().map(|line| &line[66..]).collect();
+        assert_eq!(
+            names,
+            [
+                example::ARCHIVE,
+                "hello-1.0-x86_64-unknown-linux-gnu.tar.gz",
+                "licenses/hello-1.0-x86_64-pc-windows-msvc/LICENSE",
+                "licenses/hello-1.0-x86_64-unknown-linux-gnu/LICENSE",
+                "release.json"
+            ]
+        );
+        assert!(checksums.contains(&format!("{}  release.json\n", Digest::of(json.as_bytes()).hex())));
     }
-    let digest = write_archive(store, tree, name, kind)?;
-    let mut outputs = Tree::new();
-    outputs.insert(name, Entry::File { digest, executable: false })?;
-    store.put_result(&key, &ActionResult { outputs: outputs.write(store)?, log: None })?;
-    Ok(digest)
-}
 
-/// The Nix hash of a tree, computed once ever: it reads everything.
-fn nar_hash(store: &Store, root: &Digest) -> Result<String> {
-    let key = Action::named(["nar", "1", &root.to_string()]).digest();
-    if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
-        return String::from_utf8(store.read(&log)?).context("a kept hash is damaged");
+    #[test]
+    fn a_text_reads_back_and_unknown_fields_do_not() {
+        let (_directory, _store, manifest) = example::release();
+        let json = manifest.to_json().unwrap();
+        assert_eq!(serde_json::from_str::<Manifest>(&json).unwrap(), manifest);
+        let more = json.replacen("{\n", "{\n  \"author\": \"me\",\n", 1);
+        let error = serde_json::from_str::<Manifest>(&more).unwrap_err().to_string();
+        assert!(error.contains("unknown field `author`"), "{error}");
     }
-    let hash = store.nar_hash(&Tree::read(store, root)?)?;
-    let result =
-        ActionResult { outputs: Tree::new().write(store)?, log: Some(store.put_bytes(hash.as_bytes())?) };
-    store.put_result(&key, &result)?;
-    Ok(hash)
-}
-
-/// The digest of an environment's lock file.
-pub fn lock_digest(project: &Project, environment: &str) -> Result<Digest> {
-    Digest::of_file(&project.root.join("containers").join(format!("{environment}.lock")))
 }

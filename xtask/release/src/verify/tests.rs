@@ -2,187 +2,392 @@
 
 use super::*;
 use crate::{
-    Artifact, File, Written,
-    manifest::{EnvironmentFacts, InputFacts, Step},
+    example::{self, ARCHIVE},
     write,
 };
-use input::Source;
-use std::path::PathBuf;
-use store::{Entry, Store, Tree};
+use std::{
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+use store::{Digest, Store};
+use tempfile::TempDir;
+
+const LINUX: &str = "hello-1.0-x86_64-unknown-linux-gnu.tar.gz";
 
 struct Release {
-    _directory: tempfile::TempDir,
+    directory: TempDir,
     store: Store,
     manifest: Manifest,
     path: PathBuf,
 }
 
-const ARCHIVE: &str = "hello-1.0-x86_64-unknown-linux-gnu.tar.gz";
-
 fn release() -> Release {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&directory.path().join("store")).unwrap();
-    let mut tree = Tree::new();
-    let library = store.put_bytes(b"library").unwrap();
-    let license = store.put_bytes(b"license").unwrap();
-    tree.insert("lib/libhello.so", Entry::File { digest: library, executable: false }).unwrap();
-    tree.insert("licenses/LICENSE", Entry::File { digest: license, executable: false }).unwrap();
-    let top = ARCHIVE.strip_suffix(".tar.gz").unwrap();
-    let archive = artifact::write_archive(&store, &tree, top, Kind::TarGz).unwrap();
-    let step = Step {
-        recipe: "hello".into(),
-        target: "x86_64-unknown-linux-gnu".into(),
-        action: Digest::of(b"action"),
-        outputs: tree.write(&store).unwrap(),
-        environment: "linux".into(),
-        inputs: vec!["source".into()],
-        dependencies: Vec::new(),
-    };
-    let manifest = Manifest {
-        schema: SCHEMA.into(),
-        name: "test".into(),
-        artifacts: vec![Artifact {
-            archive: File::new(ARCHIVE, &archive),
-            license: "MIT".into(),
-            version: "1.0".into(),
-            policy: None,
-            sysroot: None,
-            files: vec![File::new("lib/libhello.so", &library), File::new("licenses/LICENSE", &license)],
-            step,
-        }],
-        checks: Vec::new(),
-        intermediates: Vec::new(),
-        environments: [(
-            "linux".into(),
-            EnvironmentFacts { tree: Digest::of(b"tree"), nar: "sha256-x".into(), lock: Digest::of(b"lock") },
-        )]
-        .into(),
-        inputs: [(
-            "source".into(),
-            InputFacts {
-                source: Source::Crate { package: "hello".into(), version: "1.0".into() },
-                sha256: library.hex(),
-                size: 7,
-            },
-        )]
-        .into(),
-        licenses: vec![File::new(&format!("licenses/{top}/LICENSE"), &license)],
-    };
+    let (directory, store, manifest) = example::release();
     let path = directory.path().join("dist/test");
-    assert_eq!(write(&store, &manifest, &path).unwrap(), Written::New);
-    Release { _directory: directory, store, manifest, path }
+    write(&store, &manifest, &path).unwrap();
+    Release { directory, store, manifest, path }
 }
 
-fn problems(release: &Release) -> String {
-    verify(&release.path, None).unwrap().iter().map(|problem| format!("{problem}\n")).collect()
+impl Release {
+    fn problems(&self) -> String {
+        text(&verify(&self.path, None).unwrap())
+    }
+
+    fn against_locks(&self) -> String {
+        let project = Project::load(&self.directory.path().join("project")).unwrap();
+        text(&verify(&self.path, Some(&project)).unwrap())
+    }
+
+    fn edit(&self, file: &str, change: impl Fn(&str) -> String) {
+        let path = self.path.join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        let changed = change(&text);
+        assert_ne!(changed, text, "the edit does nothing");
+        std::fs::write(&path, changed).unwrap();
+    }
+
+    /// Writes a changed manifest as a forger would: canonical, and with checksums that fit.
+    fn forge(&mut self, change: impl Fn(&mut Manifest)) {
+        change(&mut self.manifest);
+        let json = self.manifest.to_json().unwrap();
+        std::fs::write(self.path.join("SHA256SUMS"), self.manifest.checksums(&json)).unwrap();
+        std::fs::write(self.path.join("release.json"), json).unwrap();
+    }
+
+    /// `sha256sum -c --strict`, the check that needs nothing of ours.
+    fn sha256sum(&self) -> bool {
+        let status = Command::new("sha256sum")
+            .args(["-c", "--strict", "SHA256SUMS"])
+            .current_dir(&self.path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.unwrap().success()
+    }
+}
+
+fn text(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+#[track_caller]
+fn holds(found: &str, expected: &str) {
+    assert!(found.contains(expected), "`{expected}` is not in:\n{found}");
 }
 
 #[test]
-fn an_untouched_release_verifies_and_is_written_once() {
+fn an_untouched_release_verifies_here_and_with_sha256sum() {
     let release = release();
-    assert_eq!(problems(&release), "");
-    assert_eq!(write(&release.store, &release.manifest, &release.path).unwrap(), Written::UpToDate);
-    let status = std::process::Command::new("sha256sum")
-        .args(["-c", "--strict", "--quiet", "SHA256SUMS"])
-        .current_dir(&release.path)
-        .status()
-        .unwrap();
-    assert!(status.success());
+    assert_eq!(release.problems(), "");
+    assert_eq!(release.against_locks(), "");
+    assert!(release.sha256sum());
 }
 
 #[test]
-fn every_tampering_is_named() {
+fn a_flipped_byte_of_any_file_is_found() {
+    let files: Vec<String> = list(&release().path)
+        .unwrap()
+        .into_iter()
+        .filter(|(_, found)| matches!(found, Found::File(_)))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(files.len(), 6);
+    for name in files {
+        let release = release();
+        let path = release.path.join(&name);
+        let whole = std::fs::read(&path).unwrap();
+        for offset in [0, whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[offset] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            holds(&release.problems(), &name);
+        }
+    }
+}
+
+#[test]
+fn every_change_of_the_directory_is_named() {
     type Tamper = fn(&Path);
-    let cases: [(&str, Tamper); 9] = [
-        ("changed: its sha256 is", |path| {
-            let mut bytes = std::fs::read(path.join(ARCHIVE)).unwrap();
-            bytes[30] ^= 1;
-            std::fs::write(path.join(ARCHIVE), bytes).unwrap();
+    let cases: [(&str, Tamper); 15] = [
+        ("hello-1.0-x86_64-pc-windows-msvc.zip: changed: it has 5 bytes", |path| {
+            std::fs::write(path.join(ARCHIVE), "short").unwrap();
         }),
-        ("bytes, not", |path| std::fs::write(path.join(ARCHIVE), "short").unwrap()),
-        ("is missing", |path| std::fs::remove_file(path.join(ARCHIVE)).unwrap()),
+        ("hello-1.0-x86_64-pc-windows-msvc.zip: is missing", |path| {
+            std::fs::remove_file(path.join(ARCHIVE)).unwrap();
+        }),
         ("extra: is not in the manifest", |path| std::fs::write(path.join("extra"), "").unwrap()),
-        ("is no regular file", |path| {
+        ("licenses/.hidden: is not in the manifest", |path| {
+            std::fs::write(path.join("licenses/.hidden"), "").unwrap();
+        }),
+        ("empty: is a directory that the manifest does not name", |path| {
+            std::fs::create_dir(path.join("empty")).unwrap();
+        }),
+        (
+            "renamed.zip: is not in the manifest; it is `hello-1.0-x86_64-pc-windows-msvc.zip`, renamed",
+            |path| {
+                std::fs::rename(path.join(ARCHIVE), path.join("renamed.zip")).unwrap();
+            },
+        ),
+        ("hello-1.0-x86_64-pc-windows-msvc.zip: is no regular file", |path| {
             std::fs::rename(path.join(ARCHIVE), path.with_file_name("moved")).unwrap();
             std::os::unix::fs::symlink("../moved", path.join(ARCHIVE)).unwrap();
         }),
-        ("SHA256SUMS: does not agree", |path| {
-            let text = std::fs::read_to_string(path.join("SHA256SUMS")).unwrap();
-            std::fs::write(path.join("SHA256SUMS"), text.replace('a', "b")).unwrap();
+        ("licenses: is neither in the manifest nor a regular file", |path| {
+            std::fs::rename(path.join("licenses"), path.with_file_name("licenses")).unwrap();
+            std::os::unix::fs::symlink("../licenses", path.join("licenses")).unwrap();
         }),
-        ("SHA256SUMS: cannot be read", |path| std::fs::remove_file(path.join("SHA256SUMS")).unwrap()),
-        ("not written canonically", |path| {
-            let text = std::fs::read_to_string(path.join("release.json")).unwrap();
-            std::fs::write(path.join("release.json"), text.replace("  ", " ")).unwrap();
+        ("link: is neither in the manifest nor a regular file", |path| {
+            std::os::unix::fs::symlink("/etc/passwd", path.join("link")).unwrap();
         }),
-        ("is no manifest", |path| std::fs::write(path.join("release.json"), "{}").unwrap()),
+        ("\\u{1b}[31m: is not in the manifest", |path| {
+            std::fs::write(path.join("\u{1b}[31m"), "").unwrap();
+        }),
+        ("\\xff", |path| {
+            use std::os::unix::ffi::OsStrExt;
+            std::fs::write(path.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
+        }),
+        ("release.json: is missing", |path| std::fs::remove_file(path.join("release.json")).unwrap()),
+        ("release.json: is no regular file", |path| {
+            std::fs::rename(path.join("release.json"), path.with_file_name("moved")).unwrap();
+            std::os::unix::fs::symlink("../moved", path.join("release.json")).unwrap();
+        }),
+        ("SHA256SUMS: is missing", |path| std::fs::remove_file(path.join("SHA256SUMS")).unwrap()),
+        ("which is absurd", |path| {
+            std::fs::File::options()
+                .write(true)
+                .open(path.join("release.json"))
+                .and_then(|file| file.set_len(1 << 40))
+                .unwrap();
+        }),
     ];
     for (expected, tamper) in cases {
         let release = release();
         tamper(&release.path);
-        let found = problems(&release);
-        assert!(found.contains(expected), "{expected} is not in:\n{found}");
+        holds(&release.problems(), expected);
     }
 }
 
-/// Writes a changed manifest as a forger would: canonical, and with checksums that fit.
-fn forged(change: impl Fn(&mut Manifest)) -> String {
-    let mut release = release();
-    change(&mut release.manifest);
-    let json = release.manifest.to_json().unwrap();
-    std::fs::write(release.path.join("SHA256SUMS"), release.manifest.checksums(&json)).unwrap();
-    std::fs::write(release.path.join("release.json"), json).unwrap();
-    problems(&release)
+#[test]
+fn two_files_that_changed_places_are_named_with_each_other() {
+    let release = release();
+    let swap = release.path.join("swap");
+    std::fs::rename(release.path.join(ARCHIVE), &swap).unwrap();
+    std::fs::rename(release.path.join(LINUX), release.path.join(ARCHIVE)).unwrap();
+    std::fs::rename(&swap, release.path.join(LINUX)).unwrap();
+    let found = release.problems();
+    holds(&found, &format!("{ARCHIVE}: changed"));
+    holds(&found, &format!("{LINUX}: changed"));
+    assert!(!release.sha256sum());
+}
+
+#[test]
+fn every_problem_is_told_not_only_the_first() {
+    let release = release();
+    std::fs::write(release.path.join(ARCHIVE), "").unwrap();
+    std::fs::remove_file(release.path.join(LINUX)).unwrap();
+    std::fs::write(release.path.join("extra"), "").unwrap();
+    release.edit("SHA256SUMS", |text| text.replace("release.json", "another.json"));
+    let found = release.problems();
+    for expected in [ARCHIVE, LINUX, "extra", "names `another.json`", "does not name `release.json`"] {
+        holds(&found, expected);
+    }
+}
+
+#[test]
+fn checksums_are_compared_line_by_line() {
+    type Change = fn(&str) -> String;
+    let cases: [(&str, Change); 6] = [
+        ("line 1 is no checksum", |text| format!("# comment\n{text}")),
+        ("names `release.json` twice", |text| format!("{text}{}\n", text.lines().last().unwrap())),
+        ("names `../x`, which is not in the manifest", |text| format!("{text}{}  ../x\n", "0".repeat(64))),
+        ("where it should be", |text| format!("{}{}", "0".repeat(64), &text[64..])),
+        ("does not name `hello-1.0-x86_64-pc-windows-msvc.zip`", |text| {
+            text.lines().skip(1).map(|line| format!("{line}\n")).collect()
+        }),
+        ("SHA256SUMS: is not written canonically", |text| {
+            let mut lines: Vec<_> = text.lines().collect();
+            lines.reverse();
+            lines.join("\n") + "\n"
+        }),
+    ];
+    for (expected, change) in cases {
+        let release = release();
+        release.edit("SHA256SUMS", change);
+        holds(&release.problems(), expected);
+    }
+}
+
+#[test]
+fn a_manifest_has_one_way_to_be_written() {
+    type Change = fn(&str) -> String;
+    let cases: [(&str, Change); 8] = [
+        ("is not written canonically", |text| text.replace("  ", " ")),
+        ("is not written canonically", |text| format!("{text}\n")),
+        ("is not written canonically", |text| text.trim_end().to_owned()),
+        ("is not written canonically", |text| {
+            text.replacen("\"name\": \"test\"", "\"name\": \"\\u0074est\"", 1)
+        }),
+        // A key that is written twice: serde takes the last of a map, and refuses it in a structure.
+        ("is not written canonically", |text| {
+            let start = text.find("    \"hello-source\": {").unwrap();
+            let end = start + text[start..].find("\n    }\n").unwrap() + "\n    }".len();
+            format!("{},\n{}", &text[..end], &text[start..])
+        }),
+        ("duplicate field `name`", |text| text.replacen("{\n", "{\n  \"name\": \"test\",\n", 1)),
+        ("has the schema `mlc-repro/release/9`", |text| text.replace(SCHEMA, "mlc-repro/release/9")),
+        ("is no manifest", |_| "[".repeat(100_000)),
+    ];
+    for (expected, change) in cases {
+        let release = release();
+        release.edit("release.json", change);
+        holds(&release.problems(), expected);
+    }
 }
 
 #[test]
 fn a_forged_manifest_is_caught_by_what_it_contradicts() {
     type Change = fn(&mut Manifest);
-    let cases: [(&str, Change); 6] = [
-        ("is no safe path", |manifest| manifest.licenses[0].path = "../LICENSE".into()),
+    let cases: [(&str, Change); 22] = [
+        ("names `../LICENSE`, which is no safe path", |manifest| {
+            manifest.licenses[0].path = "../LICENSE".into();
+        }),
+        ("names `/etc/passwd`, which is no safe path", |manifest| {
+            manifest.artifacts[0].archive.path = "/etc/passwd".into();
+        }),
+        ("names `c:\\x`, which is no safe path", |manifest| {
+            manifest.artifacts[0].files[0].path = "c:\\x".into();
+        }),
+        ("no safe path", |manifest| manifest.licenses[0].path = "licenses/a\nb".into()),
         ("twice", |manifest| manifest.licenses.push(manifest.licenses[0].clone())),
-        ("has the schema", |manifest| manifest.schema = "other".into()),
-        ("holds another", |manifest| manifest.artifacts[0].files[0].sha256 = "0".repeat(64)),
-        ("lacks", |manifest| {
+        ("one file where letters have no case", |manifest| {
             let mut file = manifest.artifacts[0].files[0].clone();
-            file.path = "lib/other.so".into();
+            file.path = file.path.to_uppercase();
             manifest.artifacts[0].files.push(file);
         }),
-        ("which is not in the manifest", |manifest| {
-            manifest.artifacts[0].files.remove(0);
+        ("below the file `bin/hello.dll`", |manifest| {
+            let mut file = manifest.artifacts[0].files[0].clone();
+            file.path += "/x";
+            manifest.artifacts[0].files.push(file);
+        }),
+        ("`release.json` twice", |manifest| {
+            let mut file = manifest.licenses[0].clone();
+            file.path = "release.json".into();
+            manifest.licenses.extend([file.clone(), file]);
+        }),
+        ("has no sha256, but `x`", |manifest| manifest.licenses[0].sha256 = "x".into()),
+        ("`../x` is no name for a release", |manifest| manifest.name = "../x".into()),
+        ("names no artifact", |manifest| manifest.artifacts.clear()),
+        ("holds another `hello-1.0-x86_64-pc-windows-msvc/bin/hello.dll`", |manifest| {
+            manifest.artifacts[0].files[0].sha256 = "0".repeat(64);
+        }),
+        ("lacks `hello-1.0-x86_64-pc-windows-msvc/bin/other.dll`", |manifest| {
+            let mut file = manifest.artifacts[0].files[0].clone();
+            file.path = "bin/other.dll".into();
+            manifest.artifacts[0].files.insert(1, file);
+        }),
+        (
+            "holds `hello-1.0-x86_64-pc-windows-msvc/bin/hello.dll`, which is not in the manifest",
+            |manifest| {
+                manifest.artifacts[0].files.remove(0);
+            },
+        ),
+        ("it is executable", |manifest| manifest.artifacts[1].files[0].executable = false),
+        ("it is a link to `libhello.so.1`, not to `other`", |manifest| {
+            manifest.artifacts[1].links.insert("lib/libhello.so".into(), "other".into());
+        }),
+        ("which leads out of it to `../../x`", |manifest| {
+            manifest.artifacts[1].links.insert("lib/libhello.so".into(), "../../x".into());
+        }),
+        ("has no licence texts", |manifest| {
+            manifest.artifacts[0].files.pop();
+            manifest.licenses.remove(0);
+        }),
+        ("does not say what the environment `other` is", |manifest| {
+            manifest.artifacts[0].step.environment = "other".into();
+        }),
+        ("does not say what the input `hello-source` is", |manifest| manifest.inputs.clear()),
+        ("is said to be checked by `smoke-test`, which is not", |manifest| manifest.checks.clear()),
+        ("which nobody else can check", |manifest| {
+            let facts = manifest.inputs.get_mut("hello-source").unwrap();
+            facts.source = input::Source::Path { path: "/home/me/x.tar".into() };
         }),
     ];
     for (expected, change) in cases {
-        let found = forged(change);
-        assert!(found.contains(expected), "{expected} is not in:\n{found}");
+        let mut release = release();
+        release.forge(change);
+        holds(&release.problems(), expected);
     }
 }
 
 #[test]
-fn duplicate_keys_and_a_missing_release_are_refused() {
+fn a_forged_archive_is_caught_by_the_manifest_even_when_its_digest_fits() {
+    let mut release = release();
+    let bomb = vec![0; 8 << 20];
+    let mut tree = store::Tree::new();
+    let digest = release.store.put_bytes(&bomb).unwrap();
+    tree.insert("bin/hello.dll", store::Entry::File { digest, executable: false }).unwrap();
+    let top = ARCHIVE.strip_suffix(".zip").unwrap();
+    let forged = artifact::write_archive(&release.store, &tree, top, artifact::Kind::Zip).unwrap();
+    std::fs::write(release.path.join(ARCHIVE), release.store.read(&forged).unwrap()).unwrap();
+    release.forge(|manifest| manifest.artifacts[0].archive = crate::File::new(ARCHIVE, &forged));
+    assert!(release.sha256sum());
+    holds(&release.problems(), "bytes in all");
+}
+
+#[test]
+fn the_repository_must_say_the_same() {
+    let cases: [(&str, &str, &str, &str); 8] = [
+        ("containers/wine.lock", "# wine", "# other", "environment `wine` was made with another lock"),
+        ("recipes/policies/hello.toml", "required", "requires", "was examined by another policy"),
+        ("recipes/hello.toml", "version = \"1.0\"", "version = \"1.1\"", "has the version `1.0`, and `1.1`"),
+        ("recipes/hello.toml", "open-msvc", "other", "has the sysroot `open-msvc`, and `other`"),
+        (
+            "recipes/hello.toml",
+            "[\"start-up\"]",
+            "[]",
+            "has the intermediate start-up@x86_64-pc-windows-msvc",
+        ),
+        ("recipes/hello.toml", "input = \"hello-source\"", "project = \"x\"", "was made from other inputs"),
+        ("recipes/smoke-test.toml", "\"wine\"", "\"linux\"", "ran in the environment `wine`"),
+        ("releases/test.toml", ", \"x86_64-unknown-linux-gnu\"", "", "has the artifact hello@x86_64-unknown"),
+    ];
+    for (file, from, to, expected) in cases {
+        let release = release();
+        let path = release.directory.path().join("project").join(file);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file}");
+        std::fs::write(&path, text.replace(from, to)).unwrap();
+        holds(&release.against_locks(), expected);
+    }
+}
+
+#[test]
+fn another_input_in_the_lock_is_named() {
     let release = release();
-    let path = release.path.join("release.json");
-    let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replacen("{\n", "{\n  \"name\": \"test\",\n", 1)).unwrap();
-    let found = problems(&release);
-    assert!(found.contains("duplicate field") || found.contains("canonically"), "{found}");
-    assert!(verify(&release.path.join("nowhere"), None).is_err());
+    let mut project = Project::load(&release.directory.path().join("project")).unwrap();
+    project.inputs.inputs[0].digest = Digest::of(b"other");
+    holds(&text(&verify(&release.path, Some(&project)).unwrap()), "input `hello-source` is ");
+    project.inputs.inputs.clear();
+    holds(&text(&verify(&release.path, Some(&project)).unwrap()), "is not in recipes/inputs.lock");
 }
 
 #[test]
-fn a_rebuild_that_differs_is_shown_to_the_byte() {
-    let (one, mut two) = (release(), release());
-    assert_eq!(crate::compare(&one.path, &two.path).unwrap(), []);
-    let mut tree = Tree::new();
-    for (path, text) in [("lib/libhello.so", "liXrary"), ("licenses/LICENSE", "license")] {
-        let digest = two.store.put_bytes(text.as_bytes()).unwrap();
-        tree.insert(path, Entry::File { digest, executable: false }).unwrap();
-    }
-    let top = ARCHIVE.strip_suffix(".tar.gz").unwrap();
-    let archive = artifact::write_archive(&two.store, &tree, top, Kind::TarGz).unwrap();
-    two.manifest.artifacts[0].archive = File::new(ARCHIVE, &archive);
-    write(&two.store, &two.manifest, &two.path).unwrap();
-    let found: String =
-        crate::compare(&one.path, &two.path).unwrap().iter().map(ToString::to_string).collect();
-    assert!(found.contains(&format!("{ARCHIVE} > {top}/lib/libhello.so differs at offset 0x2")), "{found}");
+fn an_artifact_that_was_left_out_is_missed() {
+    let mut release = release();
+    release.forge(|manifest| {
+        manifest.artifacts.pop();
+        manifest.licenses.pop();
+        manifest.environments.remove("linux");
+    });
+    std::fs::remove_file(release.path.join(LINUX)).unwrap();
+    std::fs::remove_dir_all(release.path.join("licenses/hello-1.0-x86_64-unknown-linux-gnu")).unwrap();
+    assert_eq!(release.problems(), "");
+    holds(&release.against_locks(), "lacks the artifact hello@x86_64-unknown-linux-gnu");
+}
+
+#[test]
+fn what_is_no_directory_is_an_error() {
+    let release = release();
+    assert!(verify(&release.path.join("nowhere"), None).is_err());
+    assert!(verify(&release.path.join("release.json"), None).is_err());
 }

@@ -1,0 +1,216 @@
+//! What an archive of a stranger holds, without unpacking it: members are hashed as they stream by, within limits.
+
+use crate::Kind;
+use anyhow::{Context, Result, bail, ensure};
+use flate2::read::GzDecoder;
+use std::io::{BufReader, Read, Seek};
+use store::Digest;
+use tar::EntryType;
+
+/// A member of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its path as the archive has it, without the `/` that ends a directory's.
+    pub path: String,
+    /// What it is.
+    pub content: Content,
+}
+
+/// What a member is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A file.
+    File {
+        /// Its content.
+        digest: Digest,
+        /// Whether its owner may execute it.
+        executable: bool,
+    },
+    /// A symbolic link.
+    Link {
+        /// The link's text.
+        target: String,
+    },
+    /// A directory.
+    Directory,
+}
+
+/// How much an archive may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of all members together.
+    pub bytes: u64,
+    /// Members.
+    pub members: usize,
+}
+
+/// What a tar archive may hold besides contents, a member: headers, long names, padding.
+const OVERHEAD: u64 = 16 * 1024;
+
+/// Lists an archive in its own order. Errors: it is damaged, has a member that is neither file, symbolic link nor
+/// directory, a name that is not UTF-8, or more than `limits` allow.
+pub fn list_archive(file: impl Read + Seek, kind: Kind, limits: Limits) -> Result<Vec<Member>> {
+    match kind {
+        Kind::TarGz => list_tar(file, limits),
+        Kind::Zip => list_zip(file, limits),
+    }
+}
+
+fn list_tar(file: impl Read, limits: Limits) -> Result<Vec<Member>> {
+    // The decompressed stream is cut off where no honest archive goes on: names and extensions count as well.
+    let most = limits.bytes.saturating_add(OVERHEAD * (limits.members as u64 + 2));
+    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)).take(most));
+    let mut members = Vec::new();
+    let mut left = limits.bytes;
+    for entry in archive.entries().context("this is no tar archive")? {
+        let mut entry = entry.context("the tar archive is damaged, or holds more than it may")?;
+        ensure!(members.len() < limits.members, "it holds more than {} members", limits.members);
+        let path = text(entry.path_bytes().into_owned())?;
+        let content = match entry.header().entry_type() {
+            EntryType::Regular => {
+                left = take(left, entry.size(), &path, limits)?;
+                let executable = entry.header().mode().context("the tar archive is damaged")? & 0o100 != 0;
+                let digest = Digest::of_reader(&mut entry).context("the tar archive is damaged")?;
+                Content::File { digest, executable }
+            }
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().context("a link without a target")?.into_owned();
+                Content::Link { target: text(target)? }
+            }
+            EntryType::Directory => Content::Directory,
+            other => {
+                bail!("`{}` is neither file, symbolic link nor directory, but {other:?}", path.escape_debug())
+            }
+        };
+        members.push(Member { path: path.trim_end_matches('/').to_owned(), content });
+    }
+    Ok(members)
+}
+
+fn list_zip(file: impl Read + Seek, limits: Limits) -> Result<Vec<Member>> {
+    const KIND: u32 = 0o170_000;
+    const LINK: u32 = 0o120_000;
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).context("this is no zip archive")?;
+    ensure!(archive.len() <= limits.members, "it holds more than {} members", limits.members);
+    let mut members = Vec::new();
+    let mut left = limits.bytes;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).context("the zip archive is damaged")?;
+        let path = text(entry.name_raw().to_vec())?;
+        let mode = entry.unix_mode().unwrap_or(0);
+        ensure!(mode & KIND != LINK, "`{}` is a link, which a zip archive may not hold", path.escape_debug());
+        let content = if path.ends_with('/') {
+            Content::Directory
+        } else {
+            // The size in the header is a claim; what is read is what counts.
+            let digest = Digest::of_reader(entry.by_ref().take(left.saturating_add(1)))
+                .with_context(|| format!("`{}` is damaged", path.escape_debug()))?;
+            left = take(left, digest.size, &path, limits)?;
+            Content::File { digest, executable: mode & 0o100 != 0 }
+        };
+        members.push(Member { path: path.trim_end_matches('/').to_owned(), content });
+    }
+    Ok(members)
+}
+
+fn take(left: u64, size: u64, path: &str, limits: Limits) -> Result<u64> {
+    left.checked_sub(size).with_context(|| {
+        format!("with `{}` it holds more than {} bytes in all", path.escape_debug(), limits.bytes)
+    })
+}
+
+fn text(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes)
+        .map_err(|error| anyhow::anyhow!("the name `{}` is not UTF-8", error.as_bytes().escape_ascii()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::write_archive;
+    use std::io::{Cursor, Write};
+    use store::{Entry, Store, Tree};
+
+    const LIMITS: Limits = Limits { bytes: 100, members: 3 };
+
+    fn list(bytes: &[u8], kind: Kind) -> Result<Vec<Member>> {
+        list_archive(Cursor::new(bytes), kind, LIMITS)
+    }
+
+    fn refused(bytes: &[u8], kind: Kind, expected: &str) {
+        let error = format!("{:#}", list(bytes, kind).unwrap_err());
+        assert!(error.contains(expected), "{expected} is not in: {error}");
+    }
+
+    fn file(path: &str, content: &str, executable: bool) -> Member {
+        let content = Content::File { digest: Digest::of(content.as_bytes()), executable };
+        Member { path: path.into(), content }
+    }
+
+    #[test]
+    fn both_kinds_are_listed_with_modes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut tree = Tree::new();
+        for (path, text, executable) in [("bin/a", "one", true), ("lib/b", "two", false)] {
+            let digest = store.put_bytes(text.as_bytes()).unwrap();
+            tree.insert(path, Entry::File { digest, executable }).unwrap();
+        }
+        let expected = vec![file("top/bin/a", "one", true), file("top/lib/b", "two", false)];
+        for kind in [Kind::TarGz, Kind::Zip] {
+            let archive = write_archive(&store, &tree, "top", kind).unwrap();
+            assert_eq!(list(&store.read(&archive).unwrap(), kind).unwrap(), expected);
+        }
+        tree.insert("lib/c", Entry::Symlink { target: "b".into() }).unwrap();
+        let archive = write_archive(&store, &tree, "top", Kind::TarGz).unwrap();
+        let listed = list(&store.read(&archive).unwrap(), Kind::TarGz).unwrap();
+        assert_eq!(listed[2].content, Content::Link { target: "b".into() });
+    }
+
+    fn tar(write: impl Fn(&mut tar::Builder<Vec<u8>>)) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        write(&mut builder);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&builder.into_inner().unwrap()).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    fn append(builder: &mut tar::Builder<Vec<u8>>, path: &str, kind: EntryType, size: usize) {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(size as u64);
+        header.set_mode(0o644);
+        builder.append_data(&mut header, path, vec![0; size].as_slice()).unwrap();
+    }
+
+    #[test]
+    fn bombs_are_cut_off() {
+        let large = tar(|builder| append(builder, "zeros", EntryType::Regular, 101));
+        refused(&large, Kind::TarGz, "with `zeros` it holds more than 100 bytes");
+        let many = tar(|builder| (0..4).for_each(|i| append(builder, &i.to_string(), EntryType::Regular, 0)));
+        refused(&many, Kind::TarGz, "more than 3 members");
+        let name = "n".repeat(200_000);
+        let long = tar(|builder| append(builder, &name, EntryType::Regular, 0));
+        refused(&long, Kind::TarGz, "holds more than it may");
+
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.start_file("zeros", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&[0; 101]).unwrap();
+        refused(zip.finish().unwrap().get_ref(), Kind::Zip, "with `zeros` it holds more than 100 bytes");
+    }
+
+    #[test]
+    fn odd_members_and_damage_are_refused() {
+        let device = tar(|builder| append(builder, "null", EntryType::Char, 0));
+        refused(&device, Kind::TarGz, "neither file, symbolic link nor directory");
+        refused(b"no archive", Kind::TarGz, "tar archive");
+        refused(b"no archive", Kind::Zip, "no zip archive");
+        let mut cut = tar(|builder| append(builder, "a", EntryType::Regular, 100));
+        cut.truncate(cut.len() / 2);
+        refused(&cut, Kind::TarGz, "damaged");
+
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        zip.add_symlink("link", "/etc/passwd", zip::write::SimpleFileOptions::default()).unwrap();
+        refused(zip.finish().unwrap().get_ref(), Kind::Zip, "is a link");
+    }
+}

@@ -1,0 +1,178 @@
+//! Whether a manifest is one that could have been made: it names nothing unsafe, nothing twice, and does not
+//! contradict itself.
+
+use super::{Problems, is_safe};
+use crate::{Artifact, File, Manifest, archive_kind};
+use input::Source;
+use std::collections::{BTreeMap, BTreeSet};
+use store::Digest;
+
+/// Everything that a manifest can be told by itself.
+pub fn check(manifest: &Manifest, problems: &mut Problems) {
+    if !is_safe(&manifest.name) || manifest.name.contains('/') {
+        problems.manifest(format!("`{}` is no name for a release", manifest.name));
+    }
+    if manifest.artifacts.is_empty() {
+        problems.manifest("names no artifact");
+    }
+    paths(manifest.files().map(|file| file.path.as_str()), "", problems);
+    manifest.files().for_each(|file| digest(file, problems));
+    for artifact in &manifest.artifacts {
+        archive(artifact, problems);
+    }
+    licenses(manifest, problems);
+    steps(manifest, problems);
+    for (name, facts) in &manifest.inputs {
+        if Digest::from_hex(&facts.sha256, facts.size).is_err() {
+            problems.manifest(format!("input `{name}` has no sha256, but `{}`", facts.sha256));
+        }
+        if let Source::Path { path } = &facts.source {
+            problems.manifest(format!(
+                "input `{name}` is a file of the machine that built the release ({}), which nobody else can check",
+                path.display()
+            ));
+        }
+    }
+}
+
+/// Paths are safe, and no two of them are one file, here or where letters have no case.
+fn paths<'a>(paths: impl Iterator<Item = &'a str>, whose: &str, problems: &mut Problems) {
+    let mut seen = BTreeMap::new();
+    for path in paths {
+        if !is_safe(path) {
+            problems.manifest(format!("{whose}names `{path}`, which is no safe path"));
+        }
+        match seen.insert(path.to_lowercase(), path) {
+            Some(other) if other == path => problems.manifest(format!("{whose}names `{path}` twice")),
+            Some(other) => problems.manifest(format!(
+                "{whose}names `{other}` and `{path}`, which are one file where letters have no case"
+            )),
+            None => {}
+        }
+    }
+    for (path, name) in &seen {
+        let above = std::iter::successors(path.rsplit_once('/'), |(above, _)| above.rsplit_once('/'));
+        for (above, _) in above {
+            if let Some(file) = seen.get(above) {
+                problems.manifest(format!("{whose}names `{name}` below the file `{file}`"));
+            }
+        }
+    }
+}
+
+fn digest(file: &File, problems: &mut Problems) {
+    if file.digest().is_err() {
+        problems.manifest(format!("`{}` has no sha256, but `{}`", file.path, file.sha256));
+    }
+}
+
+fn archive(artifact: &Artifact, problems: &mut Problems) {
+    let title = artifact.title();
+    let name = format!("{title}.{}", archive_kind(&artifact.step.target).extension());
+    if artifact.archive.path != name {
+        problems.manifest(format!(
+            "the archive of {title} is named `{}` and should be named `{name}`",
+            artifact.archive.path
+        ));
+    }
+    let whose = format!("`{title}` ");
+    let names = artifact.files.iter().map(|file| file.path.as_str());
+    paths(names.chain(artifact.links.keys().map(String::as_str)), &whose, problems);
+    if !artifact.files.is_sorted_by(|a, b| a.path < b.path) {
+        problems.manifest(format!("{whose}has files that are not sorted by path"));
+    }
+    artifact.files.iter().for_each(|file| digest(file, problems));
+    for (path, target) in &artifact.links {
+        if leads_out(path, target) {
+            problems.manifest(format!("{whose}has the link `{path}`, which leads out of it to `{target}`"));
+        }
+    }
+}
+
+/// Whether a link's text names something outside of the archive.
+fn leads_out(path: &str, target: &str) -> bool {
+    if target.is_empty() || target.starts_with('/') {
+        return true;
+    }
+    let mut depth = path.matches('/').count();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return true,
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    false
+}
+
+/// `licenses/` has what the archives' `licenses/` have, and every archive has some.
+fn licenses(manifest: &Manifest, problems: &mut Problems) {
+    let mut expected = BTreeSet::new();
+    for artifact in &manifest.artifacts {
+        let before = expected.len();
+        expected.extend(artifact.licenses());
+        if expected.len() == before {
+            problems.manifest(format!("`{}` has no licence texts", artifact.title()));
+        }
+    }
+    let listed: BTreeSet<File> = manifest.licenses.iter().cloned().collect();
+    for file in expected.difference(&listed) {
+        problems.manifest(format!("`licenses` lacks `{}`, which an archive has", file.path));
+    }
+    for file in listed.difference(&expected) {
+        problems.manifest(format!("`licenses` has `{}`, which no archive has", file.path));
+    }
+    if !manifest.licenses.is_sorted() {
+        problems.manifest("`licenses` are not sorted");
+    }
+}
+
+/// Every environment, input, dependency and check that something refers to is there, and nothing else.
+fn steps(manifest: &Manifest, problems: &mut Problems) {
+    let artifacts = manifest.artifacts.iter().map(|artifact| &artifact.step);
+    let all: Vec<_> = artifacts.chain(&manifest.checks).chain(&manifest.intermediates).collect();
+    let mut known = BTreeSet::new();
+    for step in &all {
+        if !known.insert((step.recipe.as_str(), step.target.as_str())) {
+            problems.manifest(format!("names the step {}@{} twice", step.recipe, step.target));
+        }
+    }
+    let (mut environments, mut inputs) = (BTreeSet::new(), BTreeSet::new());
+    for step in &all {
+        let whose = format!("{}@{}", step.recipe, step.target);
+        environments.insert(&step.environment);
+        inputs.extend(&step.inputs);
+        for name in step.dependencies.iter().filter(|name| !known.contains(&(name, step.target.as_str()))) {
+            problems.manifest(format!("{whose} depends on `{name}`, which is not in the manifest"));
+        }
+    }
+    for artifact in &manifest.artifacts {
+        let target = &artifact.step.target;
+        for name in &artifact.checked_by {
+            if !manifest.checks.iter().any(|check| check.recipe == *name && check.target == *target) {
+                problems.manifest(format!(
+                    "`{}` is said to be checked by `{name}`, which is not in the manifest",
+                    artifact.title()
+                ));
+            }
+        }
+    }
+    names("environment", &environments, manifest.environments.keys(), problems);
+    names("input", &inputs, manifest.inputs.keys(), problems);
+}
+
+fn names<'a>(
+    kind: &str,
+    used: &BTreeSet<&'a String>,
+    listed: impl Iterator<Item = &'a String>,
+    problems: &mut Problems,
+) {
+    let listed: BTreeSet<_> = listed.collect();
+    for name in used.difference(&listed) {
+        problems.manifest(format!("does not say what the {kind} `{name}` is"));
+    }
+    for name in listed.difference(used) {
+        problems.manifest(format!("lists the {kind} `{name}`, which no step uses"));
+    }
+}
