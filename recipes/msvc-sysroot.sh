@@ -6,11 +6,12 @@ readonly out=/build/out
 readonly wine=/usr/include/wine/wine
 readonly wine_dlls=/usr/lib/x86_64-linux-gnu/wine/x86_64-windows
 
-mkdir -p "$out"/{cmake,include/c++/v1,include/vcruntime,lib,licenses/libcxx}
+mkdir -p "$out"/{cmake,include/c++/v1,include/vcruntime,lib,licenses/libcxx,licenses/sysroot}
 cp -r "$sysroot/include/." "$out/include/vcruntime/"
 cp -r "$wine/msvcrt" "$out/include/ucrt"
 cp -r "$wine/windows" "$out/include/um"
 cp "$sysroot/cmake/toolchain.cmake" "$out/cmake/"
+cp /build/src/licenses/* "$out/licenses/sysroot/"
 cp "$libcxx/LICENSE.TXT" "$out/licenses/libcxx/LICENSE"
 
 cp -r "$libcxx/include/." "$out/include/c++/v1/"
@@ -31,7 +32,8 @@ mkdir -p startup cxx libcxx
 for source in "$sysroot"/startup/*.c; do
     clang-cl "${startup_flags[@]}" "/Fostartup/$(basename "$source" .c).obj" -- "$source"
 done
-clang --target=x86_64-pc-windows-msvc -c -o startup/stack.obj "$sysroot/startup/stack.s"
+# Without the option the assembler writes the time into the object, as for incremental linking.
+clang --target=x86_64-pc-windows-msvc -mno-incremental-linker-compatible -c -o startup/stack.obj "$sysroot/startup/stack.s"
 for source in "$sysroot"/cxx/*.cpp; do
     clang-cl "${startup_flags[@]}" /EHsc /GR- "${include[@]}" "/Focxx/$(basename "$source" .cpp).obj" -- "$source"
 done
