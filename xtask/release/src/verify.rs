@@ -65,6 +65,7 @@ impl Problems {
 ///
 /// Nothing is executed, unpacked to disk or fetched. Errors: the directory can't be read at all.
 pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Vec<Problem>> {
+    anyhow::ensure!(directory.is_dir(), "{} is no release: there is no such directory", directory.display());
     let mut problems = Problems::default();
     let found = list(directory)?;
     let Some((manifest, json)) = read_manifest(directory, &mut problems) else {
