@@ -1,6 +1,11 @@
 //! What is kept, what goes, and whether all is well: `gc`, `fsck`, `du`.
 
-use crate::{Damaged, Digest, Entry, Progress, Store, Tree, Unit, result::decode};
+use crate::{
+    Digest, Progress, Store, Unit,
+    blob::{is_stamped, stamp},
+    directory::Reached,
+    result::decode,
+};
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -56,20 +61,36 @@ pub struct Usage {
 impl Store {
     /// Names what must stay, under a name that can be given again to replace it.
     pub fn add_root(&self, name: &str, references: &[Reference]) -> Result<()> {
-        ensure!(
-            !name.is_empty() && !name.contains('/') && !name.starts_with('.'),
-            "`{name}` can't name a root"
-        );
+        let place = self.root_place(name)?;
         let mut file = self.temporary_file()?;
-        serde_json::to_writer(&mut file, references)?;
-        file.flush()?;
+        file.write_all(&serde_json::to_vec(references)?).with_context(|| self.write_error())?;
         file.as_file().sync_all().with_context(|| self.write_error())?;
-        file.persist(self.root.join("roots").join(name)).with_context(|| self.write_error())?;
+        file.persist(place).with_context(|| self.write_error())?;
         Ok(())
     }
 
-    /// Removes everything that neither `kept` nor a root reaches: blobs, results, checkouts, quarantine. A result
-    /// stays when it is named, or when its output tree is reached. Waits until no other process has the store open.
+    /// Lets go of what a root kept. Nothing happens where there is no such root.
+    pub fn remove_root(&self, name: &str) -> Result<()> {
+        match std::fs::remove_file(self.root_place(name)?) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove the root `{name}`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn root_place(&self, name: &str) -> Result<PathBuf> {
+        ensure!(
+            !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.'),
+            "`{}` can't name a root",
+            name.escape_debug()
+        );
+        Ok(self.root.join("roots").join(name))
+    }
+
+    /// Removes everything that neither `kept` nor a root reaches: blobs, results, checkouts; and quarantine and
+    /// unfinished downloads. A result stays when it is named, or when its output tree is reached. Waits until no other
+    /// process has the store open; other threads must not write to this [`Store`] meanwhile.
     pub fn collect_garbage(
         &self,
         kept: &[Reference],
@@ -80,108 +101,98 @@ impl Store {
             progress.note("waiting for other processes that have the store open");
             self.lock.lock().context("cannot lock the store")?;
         }
-        let mut marked = HashSet::new();
-        for reference in kept {
-            self.mark(reference, &mut marked)?;
-        }
-        for path in files(&self.root.join("roots"))? {
-            let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let references: Vec<Reference> = serde_json::from_slice(&text).with_context(|| {
-                format!("{} is damaged\n  hint: remove it, and make its release again", path.display())
-            })?;
-            for reference in references {
-                self.mark(&reference, &mut marked)?;
-            }
-        }
-        let mut collected = Collected::default();
+        let collected = self.collect_alone(kept, dry_run);
+        self.lock.lock_shared().context("cannot share the store again")?;
+        collected
+    }
+
+    fn collect_alone(&self, kept: &[Reference], dry_run: bool) -> Result<Collected> {
+        let marked = self.mark_all(kept)?;
+        let is_marked = |path: &Path| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| marked.contains(name))
+        };
         let remove = |path: &Path| match dry_run {
             true => Ok(()),
             false => std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display())),
         };
-        // Results before blobs: a process killed in between leaves blobs without a name, never the other way round.
+        let mut collected = Collected::default();
+        // Names before blobs: a process killed in between leaves blobs without a name, never the other way round.
         for path in files(&self.root.join("ac"))? {
-            let result = std::fs::read(&path).ok().and_then(|bytes| decode(&bytes));
-            let named =
-                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| marked.contains(name));
-            match result {
-                Some(result) if named || marked.contains(&result.outputs.hex()) => {
-                    marked.extend(result.log.map(|log| log.hex()));
-                }
-                _ => {
-                    collected.results += 1;
-                    remove(&path)?;
-                }
+            if !is_marked(&path) {
+                collected.results += 1;
+                remove(&path)?;
             }
         }
-        for directory in ["checkouts", "quarantine", "history", "locks"] {
-            for entry in std::fs::read_dir(self.root.join(directory)).into_iter().flatten().flatten() {
-                let path = entry.path();
-                let stays = entry.file_name().to_str().is_some_and(|name| marked.contains(name));
-                if directory == "history" || stays {
+        for directory in ["checkouts", "quarantine", "locks", "downloads"] {
+            for (path, is_directory) in entries(&self.root.join(directory))? {
+                if matches!(directory, "checkouts" | "locks") && is_marked(&path) {
                     continue;
                 }
                 collected.checkouts += u64::from(directory == "checkouts");
-                if !dry_run && path.is_dir() {
-                    std::fs::remove_dir_all(&path)
-                        .with_context(|| format!("cannot remove {}", path.display()))?;
-                } else {
-                    remove(&path)?;
+                match is_directory {
+                    true if dry_run => {}
+                    true => std::fs::remove_dir_all(&path)
+                        .with_context(|| format!("cannot remove {}", path.display()))?,
+                    false => remove(&path)?,
                 }
             }
         }
         for path in files(&self.root.join("cas"))? {
-            if !path.file_name().and_then(|name| name.to_str()).is_some_and(|name| marked.contains(name)) {
+            if !is_marked(&path) {
                 collected.blobs += 1;
-                collected.bytes += std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+                collected.bytes += std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
                 remove(&path)?;
             }
         }
-        self.lock.lock_shared().context("cannot share the store again")?;
         Ok(collected)
     }
 
-    /// Marks what a reference reaches, by hexadecimal SHA-256. What is missing already is no error.
-    fn mark(&self, reference: &Reference, marked: &mut HashSet<String>) -> Result<()> {
-        match reference {
-            Reference::Blob(digest) => {
-                marked.insert(digest.hex());
-            }
-            Reference::Tree(digest) => self.mark_tree(digest, marked)?,
-            Reference::Action(digest) => {
-                marked.insert(digest.hex());
-                if let Ok(action) = crate::Action::read(self, digest) {
-                    marked.insert(action.command_digest().hex());
-                    if let Some(input_root) = action.input_root {
-                        self.mark_tree(&input_root, marked)?;
+    /// What stays, by hexadecimal SHA-256: blobs, and actions whose results stay. What is missing already is no error.
+    fn mark_all(&self, kept: &[Reference]) -> Result<HashSet<String>> {
+        let mut references = kept.to_vec();
+        for path in files(&self.root.join("roots"))? {
+            let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let named: Vec<Reference> = serde_json::from_slice(&text).with_context(|| {
+                format!("{} is damaged\n  hint: remove it, and make its release again", path.display())
+            })?;
+            references.extend(named);
+        }
+        let mut marked = HashSet::new();
+        let mut reached = Reached::default();
+        for reference in &references {
+            match reference {
+                Reference::Blob(digest) => {
+                    marked.insert(digest.hex());
+                }
+                Reference::Tree(digest) => {
+                    marked.insert(digest.hex());
+                    reached.add(self, digest)?;
+                }
+                Reference::Action(digest) => {
+                    marked.insert(digest.hex());
+                    if let Ok(action) = crate::Action::read(self, digest) {
+                        marked.insert(action.command_digest().hex());
+                        if let Some(input_root) = action.input_root {
+                            reached.add(self, &input_root)?;
+                        }
+                    }
+                    if let Ok(Some(result)) = self.result(digest) {
+                        marked.extend(result.log.map(|log| log.hex()));
+                        reached.add(self, &result.outputs)?;
                     }
                 }
-                if let Ok(Some(result)) = self.result(digest) {
-                    self.mark_tree(&result.outputs, marked)?;
-                    marked.extend(result.log.map(|log| log.hex()));
-                }
             }
         }
-        Ok(())
-    }
-
-    fn mark_tree(&self, root: &Digest, marked: &mut HashSet<String>) -> Result<()> {
-        if !marked.insert(root.hex()) {
-            return Ok(());
-        }
-        match Tree::read_with(self, root, &mut |directory| {
-            marked.insert(directory.hex());
-        }) {
-            Ok(tree) => {
-                for (_, entry) in tree.iter() {
-                    if let Entry::File { digest, .. } = entry {
-                        marked.insert(digest.hex());
-                    }
-                }
-                Ok(())
+        marked.extend(reached.directories.iter().chain(&reached.files).map(Digest::hex));
+        // A result whose outputs are here for another reason costs nothing, and saves doing the work again.
+        for path in files(&self.root.join("ac"))? {
+            let Some(result) = std::fs::read(&path).ok().and_then(|bytes| decode(&bytes)) else { continue };
+            if reached.directories.contains(&result.outputs) {
+                marked.extend(result.log.map(|log| log.hex()));
+                marked.extend(path.file_name().and_then(|name| name.to_str()).map(str::to_owned));
             }
-            Err(error) if error.is::<Damaged>() => Ok(()),
-            Err(error) => Err(error),
         }
+        Ok(marked)
     }
 
     /// Hashes every blob and looks for everything that results name. Damaged blobs go to quarantine, results that lack
@@ -192,10 +203,10 @@ impl Store {
         let damaged: Vec<String> = blobs
             .par_iter()
             .map(|path| {
-                let actual = Digest::of_file(path)?;
-                meter.add(1);
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if actual.hex() == name {
+                let sound = self.is_sound(path, name)?;
+                meter.add(1);
+                if sound {
                     return Ok(None);
                 }
                 self.quarantine_file(name, path)?;
@@ -224,6 +235,25 @@ impl Store {
         }
     }
 
+    /// Whether a blob's content is what its name says; its stamp is then renewed where it does not fit. A blob that
+    /// another process took away meanwhile is nobody's damage.
+    fn is_sound(&self, path: &Path, name: &str) -> Result<bool> {
+        let digest = match Digest::of_file(path) {
+            Ok(digest) => digest,
+            Err(_) if !path.exists() => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        if digest.hex() != name {
+            return Ok(false);
+        }
+        let metadata =
+            std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        if !is_stamped(&metadata, &digest) {
+            stamp(path, path.starts_with(self.root.join("cas/sha256-x")))?;
+        }
+        Ok(true)
+    }
+
     fn quarantine_file(&self, name: &str, path: &Path) -> Result<()> {
         match Digest::from_hex(name, 0) {
             Ok(digest) => self.quarantine(&digest, path),
@@ -234,33 +264,51 @@ impl Store {
     /// How much the store holds. Checkouts count their directories only: their files are the blobs'.
     pub fn usage(&self) -> Result<Usage> {
         let mut usage = Usage::default();
-        for (kind, directory) in
-            [("blobs", "cas/sha256"), ("executable blobs", "cas/sha256-x"), ("results", "ac")]
-        {
+        for (kind, directory) in [
+            ("blobs", "cas/sha256"),
+            ("executable blobs", "cas/sha256-x"),
+            ("results", "ac"),
+            ("unfinished downloads", "downloads"),
+        ] {
             let mut sum = (0, 0);
             for path in files(&self.root.join(directory))? {
-                sum = (sum.0 + 1, sum.1 + std::fs::metadata(&path).map_or(0, |metadata| metadata.len()));
+                sum = (
+                    sum.0 + 1,
+                    sum.1 + std::fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len()),
+                );
             }
             usage.kinds.insert(kind.to_owned(), sum);
         }
-        let checkouts = std::fs::read_dir(self.root.join("checkouts"))?.count() as u64;
-        usage.kinds.insert("checkouts".to_owned(), (checkouts, 0));
+        for kind in ["checkouts", "quarantine"] {
+            usage.kinds.insert(kind.to_owned(), (entries(&self.root.join(kind))?.len() as u64, 0));
+        }
         Ok(usage)
     }
+}
+
+/// What stands in a directory, in order, and whether it is a directory; nothing where there is none.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, bool)>> {
+    let listed = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.and_then(|entries| {
+            entries
+                .map(|entry| entry.and_then(|entry| Ok((entry.path(), entry.file_type()?.is_dir()))))
+                .collect::<std::io::Result<Vec<_>>>()
+        }),
+    };
+    let mut found = listed.with_context(|| format!("cannot list {}", directory.display()))?;
+    found.sort();
+    Ok(found)
 }
 
 /// All files below a directory.
 fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let entries =
-        std::fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
-    for entry in entries {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true => found.extend(files(&entry.path())?),
-            false => found.push(entry.path()),
+    for (path, is_directory) in entries(directory)? {
+        match is_directory {
+            true => found.extend(files(&path)?),
+            false => found.push(path),
         }
     }
-    found.sort();
     Ok(found)
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     fmt,
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     path::Path,
     str::FromStr,
 };
@@ -30,9 +30,11 @@ impl Digest {
         let mut hash = HashWriter::new(std::io::sink());
         let mut buffer = vec![0; 256 * 1024];
         loop {
-            match reader.read(&mut buffer)? {
-                0 => return Ok(hash.finish().1),
-                count => hash.write_all(&buffer[..count])?,
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(hash.finish().1),
+                Ok(count) => hash.write_all(&buffer[..count])?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
         }
     }

@@ -4,20 +4,24 @@
 //! `Directory` messages, an action's outcome is an `ActionResult`.
 
 mod action;
+mod blob;
 mod checkout;
 mod collect;
 mod digest;
+mod directory;
 mod message;
 mod nar;
 mod progress;
 mod result;
 mod store;
+mod temporary;
 mod tree;
 
 pub use action::Action;
+pub use blob::{BLOB_TIME, BlobWriter};
 pub use collect::{Collected, Examined, Reference, Usage};
 pub use digest::{Digest, HashWriter};
 pub use progress::{Meter, Progress, Silent, Unit};
 pub use result::ActionResult;
-pub use store::{BLOB_TIME, BlobWriter, Damaged, Store};
+pub use store::{Damaged, Store};
 pub use tree::{Entry, Tree};

@@ -4,10 +4,10 @@
 //! bytes, padded with zeros to a multiple of 8; directory entries are sorted by name.
 
 use crate::{Digest, Entry, HashWriter, Store, Tree};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::{
     collections::BTreeMap,
-    io::{Read, Write},
+    io::{BufReader, Write},
 };
 
 enum Node<'a> {
@@ -69,7 +69,9 @@ impl Store {
                 }
                 string(out, b"contents")?;
                 out.write_all(&digest.size.to_le_bytes())?;
-                let copied = std::io::copy(&mut self.open_blob(digest)?.take(digest.size), out)?;
+                let mut blob = BufReader::with_capacity(256 * 1024, self.open_blob(digest)?);
+                let copied = std::io::copy(&mut blob, out)?;
+                ensure!(copied == digest.size, "blob {digest} changed while it was read");
                 padding(out, copied)?;
             }
             Node::Leaf(Entry::Directory) => string(out, b"directory")?,
@@ -120,22 +122,32 @@ fn sri(digest: &Digest) -> String {
 mod tests {
     use super::*;
 
-    /// The expected value is what `nix hash path DIR` (nix-bin 2.8.0) printed for the same tree.
+    /// The expected value is what nix 2.8.0 printed (`nix-store --dump . | sha256sum` gives the same hash) after
+    /// ```sh
+    /// mkdir a empty; echo hello >a/hello; echo hello >a/run; touch a/nothing; printf 12345678 >a.txt
+    /// printf '#!/bin/sh\n' >Z; printf grün >'ü mlaut'; chmod 755 a/run Z; ln -s a/hello link; ln -s ../nowhere a-link
+    /// nix --extra-experimental-features nix-command hash path .
+    /// ```
     #[test]
     fn hashes_are_those_of_nix() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let mut tree = Tree::new();
-        let digest = store.put_bytes(b"hello\n").unwrap();
-        tree.insert("a/hello", Entry::File { digest, executable: false }).unwrap();
-        tree.insert("a/run", Entry::File { digest, executable: true }).unwrap();
-        tree.insert(
-            "a.txt",
-            Entry::File { digest: store.put_bytes(b"12345678").unwrap(), executable: false },
-        )
-        .unwrap();
+        for (path, text, executable) in [
+            ("Z", "#!/bin/sh\n", true),
+            ("a/hello", "hello\n", false),
+            ("a/nothing", "", false),
+            ("a/run", "hello\n", true),
+            ("a.txt", "12345678", false),
+            ("ü mlaut", "grün", false),
+        ] {
+            let digest = store.put_bytes(text.as_bytes()).unwrap();
+            tree.insert(path, Entry::File { digest, executable }).unwrap();
+        }
         tree.insert("empty", Entry::Directory).unwrap();
-        tree.insert("link", Entry::Symlink { target: "a/hello".to_owned() }).unwrap();
-        assert_eq!(store.nar_hash(&tree).unwrap(), "sha256-t0y6YDfLYXTD63x45JUPmes3zr94r6Ez7Vw4qLhRF3w=");
+        for (path, target) in [("link", "a/hello"), ("a-link", "../nowhere")] {
+            tree.insert(path, Entry::Symlink { target: target.to_owned() }).unwrap();
+        }
+        assert_eq!(store.nar_hash(&tree).unwrap(), "sha256-6IkzT0FbEDzAJ5oYVXVETi2yAZG7OuO97H/mTzS4XUM=");
     }
 }

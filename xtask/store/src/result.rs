@@ -1,12 +1,14 @@
 //! The action cache.
 
 use crate::{
-    Damaged, Digest, Entry, Store, Tree,
+    Digest, Store,
+    directory::Reached,
     message::{from_message, to_message},
 };
 use anyhow::{Context, Result};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
+use rayon::prelude::*;
 use std::{io::Write, path::PathBuf};
 
 /// What running an action gave (a subset of REAPI `ActionResult`; the exit code is always 0).
@@ -43,14 +45,8 @@ impl Store {
         if result.log.is_some_and(|log| !self.contains(&log)) || !self.contains(&result.outputs) {
             return Ok(false);
         }
-        match Tree::read(self, &result.outputs) {
-            Ok(tree) => Ok(tree.iter().all(|(_, entry)| match entry {
-                Entry::File { digest, .. } => self.contains(digest),
-                Entry::Symlink { .. } | Entry::Directory => true,
-            })),
-            Err(error) if error.is::<Damaged>() => Ok(false),
-            Err(error) => Err(error),
-        }
+        let mut reached = Reached::default();
+        Ok(reached.add(self, &result.outputs)? && reached.files.par_iter().all(|file| self.contains(file)))
     }
 
     /// Keeps an action's result.

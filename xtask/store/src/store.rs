@@ -1,29 +1,30 @@
 //! The store on disk: where it is, who shares it, its blobs.
 
-use crate::{Digest, HashWriter};
+use crate::{
+    Digest,
+    blob::{BlobWriter, is_stamped, stamp},
+    temporary,
+};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use rustix::io::Errno;
 use std::{
     fmt,
     fs::{File, OpenOptions, Permissions},
-    io::{ErrorKind, Write},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    io::{ErrorKind, Read, Seek, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use tempfile::{NamedTempFile, TempDir};
 
 /// The layout of the directory, written to its `version` file.
 const VERSION: &str = "1\n";
 
-/// Every blob's modification time: 1980-01-01, as in every archive that we write.
-///
-/// It is also the stamp that the content was checked: a blob is given this time when its digest is known, and
-/// whoever writes to it afterwards changes the time. So a read needs one `stat` to trust a blob.
-pub const BLOB_TIME: u64 = 315_532_800;
-
 /// Blobs from this size on are synced one by one; smaller ones all at once before a result names them.
 const SYNC_ALONE: u64 = 1 << 20;
+
+/// Files up to this size are imported through memory: read once, hashed, and written only if they are new.
+const IN_MEMORY: u64 = 1 << 20;
 
 /// A blob that is missing or damaged. What needs it must be fetched or built again; results that name it are no
 /// longer given out.
@@ -57,7 +58,7 @@ impl std::error::Error for Damaged {}
 /// | `checkouts/HEX` | trees laid out as files, hard-linked to blobs |
 /// | `roots/NAME` | what `gc` must keep |
 /// | `tmp/` | a directory a process, locked while it lives |
-/// | `quarantine/` | blobs that were found damaged |
+/// | `quarantine/` | blobs that were found damaged, and checkouts that may share their files, until the next `gc` |
 pub struct Store {
     pub(crate) root: PathBuf,
     /// This process' part of `tmp/`. Its lock file tells other processes that we live.
@@ -65,6 +66,8 @@ pub struct Store {
     _temporary_lock: File,
     /// Held shared while the store is open; `gc` takes it alone.
     pub(crate) lock: File,
+    /// Whether the file system is believed to share blocks between files; until it refuses.
+    clones: AtomicBool,
 }
 
 impl Store {
@@ -77,9 +80,7 @@ impl Store {
                 root.display()
             )
         };
-        for part in ["cas/sha256", "cas/sha256-x", "ac", "checkouts", "roots", "tmp"] {
-            std::fs::create_dir_all(root.join(part)).with_context(explain)?;
-        }
+        std::fs::create_dir_all(root).with_context(explain)?;
         let root = root.canonicalize().with_context(explain)?;
         let version = root.join("version");
         match std::fs::read_to_string(&version) {
@@ -91,9 +92,16 @@ impl Store {
                 VERSION.trim()
             ),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                std::fs::write(&version, VERSION).with_context(explain)?;
+                // Renamed into place: another process finds the whole text or none, whenever this one is killed.
+                let mut file = readable_file_in(&root).with_context(explain)?;
+                file.write_all(VERSION.as_bytes()).with_context(explain)?;
+                file.as_file().sync_all().with_context(explain)?;
+                file.persist(&version).with_context(explain)?;
             }
             Err(error) => return Err(error).with_context(explain),
+        }
+        for part in ["cas/sha256", "cas/sha256-x", "ac", "checkouts", "roots", "tmp"] {
+            std::fs::create_dir_all(root.join(part)).with_context(explain)?;
         }
         let lock = OpenOptions::new()
             .create(true)
@@ -102,10 +110,14 @@ impl Store {
             .write(true)
             .open(root.join("lock"))
             .with_context(explain)?;
-        lock.lock_shared().context("cannot lock the store")?;
-        sweep(&root.join("tmp"));
-        let (temporary, temporary_lock) = own_temporary(&root.join("tmp")).with_context(explain)?;
-        Ok(Self { root, temporary, _temporary_lock: temporary_lock, lock })
+        if lock.try_lock_shared().is_err() {
+            tracing::warn!("waiting for the process that collects garbage in {}", root.display());
+            lock.lock_shared().context("cannot lock the store")?;
+        }
+        temporary::sweep(&root.join("tmp"));
+        let (temporary, temporary_lock) = temporary::own(&root.join("tmp")).with_context(explain)?;
+        let clones = AtomicBool::new(true);
+        Ok(Self { root, temporary, _temporary_lock: temporary_lock, lock, clones })
     }
 
     /// `$XDG_CACHE_HOME/mlc-repro`, or `~/.cache/mlc-repro`.
@@ -129,10 +141,15 @@ impl Store {
         self.root.join(kind).join(&hex[..2]).join(hex)
     }
 
-    /// Whether the blob is there in its full size (not whether it is intact).
+    /// Whether the blob is there and intact. One `stat` where its stamp fits; else it is hashed, and a damaged one goes
+    /// to quarantine, so that whoever asks before fetching or writing it heals the store.
     pub fn contains(&self, digest: &Digest) -> bool {
-        std::fs::symlink_metadata(self.place(digest, false))
-            .is_ok_and(|metadata| metadata.len() == digest.size)
+        let path = self.place(digest, false);
+        match std::fs::symlink_metadata(&path) {
+            Ok(metadata) if is_stamped(&metadata, digest) => true,
+            Ok(_) => self.recheck(digest, false, path).is_ok(),
+            Err(_) => false,
+        }
     }
 
     /// Keeps bytes.
@@ -146,13 +163,29 @@ impl Store {
         Ok(digest)
     }
 
-    /// Keeps a copy of a file's content.
+    /// Keeps a copy of a file's content. Errors: it can't be read, or changes while it is read.
     pub fn put_file(&self, path: &Path) -> Result<Digest> {
-        let digest = Digest::of_file(path)?;
+        let reading = || format!("cannot read {}", path.display());
+        let mut source = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let size = source.metadata().with_context(reading)?.len();
+        if size <= IN_MEMORY {
+            let mut bytes = Vec::with_capacity(size as usize + 1);
+            source.read_to_end(&mut bytes).with_context(reading)?;
+            return self.put_bytes(&bytes);
+        }
+        if let Some(file) = self.cloned(&source)? {
+            // The clone is ours alone, so that it has to be read only once.
+            let digest = Digest::of_file(file.path())?;
+            if !self.contains(&digest) {
+                self.publish(file, &digest, false)?;
+            }
+            return Ok(digest);
+        }
+        let digest = Digest::of_reader(&source).with_context(reading)?;
         if self.contains(&digest) {
             return Ok(digest);
         }
-        let mut source = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        source.rewind().with_context(reading)?;
         let mut writer = self.writer()?;
         std::io::copy(&mut source, &mut writer).with_context(|| format!("cannot copy {}", path.display()))?;
         writer.finish(Some(&digest)).with_context(|| format!("{} changed while it was read", path.display()))
@@ -170,7 +203,7 @@ impl Store {
 
     /// A blob to be written piece by piece.
     pub fn writer(&self) -> Result<BlobWriter<'_>> {
-        Ok(BlobWriter { store: self, inner: HashWriter::new(self.temporary_file()?) })
+        BlobWriter::new(self)
     }
 
     /// A blob's content, checked.
@@ -192,9 +225,15 @@ impl Store {
             Ok(metadata) if is_stamped(&metadata, digest) => Ok(path),
             Ok(_) => self.recheck(digest, executable, path),
             Err(error) if error.kind() == ErrorKind::NotFound && executable => {
-                let mut file = self.temporary_file()?;
                 let mut source = self.open_blob(digest)?;
-                std::io::copy(&mut source, &mut file).with_context(|| self.write_error())?;
+                let file = match self.cloned(&source)? {
+                    Some(file) => file,
+                    None => {
+                        let mut file = self.temporary_file()?;
+                        std::io::copy(&mut source, &mut file).with_context(|| self.write_error())?;
+                        file
+                    }
+                };
                 self.publish(file, digest, true)?;
                 Ok(path)
             }
@@ -222,13 +261,32 @@ impl Store {
     /// Takes a damaged blob out of the way, and every checkout, since they may share its file.
     pub(crate) fn quarantine(&self, digest: &Digest, path: &Path) -> Result<()> {
         self.mark_incomplete()?;
+        self.set_aside(path, &digest.hex())?;
+        for entry in std::fs::read_dir(self.root.join("checkouts")).context("cannot list the checkouts")? {
+            let entry = entry.context("cannot list the checkouts")?;
+            self.set_aside(&entry.path(), "checkout")?;
+        }
+        Ok(())
+    }
+
+    /// Moves something to quarantine, whole. It is not removed before `gc` has the store alone: another process may be
+    /// building in that checkout, and a compiler that finds half of its headers gone might draw the wrong conclusion.
+    /// Nothing happens where another process was faster.
+    pub(crate) fn set_aside(&self, path: &Path, name: &str) -> Result<()> {
+        let context = || format!("cannot move {} to quarantine", path.display());
         let quarantine = self.root.join("quarantine");
-        std::fs::create_dir_all(&quarantine)?;
-        match std::fs::rename(path, quarantine.join(digest.hex())) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("cannot quarantine {}", path.display()))
+        std::fs::create_dir_all(&quarantine).with_context(context)?;
+        let place = tempfile::Builder::new()
+            .prefix(&format!("{name}-"))
+            .tempdir_in(&quarantine)
+            .with_context(context)?;
+        match std::fs::rename(path, place.path().join("content")) {
+            Ok(()) => {
+                let _ = place.keep();
+                Ok(())
             }
-            _ => self.drop_checkouts(),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error).with_context(context),
         }
     }
 
@@ -248,7 +306,37 @@ impl Store {
     }
 
     pub(crate) fn temporary_file(&self) -> Result<NamedTempFile> {
-        NamedTempFile::new_in(&self.temporary).with_context(|| self.write_error())
+        readable_file_in(&self.temporary).with_context(|| self.write_error())
+    }
+
+    /// A temporary file that shares `source`'s blocks, where the file system can (FICLONE: XFS, btrfs, bcachefs).
+    fn cloned(&self, source: &File) -> Result<Option<NamedTempFile>> {
+        if !self.clones.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let file = self.temporary_file()?;
+        Ok(self.clone_blocks(source, file.as_file()).then_some(file))
+    }
+
+    /// As [`Store::cloned`], into an empty file. It is not tried again after the file system has refused.
+    pub(crate) fn clone_blocks(&self, from: &File, to: &File) -> bool {
+        if !self.clones.load(Ordering::Relaxed) {
+            return false;
+        }
+        match rustix::fs::ioctl_ficlone(to, from) {
+            Ok(()) => true,
+            // A file of another file system says nothing about this one.
+            Err(Errno::XDEV) => false,
+            Err(_) => {
+                self.clones.store(false, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// Whether [`Store::clone_blocks`] is worth a try.
+    pub(crate) fn may_clone(&self) -> bool {
+        self.clones.load(Ordering::Relaxed)
     }
 
     /// How many bytes may still be written.
@@ -300,102 +388,7 @@ impl Drop for Store {
     }
 }
 
-/// A blob being written; nothing is visible before [`BlobWriter::finish`].
-pub struct BlobWriter<'a> {
-    store: &'a Store,
-    inner: HashWriter<NamedTempFile>,
-}
-
-impl Write for BlobWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.inner.write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-impl BlobWriter<'_> {
-    /// Bytes written so far.
-    pub fn size(&self) -> u64 {
-        self.inner.size()
-    }
-
-    /// Makes the blob visible and gives its digest. With `expected`, a different content is an error and nothing is
-    /// kept.
-    pub fn finish(self, expected: Option<&Digest>) -> Result<Digest> {
-        let (file, digest) = self.inner.finish();
-        if let Some(expected) = expected {
-            ensure!(
-                digest == *expected,
-                "the content is not what was expected\n  expected {expected}\n  found    {digest}"
-            );
-        }
-        if !self.store.contains(&digest) {
-            self.store.publish(file, &digest, false)?;
-        }
-        Ok(digest)
-    }
-}
-
-/// Whether size, time and mode are those of a blob that was checked.
-fn is_stamped(metadata: &std::fs::Metadata, digest: &Digest) -> bool {
-    metadata.len() == digest.size
-        && metadata.mtime() == BLOB_TIME as i64
-        && metadata.mtime_nsec() == 0
-        && metadata.is_file()
-        && metadata.mode() & 0o222 == 0
-}
-
-/// Gives a checked blob its mode and time.
-fn stamp(path: &Path, executable: bool) -> Result<()> {
-    let mode = if executable { 0o555 } else { 0o444 };
-    std::fs::set_permissions(path, Permissions::from_mode(mode))
-        .and_then(|()| set_time(path))
-        .with_context(|| format!("cannot set the mode and time of {}", path.display()))
-}
-
-/// Sets a path's modification and access time to [`BLOB_TIME`], without following links.
-pub(crate) fn set_time(path: &Path) -> std::io::Result<()> {
-    let time = Timespec { tv_sec: BLOB_TIME as i64, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
-    Ok(())
-}
-
-/// A directory for this process' temporary files, and the lock that says that it lives.
-fn own_temporary(parent: &Path) -> Result<(PathBuf, File)> {
-    loop {
-        let directory = tempfile::Builder::new().prefix("process-").tempdir_in(parent)?.keep();
-        let lock = File::create(directory.with_extension("lock"))?;
-        lock.lock()?;
-        // Another process may have swept the directory in the moment before it was locked.
-        if directory.is_dir() {
-            return Ok((directory, lock));
-        }
-    }
-}
-
-/// Removes the temporary files of processes that no longer live. Best effort; what stays does no harm.
-fn sweep(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
-    for directory in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        let lock = directory.with_extension("lock");
-        // Without a lock file it may be about to get one, if it is new.
-        let age = |path: &Path| {
-            let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-            modified.ok().and_then(|time| SystemTime::now().duration_since(time).ok()).unwrap_or_default()
-        };
-        // Held until all is gone: a process that is about to take the lock then finds its directory missing, and makes
-        // another.
-        let held = match File::open(&lock) {
-            Ok(file) if file.try_lock().is_ok() => Some(file),
-            Ok(_) => continue,
-            Err(_) if age(&directory) > Duration::from_secs(60) => None,
-            Err(_) => continue,
-        };
-        let _ = std::fs::remove_dir_all(&directory);
-        let _ = std::fs::remove_file(&lock);
-        drop(held);
-    }
+/// A temporary file that others may read once it has its name (by default, temporary files are private).
+fn readable_file_in(directory: &Path) -> std::io::Result<NamedTempFile> {
+    tempfile::Builder::new().permissions(Permissions::from_mode(0o644)).tempfile_in(directory)
 }

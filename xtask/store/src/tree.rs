@@ -2,15 +2,22 @@
 
 use crate::{
     Digest, Store,
-    message::{from_message, to_message},
+    directory::{self, expand},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
 use std::collections::BTreeMap;
 
 /// The longest path that a tree may hold, in bytes (Linux' PATH_MAX).
 const LONGEST_PATH: usize = 4096;
+
+/// How deep a path may be, so that a tree made to exhaust the stack is refused.
+const DEEPEST_PATH: usize = 256;
+
+/// How many entries a tree may have. Its Merkle form can name the same directory many times over: a few hundred bytes
+/// may stand for more entries than the memory holds.
+const MOST_ENTRIES: usize = 4_000_000;
 
 /// What stands at a path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +53,13 @@ impl Tree {
     }
 
     /// Adds an entry. Adding the same entry again is fine, and so is a directory that holds something. Errors: a path
-    /// that is absolute or has empty, `.` or `..` components; a path that exists already with another entry; a path
-    /// below a file or link.
+    /// that is absolute or has empty, `.` or `..` components, is over 4096 bytes or 256 components long; a path that
+    /// exists already with another entry; a path below a file or link; a link to nowhere.
     pub fn insert(&mut self, path: &str, entry: Entry) -> Result<()> {
         check_path(path)?;
+        if let Entry::Symlink { target } = &entry {
+            check_target(path, target)?;
+        }
         let mut above_all = Vec::new();
         let mut parent = path;
         while let Some((above, _)) = parent.rsplit_once('/') {
@@ -132,6 +142,15 @@ impl Tree {
 
     /// Writes the Merkle form into the store; gives the root's digest.
     pub fn write(&self, store: &Store) -> Result<Digest> {
+        self.node().write(&|bytes| store.put_bytes(bytes))
+    }
+
+    /// The root's digest, without keeping anything.
+    pub fn digest(&self) -> Result<Digest> {
+        self.node().write(&|bytes| Ok(Digest::of(bytes)))
+    }
+
+    fn node(&self) -> Node<'_> {
         let mut node = Node::default();
         for (path, entry) in &self.entries {
             let mut directory = &mut node;
@@ -144,20 +163,13 @@ impl Tree {
                 }
             }
         }
-        node.write(store)
+        node
     }
 
-    /// Reads the Merkle form back. Errors: a directory missing or damaged ([`crate::Damaged`]), names that are not
-    /// canonical.
+    /// Reads the Merkle form back. Errors: a directory missing or damaged ([`crate::Damaged`]), or not in canonical
+    /// encoding; more entries than can be meant.
     pub fn read(store: &Store, root: &Digest) -> Result<Self> {
-        Self::read_with(store, root, &mut |_| {})
-    }
-
-    /// As [`Tree::read`]; `visit` is told the digest of every directory.
-    pub(crate) fn read_with(store: &Store, root: &Digest, visit: &mut dyn FnMut(&Digest)) -> Result<Self> {
-        let mut tree = Self::new();
-        read_directory(store, root, "", &mut tree.entries, visit)?;
-        Ok(tree)
+        Ok(Self { entries: expand(store, root, MOST_ENTRIES)? })
     }
 }
 
@@ -169,85 +181,38 @@ struct Node<'a> {
 }
 
 impl Node<'_> {
-    /// Canonical encoding (REAPI `Directory`): each list sorted by name in byte order.
-    fn write(mut self, store: &Store) -> Result<Digest> {
+    fn write(mut self, keep: &impl Fn(&[u8]) -> Result<Digest>) -> Result<Digest> {
         let mut message = reapi::Directory::default();
         for (name, node) in self.directories {
-            let digest = node.write(store)?;
-            message
-                .directories
-                .push(reapi::DirectoryNode { name: name.to_owned(), digest: Some(to_message(&digest)) });
+            message.directories.push(directory::directory_node(name, &node.write(keep)?));
         }
         self.entries.sort_by_key(|(name, _)| *name);
         for (name, entry) in self.entries {
-            match entry {
-                Entry::File { digest, executable } => message.files.push(reapi::FileNode {
-                    name: name.to_owned(),
-                    digest: Some(to_message(digest)),
-                    is_executable: *executable,
-                    ..reapi::FileNode::default()
-                }),
-                Entry::Symlink { target } => message.symlinks.push(reapi::SymlinkNode {
-                    name: name.to_owned(),
-                    target: target.clone(),
-                    ..reapi::SymlinkNode::default()
-                }),
-                Entry::Directory => {}
-            }
+            directory::add(&mut message, name, entry);
         }
-        store.put_bytes(&message.encode_to_vec())
+        keep(&message.encode_to_vec())
     }
-}
-
-fn read_directory(
-    store: &Store,
-    digest: &Digest,
-    prefix: &str,
-    entries: &mut BTreeMap<String, Entry>,
-    visit: &mut dyn FnMut(&Digest),
-) -> Result<()> {
-    visit(digest);
-    let message = reapi::Directory::decode(store.read(digest)?.as_slice())
-        .with_context(|| format!("{digest} is not a directory"))?;
-    let join = |name: &str| -> Result<String> {
-        ensure!(!name.contains('/'), "`{}` is not a name", name.escape_debug());
-        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-        check_path(&path)?;
-        Ok(path)
-    };
-    let mut names = Vec::new();
-    for node in &message.files {
-        names.push(node.name.as_str());
-        let entry =
-            Entry::File { digest: from_message(node.digest.as_ref())?, executable: node.is_executable };
-        entries.insert(join(&node.name)?, entry);
-    }
-    for node in &message.symlinks {
-        names.push(&node.name);
-        entries.insert(join(&node.name)?, Entry::Symlink { target: node.target.clone() });
-    }
-    for node in &message.directories {
-        names.push(&node.name);
-        let path = join(&node.name)?;
-        let before = entries.len();
-        read_directory(store, &from_message(node.digest.as_ref())?, &path, entries, visit)?;
-        if entries.len() == before {
-            entries.insert(path, Entry::Directory);
-        }
-    }
-    let count = names.len();
-    names.sort_unstable();
-    names.dedup();
-    ensure!(names.len() == count, "directory {digest} has a name twice");
-    Ok(())
 }
 
 /// Errors for every path that is not canonical.
-fn check_path(path: &str) -> Result<()> {
-    let fine = path.len() <= LONGEST_PATH
-        && !path.contains('\0')
-        && path.split('/').all(|component| !matches!(component, "" | "." | ".."));
+pub(crate) fn check_path(path: &str) -> Result<()> {
+    ensure!(
+        path.len() <= LONGEST_PATH && path.matches('/').count() < DEEPEST_PATH,
+        "a path is longer than {LONGEST_PATH} bytes or {DEEPEST_PATH} components: `{}…`",
+        path.chars().take(200).collect::<String>().escape_debug()
+    );
+    let fine = !path.contains('\0') && path.split('/').all(|component| !matches!(component, "" | "." | ".."));
     ensure!(fine, "`{}` is not a relative path without `.`, `..` and empty parts", path.escape_debug());
+    Ok(())
+}
+
+/// Errors for a target that no file system has. Where a link may lead is for those to say who made the tree.
+pub(crate) fn check_target(path: &str, target: &str) -> Result<()> {
+    ensure!(
+        !target.is_empty() && target.len() <= LONGEST_PATH && !target.contains('\0'),
+        "the link `{}` has no target, or one that no file system can have",
+        path.escape_debug()
+    );
     Ok(())
 }
 
@@ -264,6 +229,15 @@ mod tests {
     fn paths_that_leave_the_tree_are_refused() {
         for path in ["/etc/passwd", "../x", "a/../b", "a//b", "", "a/.", "nul\0"] {
             assert!(Tree::new().insert(path, file("x")).is_err(), "{path:?}");
+        }
+        let (long, deep) = ("x/".repeat(20) + &"y".repeat(4057), "d/".repeat(256) + "f");
+        for path in [long, deep] {
+            let error = Tree::new().insert(&path, file("x")).unwrap_err().to_string();
+            assert!(error.contains("longer than 4096 bytes or 256 components"), "{error}");
+            assert!(Tree::new().insert(&path[2..], file("x")).is_ok());
+        }
+        for target in ["", "nul\0"] {
+            assert!(Tree::new().insert("link", Entry::Symlink { target: target.to_owned() }).is_err());
         }
     }
 
@@ -303,7 +277,18 @@ mod tests {
                 let _ = tree.insert(path, entry);
             }
             let root = tree.write(&store).unwrap();
+            prop_assert_eq!(root, tree.digest().unwrap());
             prop_assert_eq!(Tree::read(&store, &root).unwrap(), tree);
+        }
+
+        #[test]
+        fn every_path_that_is_taken_is_canonical(path in "[a./\0é]{0,6}") {
+            let mut tree = Tree::new();
+            let canonical = !path.is_empty()
+                && !path.contains('\0')
+                && path.split('/').all(|name| !name.is_empty() && name != "." && name != "..");
+            prop_assert_eq!(tree.insert(&path, file("x")).is_ok(), canonical);
+            prop_assert_eq!(tree.get(&path).is_some(), canonical);
         }
     }
 }

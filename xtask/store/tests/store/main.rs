@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
+mod adversity;
+
 use std::{
     fs::Permissions,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
+    process::Command,
 };
 use store::{Action, ActionResult, Damaged, Digest, Entry, Reference, Silent, Store, Tree};
-
-/// Tells this test binary, run again as a child, to write to a store until it is killed.
-const CHILD: &str = "STORE_TEST_CHILD";
 
 fn tree(store: &Store, files: &[(&str, &str)]) -> Tree {
     let mut tree = Tree::new();
@@ -60,7 +58,10 @@ fn names_that_are_not_utf8_and_pipes_are_refused() {
     let bad = source.join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
     std::fs::write(&bad, "").unwrap();
     assert!(store.import(&source).unwrap_err().to_string().contains("not UTF-8"));
-    std::fs::remove_file(bad).unwrap();
+    std::fs::remove_file(&bad).unwrap();
+    std::os::unix::fs::symlink(&bad, source.join("link")).unwrap();
+    assert!(store.import(&source).unwrap_err().to_string().contains("link is not UTF-8"));
+    std::fs::remove_file(source.join("link")).unwrap();
     assert!(Command::new("mkfifo").arg(source.join("pipe")).status().unwrap().success());
     assert!(store.import(&source).unwrap_err().to_string().contains("neither file"));
 }
@@ -84,6 +85,103 @@ fn a_damaged_blob_is_reported_once_and_can_be_put_again() {
     store.put_bytes(b"content").unwrap();
     assert_eq!(store.read(&digest).unwrap(), b"content");
     assert!(store.result(&action).unwrap().is_some());
+}
+
+/// Who fetches or writes asks first whether a blob is there; that question heals the store.
+#[test]
+fn a_damaged_blob_is_not_taken_for_present() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let digest = store.put_bytes(b"content").unwrap();
+    overwrite(&store.blob_path(&digest, false).unwrap(), "c0ntent");
+    assert!(!store.contains(&digest));
+    store.put_bytes(b"content").unwrap();
+    overwrite(&store.blob_path(&digest, false).unwrap(), "c0ntent");
+    store.put_bytes(b"content").unwrap();
+    assert_eq!(store.read(&digest).unwrap(), b"content");
+}
+
+#[test]
+fn a_checkout_that_was_changed_is_laid_out_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let tree = tree(&store, &[("bin/run.sh", "#!/bin/sh"), ("include/header.h", "#pragma once")]);
+    let root = tree.write(&store).unwrap();
+    let checkout = || store.checkout(&root, &Silent).unwrap();
+    let inode = |path: &Path| std::fs::metadata(path).unwrap().ino();
+    let first = inode(&checkout());
+    assert_eq!(inode(&checkout()), first, "what is whole is used again");
+    type Change = fn(&Path);
+    let changes: [Change; 4] = [
+        |place| std::fs::write(place.join("include/other.h"), "#error").unwrap(),
+        |place| std::fs::remove_file(place.join("include/header.h")).unwrap(),
+        |place| {
+            std::fs::remove_file(place.join("include/header.h")).unwrap();
+            std::os::unix::fs::symlink("/dev/null", place.join("include/header.h")).unwrap();
+        },
+        |place| std::fs::create_dir(place.join("lib")).unwrap(),
+    ];
+    for change in changes {
+        change(&checkout());
+        let place = checkout();
+        assert_eq!(store.import(&place).unwrap(), tree);
+    }
+}
+
+/// Where checkouts are hard links, writing to one reaches the blob.
+#[test]
+fn writing_to_a_checkout_never_gives_a_wrong_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let tree = tree(&store, &[("file", "content")]);
+    let root = tree.write(&store).unwrap();
+    overwrite(&store.checkout(&root, &Silent).unwrap().join("file"), "c0ntent");
+    if let Err(error) = store.checkout(&root, &Silent) {
+        assert!(error.is::<Damaged>(), "{error:#}");
+        store.put_bytes(b"content").unwrap();
+    }
+    let place = store.checkout(&root, &Silent).unwrap();
+    assert_eq!(std::fs::read(place.join("file")).unwrap(), b"content");
+}
+
+/// Another process may be building in a checkout; it must not find half of it gone.
+#[test]
+fn a_checkout_that_is_given_up_stays_whole_until_garbage_is_collected() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let root = tree(&store, &[("compiler", "good")]).write(&store).unwrap();
+    let place = store.checkout(&root, &Silent).unwrap();
+    let opened = std::fs::File::open(&place).unwrap();
+    let other = store.put_bytes(b"other").unwrap();
+    overwrite(&store.blob_path(&other, false).unwrap(), "0ther");
+    assert!(store.read(&other).unwrap_err().is::<Damaged>());
+    assert!(!place.exists());
+    use std::os::fd::AsRawFd;
+    let inside = format!("/proc/self/fd/{}/compiler", opened.as_raw_fd());
+    assert_eq!(std::fs::read(&inside).unwrap(), b"good");
+    store.collect_garbage(&[Reference::Tree(root)], false, &Silent).unwrap();
+    assert!(std::fs::read(&inside).is_err());
+    assert_eq!(store.usage().unwrap().kinds["quarantine"], (0, 0));
+}
+
+/// Files have at most 65000 names on ext4.
+#[test]
+fn a_blob_with_too_many_links_is_copied() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let digest = store.put_bytes(b"x").unwrap();
+    let mut tree = Tree::new();
+    for number in 0..65_100 {
+        tree.insert(&number.to_string(), Entry::File { digest, executable: false }).unwrap();
+    }
+    let place = directory.path().join("place");
+    store.materialise(&tree, &place).unwrap();
+    let all = std::fs::read_dir(&place).unwrap();
+    assert!(all.into_iter().all(|entry| {
+        let metadata = entry.unwrap().metadata().unwrap();
+        metadata.len() == 1 && metadata.mtime() == 315_532_800 && metadata.mode() & 0o777 == 0o444
+    }));
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 65_100);
 }
 
 #[test]
@@ -177,6 +275,27 @@ fn garbage_goes_and_what_is_named_stays() {
 }
 
 #[test]
+fn what_a_good_tree_shares_with_a_damaged_one_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let damaged = tree(&store, &[("a/x", "shared"), ("b/y", "other")]);
+    let root = damaged.write(&store).unwrap();
+    let good = damaged.subtree("a").write(&store).unwrap();
+    let gone = damaged.subtree("b").write(&store).unwrap();
+    std::fs::remove_file(store.blob_path(&gone, false).unwrap()).unwrap();
+    store.add_root("both", &[Reference::Tree(root), Reference::Tree(good)]).unwrap();
+    store.collect_garbage(&[], false, &Silent).unwrap();
+    assert_eq!(store.read(&Digest::of(b"shared")).unwrap(), b"shared");
+    store.remove_root("both").unwrap();
+    store.remove_root("both").unwrap();
+    store.collect_garbage(&[], false, &Silent).unwrap();
+    assert!(!store.contains(&Digest::of(b"shared")));
+    for name in ["", "../x", ".hidden"] {
+        assert!(store.add_root(name, &[]).is_err(), "{name:?}");
+    }
+}
+
+#[test]
 fn examination_finds_and_removes_what_is_broken() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
@@ -200,46 +319,4 @@ fn another_version_and_an_unusable_place_are_refused() {
     let file = directory.path().join("version/store");
     let error = Store::open(&file).err().unwrap().to_string();
     assert!(error.contains("choose another with `--store`"), "{error}");
-}
-
-/// What a killed process leaves is swept, and every result that is there is whole.
-#[test]
-fn a_process_killed_at_any_moment_does_no_harm() {
-    if let Some(root) = std::env::var_os(CHILD) {
-        write_for_ever(Path::new(&root));
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let root = directory.path().join("store");
-    for round in 0..12 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "a_process_killed_at_any_moment_does_no_harm"])
-            .env(CHILD, &root)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(40 + round * 11));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let store = Store::open(&root).unwrap();
-    let left = std::fs::read_dir(root.join("tmp")).unwrap().count();
-    assert_eq!(left, 2, "only this process' directory and lock");
-    assert!(!root.join("incomplete").exists());
-    let examined = store.examine(&Silent).unwrap();
-    assert!(examined.blobs > 50, "the children must have written something: {examined:?}");
-    assert!(examined.damaged.is_empty() && examined.incomplete.is_empty(), "{examined:?}");
-}
-
-fn write_for_ever(root: &Path) -> ! {
-    let store = Store::open(root).unwrap();
-    let start = Instant::now();
-    for number in 0.. {
-        let text = format!("{number} {:?}", start.elapsed()).repeat(2000);
-        let outputs = tree(&store, &[("a/b", &text), ("run.sh", &number.to_string())]).write(&store).unwrap();
-        let action = Action::named([text]).write(&store).unwrap();
-        store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
-        store.checkout(&outputs, &Silent).unwrap();
-    }
-    unreachable!()
 }

@@ -1,0 +1,92 @@
+//! Blobs while they are written, and the stamp of a blob that was checked.
+
+use crate::{Digest, HashWriter, Store};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use std::{
+    fs::{Metadata, Permissions},
+    io::Write,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
+use tempfile::NamedTempFile;
+
+/// Every blob's modification time: 1980-01-01, as in every archive that we write.
+///
+/// It is also the stamp that the content was checked: a blob is given this time when its digest is known, and
+/// whoever writes to it afterwards changes the time. So a read needs one `stat` to trust a blob.
+pub const BLOB_TIME: u64 = 315_532_800;
+
+/// A blob being written; nothing is visible before [`BlobWriter::finish`].
+pub struct BlobWriter<'a> {
+    store: &'a Store,
+    inner: HashWriter<NamedTempFile>,
+}
+
+impl Write for BlobWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // The error says where and how much is free: whoever copies into a blob knows only what it reads.
+        self.inner.write(bytes).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{}: {error}", self.store.write_error()))
+        })
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<'a> BlobWriter<'a> {
+    pub(crate) fn new(store: &'a Store) -> Result<Self> {
+        Ok(Self { store, inner: HashWriter::new(store.temporary_file()?) })
+    }
+
+    /// Bytes written so far.
+    pub fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    /// Makes the blob visible and gives its digest. With `expected`, a different content is an error and nothing is
+    /// kept.
+    pub fn finish(self, expected: Option<&Digest>) -> Result<Digest> {
+        let (file, digest) = self.inner.finish();
+        if let Some(expected) = expected {
+            ensure!(
+                digest == *expected,
+                "the content is not what was expected\n  expected {expected}\n  found    {digest}"
+            );
+        }
+        if !self.store.contains(&digest) {
+            self.store.publish(file, &digest, false)?;
+        }
+        Ok(digest)
+    }
+}
+
+/// Whether size, time and mode are those of a blob that was checked.
+pub(crate) fn is_stamped(metadata: &Metadata, digest: &Digest) -> bool {
+    metadata.len() == digest.size
+        && has_blob_time(metadata)
+        && metadata.is_file()
+        && metadata.mode() & 0o222 == 0
+}
+
+/// Whether a file or directory has the time that was given to it when it was made.
+pub(crate) fn has_blob_time(metadata: &Metadata) -> bool {
+    metadata.mtime() == BLOB_TIME as i64 && metadata.mtime_nsec() == 0
+}
+
+/// Gives a checked blob its mode and time.
+pub(crate) fn stamp(path: &Path, executable: bool) -> Result<()> {
+    let mode = if executable { 0o555 } else { 0o444 };
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
+        .and_then(|()| set_time(path))
+        .with_context(|| format!("cannot set the mode and time of {}", path.display()))
+}
+
+/// Sets a path's modification and access time to [`BLOB_TIME`], without following links.
+pub(crate) fn set_time(path: &Path) -> std::io::Result<()> {
+    let time = Timespec { tv_sec: BLOB_TIME as i64, tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
