@@ -67,7 +67,7 @@ impl Problems {
 pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Vec<Problem>> {
     anyhow::ensure!(directory.is_dir(), "{} is no release: there is no such directory", directory.display());
     let mut problems = Problems::default();
-    let found = list(directory)?;
+    let found = list(directory).with_context(|| format!("{} is no release", directory.display()))?;
     let Some((manifest, json)) = read_manifest(directory, &mut problems) else {
         return Ok(problems.0);
     };

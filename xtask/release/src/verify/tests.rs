@@ -388,6 +388,8 @@ fn an_artifact_that_was_left_out_is_missed() {
 #[test]
 fn what_is_no_directory_is_an_error() {
     let release = release();
-    assert!(verify(&release.path.join("nowhere"), None).is_err());
-    assert!(verify(&release.path.join("release.json"), None).is_err());
+    for name in ["nowhere", "release.json"] {
+        let error = verify(&release.path.join(name), None).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name} is no release")), "{error}");
+    }
 }
