@@ -12,6 +12,7 @@ pub mod graph;
 pub mod lock;
 pub mod man;
 pub mod matrix;
+pub mod model;
 pub mod release;
 pub mod store;
 pub mod vendor;

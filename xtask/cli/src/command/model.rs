@@ -1,0 +1,269 @@
+//! `model convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
+
+use crate::context::Global;
+use anyhow::{Context, Result};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Instant,
+};
+
+/// Convert Hugging Face checkpoints to MLC weights, and look at the result
+#[derive(clap::Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Convert a checkpoint's weights, to the byte as the reference does on its CPU path
+    ///
+    /// Example: cargo xtask model convert Qwen2.5-3B-Instruct --quantization q4f16_1 -o Qwen2.5-3B-q4f16_1
+    #[command(verbatim_doc_comment)]
+    Convert {
+        #[command(flatten)]
+        source: Source,
+        /// Write mlc-chat-config.json and the tokenizer's files too, with this conversation template
+        #[arg(long, value_name = "NAME")]
+        conversation_template: Option<String>,
+        /// An upper bound of memory for buffers, in MB
+        #[arg(long, value_name = "MB", default_value_t = 256)]
+        memory: u64,
+        /// Replace another model in the output directory
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Write mlc-chat-config.json and the tokenizer's files
+    ChatConfig {
+        #[command(flatten)]
+        source: Source,
+        /// The conversation template
+        #[arg(long, value_name = "NAME")]
+        conversation_template: String,
+        #[command(flatten)]
+        sizes: Sizes,
+    },
+    /// Check every shard and tensor of a converted model
+    Verify {
+        /// The converted model
+        directory: PathBuf,
+    },
+    /// List the tensors of a converted model or a checkpoint
+    Inspect {
+        /// The model
+        directory: PathBuf,
+    },
+    /// Compare two converted models, tensor by tensor
+    Diff {
+        /// One
+        left: PathBuf,
+        /// The other
+        right: PathBuf,
+    },
+    /// Show what quantization costs: the error of each weight
+    Report {
+        /// The checkpoint
+        source: PathBuf,
+        /// What it was converted to
+        converted: PathBuf,
+        /// How it was quantized
+        #[arg(long, value_name = "SCHEME")]
+        quantization: String,
+        /// The architecture
+        #[arg(long, default_value = "auto")]
+        architecture: String,
+        /// Draw the errors by layer as an SVG picture
+        #[arg(long, value_name = "FILE")]
+        picture: Option<PathBuf>,
+    },
+}
+
+#[derive(clap::Args)]
+struct Source {
+    /// The checkpoint's directory; nothing is written there
+    directory: PathBuf,
+    /// The quantization, such as q4f16_1
+    #[arg(long, value_name = "SCHEME")]
+    quantization: String,
+    /// Where to write
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// The architecture; `auto` is what config.json names
+    #[arg(long, default_value = "auto")]
+    architecture: String,
+}
+
+/// Sizes in place of those of config.json.
+#[derive(clap::Args)]
+struct Sizes {
+    /// Tokens of context
+    #[arg(long, value_name = "N")]
+    context_window_size: Option<u64>,
+    /// Tokens of a sliding window
+    #[arg(long, value_name = "N")]
+    sliding_window_size: Option<u64>,
+    /// Tokens that prefill at a time
+    #[arg(long, value_name = "N")]
+    prefill_chunk_size: Option<u64>,
+    /// Tokens that a sliding window keeps from the start
+    #[arg(long, value_name = "N")]
+    attention_sink_size: Option<u64>,
+    /// Sequences at a time
+    #[arg(long, value_name = "N")]
+    max_batch_size: Option<u64>,
+    /// Devices that share every tensor
+    #[arg(long, value_name = "N")]
+    tensor_parallel_shards: Option<u64>,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.command {
+        Command::Convert { source, conversation_template, memory, replace } => {
+            convert(global, source, *memory, *replace)?;
+            if let Some(template) = conversation_template {
+                chat_config(global, source, template, serde_json::Map::new())?;
+            }
+        }
+        Command::ChatConfig { source, conversation_template, sizes } => {
+            let given = [
+                ("context_window_size", sizes.context_window_size),
+                ("sliding_window_size", sizes.sliding_window_size),
+                ("prefill_chunk_size", sizes.prefill_chunk_size),
+                ("attention_sink_size", sizes.attention_sink_size),
+                ("max_batch_size", sizes.max_batch_size),
+                ("tensor_parallel_shards", sizes.tensor_parallel_shards),
+            ];
+            let overrides =
+                given.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?.into()))).collect();
+            chat_config(global, source, conversation_template, overrides)?;
+        }
+        Command::Verify { directory } => return verify(global, directory),
+        Command::Inspect { directory } => inspect(global, directory)?,
+        Command::Diff { left, right } => return diff(global, left, right),
+        Command::Report { source, converted, quantization, architecture, picture } => {
+            let errors = model::report(source, converted, quantization, architecture)?;
+            if let Some(path) = picture {
+                std::fs::write(path, model::picture(&errors))
+                    .with_context(|| format!("cannot write {}", path.display()))?;
+            }
+            if global.json {
+                println!("{}", serde_json::to_string_pretty(&errors)?);
+            } else {
+                println!("{:>10} {:>10} {:>9} {:>10}  weight", "largest", "RMS", "relative", "cosine");
+                for error in &errors {
+                    println!(
+                        "{:10.3e} {:10.3e} {:8.3}% {:10.7}  {}",
+                        error.largest,
+                        error.rms,
+                        error.relative * 100.0,
+                        error.cosine,
+                        error.name
+                    );
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn convert(global: &Global, source: &Source, memory: u64, replace: bool) -> Result<()> {
+    let start = Instant::now();
+    let mut options = model::Options::new(&source.directory, &source.output, &source.quantization);
+    options.architecture.clone_from(&source.architecture);
+    options.jobs = global.jobs();
+    options.memory = memory << 20;
+    options.replace = replace;
+    let progress = global.progress();
+    let summary = model::convert(&options, &progress)?;
+    for name in &summary.ignored {
+        progress.line(&format!("no parameter uses `{name}`"));
+    }
+    progress.line(&format!(
+        "{}: {} million parameters ({}), {} MB to {} MB in {} shards, {:.1} s",
+        source.output.display(),
+        summary.parameters / 1_000_000,
+        summary.architecture,
+        summary.read / 1_000_000,
+        summary.written() / 1_000_000,
+        summary.cache.records.len(),
+        start.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+fn chat_config(
+    global: &Global,
+    source: &Source,
+    template: &str,
+    overrides: serde_json::Map<String, serde_json::Value>,
+) -> Result<()> {
+    let options = model::ChatOptions {
+        source: source.directory.clone(),
+        output: source.output.clone(),
+        quantization: source.quantization.clone(),
+        architecture: source.architecture.clone(),
+        conversation_template: template.to_owned(),
+        overrides,
+    };
+    let progress = global.progress();
+    for note in model::chat_config(&options)? {
+        progress.line(&note);
+    }
+    Ok(())
+}
+
+fn verify(global: &Global, directory: &Path) -> Result<ExitCode> {
+    let findings = model::verify(directory)?;
+    if global.json {
+        let verdict = if findings.is_empty() { "PASS" } else { "FAIL" };
+        println!("{}", serde_json::json!({ "verdict": verdict, "findings": findings }));
+    } else if findings.is_empty() {
+        println!("PASS  {}", directory.display());
+    } else {
+        for finding in &findings {
+            println!("FAIL  {finding}");
+        }
+    }
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn inspect(global: &Global, directory: &Path) -> Result<()> {
+    let inspection = model::inspect(directory)?;
+    if global.json {
+        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        return Ok(());
+    }
+    for tensor in &inspection.tensors {
+        let shape: Vec<_> = tensor.shape.iter().map(u64::to_string).collect();
+        println!(
+            "{:13} {:>20} {:>12}  {}  ({})",
+            tensor.dtype,
+            shape.join("×"),
+            tensor.bytes,
+            tensor.name,
+            tensor.file
+        );
+    }
+    let bytes: u64 = inspection.tensors.iter().map(|tensor| tensor.bytes).sum();
+    print!("{} tensors, {} MB", inspection.tensors.len(), bytes / 1_000_000);
+    match inspection.bits_per_parameter {
+        Some(bits) => println!(", {bits:.3} bits per parameter"),
+        None => println!(),
+    }
+    Ok(())
+}
+
+fn diff(global: &Global, left: &Path, right: &Path) -> Result<ExitCode> {
+    let differences = model::diff(left, right)?;
+    if global.json {
+        println!("{}", serde_json::to_string_pretty(&differences)?);
+    } else {
+        for difference in &differences {
+            println!("{}: {}", difference.name, difference.what);
+        }
+        println!("{} tensors differ", differences.len());
+    }
+    Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
