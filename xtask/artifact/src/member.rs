@@ -1,8 +1,11 @@
 //! What an archive of a stranger holds, without unpacking it: members are hashed as they stream by, within limits.
+//!
+//! Programs differ in what they make of an archive that says two things: a name that stands in it twice, bytes that belong to
+//! no member, a second gzip stream. So none of that is accepted: what is listed here is what everybody gets.
 
 use crate::Kind;
 use anyhow::{Context, Result, bail, ensure};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 use std::io::{BufReader, Read, Seek};
 use store::Digest;
 use tar::EntryType;
@@ -59,7 +62,7 @@ pub fn list_archive(file: impl Read + Seek, kind: Kind, limits: Limits) -> Resul
 fn list_tar(file: impl Read, limits: Limits) -> Result<Vec<Member>> {
     // The decompressed stream is cut off where no honest archive goes on: names and extensions count as well.
     let most = limits.bytes.saturating_add(OVERHEAD * (limits.members as u64 + 2));
-    let mut archive = tar::Archive::new(GzDecoder::new(BufReader::new(file)).take(most));
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(most));
     let mut members = Vec::new();
     let mut left = limits.bytes;
     for entry in archive.entries().context("this is no tar archive")? {
@@ -84,6 +87,10 @@ fn list_tar(file: impl Read, limits: Limits) -> Result<Vec<Member>> {
         };
         members.push(Member { path: path.trim_end_matches('/').to_owned(), content });
     }
+    // Where one program stops at the end mark, another reads on.
+    let mut rest = Vec::new();
+    archive.into_inner().read_to_end(&mut rest).context("the tar archive is damaged")?;
+    ensure!(rest.iter().all(|byte| *byte == 0), "something stands behind the end of the tar archive");
     Ok(members)
 }
 
@@ -92,8 +99,10 @@ fn list_zip(file: impl Read + Seek, limits: Limits) -> Result<Vec<Member>> {
     const LINK: u32 = 0o120_000;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).context("this is no zip archive")?;
     ensure!(archive.len() <= limits.members, "it holds more than {} members", limits.members);
+    ensure!(!archive.has_duplicate_names(), "it holds two members of one name");
     let mut members = Vec::new();
     let mut left = limits.bytes;
+    let mut places = Vec::new();
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).context("the zip archive is damaged")?;
         let path = text(entry.name_raw().to_vec())?;
@@ -108,8 +117,20 @@ fn list_zip(file: impl Read + Seek, limits: Limits) -> Result<Vec<Member>> {
             left = take(left, digest.size, &path, limits)?;
             Content::File { digest, executable: mode & 0o100 != 0 }
         };
+        let start = entry.data_start().context("the zip archive is damaged")?;
+        places.push((entry.header_start(), start.saturating_add(entry.compressed_size())));
         members.push(Member { path: path.trim_end_matches('/').to_owned(), content });
     }
+    // Members stand one behind the other from the first byte to the directory: some programs read the directory, others
+    // go from member to member.
+    places.sort_unstable();
+    let end = places.iter().try_fold(0, |end, (start, next)| (*start == end).then_some(*next));
+    ensure!(
+        archive.offset() == 0
+            && end == Some(archive.central_directory_start())
+            && archive.comment().is_empty(),
+        "it holds bytes that belong to no member"
+    );
     Ok(members)
 }
 
@@ -197,6 +218,56 @@ mod tests {
         zip.start_file("zeros", zip::write::SimpleFileOptions::default()).unwrap();
         zip.write_all(&[0; 101]).unwrap();
         refused(zip.finish().unwrap().get_ref(), Kind::Zip, "with `zeros` it holds more than 100 bytes");
+    }
+
+    #[test]
+    fn what_programs_would_read_differently_is_refused() {
+        let mut gzip = tar(|builder| append(builder, "a", EntryType::Regular, 1));
+        gzip.extend(tar(|builder| append(builder, "b", EntryType::Regular, 1)));
+        refused(&gzip, Kind::TarGz, "behind the end");
+        let mut garbage = tar(|builder| append(builder, "a", EntryType::Regular, 1));
+        garbage.extend(b"garbage");
+        refused(&garbage, Kind::TarGz, "damaged");
+
+        let zip = |names: &[&str]| {
+            let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+            for name in names {
+                zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+                zip.write_all(name.as_bytes()).unwrap();
+            }
+            zip.finish().unwrap().into_inner()
+        };
+        // The writer refuses a second `a`, so it is made of a `b` of the same length.
+        let twice: Vec<u8> =
+            zip(&["a", "b"]).iter().map(|byte| if *byte == b'b' { b'a' } else { *byte }).collect();
+        refused(&twice, Kind::Zip, "two members of one name");
+        let whole = zip(&["a"]);
+        assert!(list(&whole, Kind::Zip).is_ok());
+        refused(&[b"before", whole.as_slice()].concat(), Kind::Zip, "belong to no member");
+        let mut comment = zip::ZipWriter::new_append(Cursor::new(whole)).unwrap();
+        comment.set_comment("hello").unwrap();
+        refused(comment.finish().unwrap().get_ref(), Kind::Zip, "belong to no member");
+    }
+
+    #[test]
+    fn a_hidden_member_is_found() {
+        let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for name in ["shown", "other"] {
+            zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+            zip.write_all(name.as_bytes()).unwrap();
+        }
+        let mut bytes = zip.finish().unwrap().into_inner();
+        // The directory's second entry goes, the member stays: 46 bytes and a name of 5, counted and sized anew.
+        let signature = b"PK\x01\x02";
+        let second = bytes.windows(4).rposition(|window| window == signature).unwrap();
+        let first = bytes.windows(4).position(|window| window == signature).unwrap();
+        let length = second - first;
+        bytes.drain(second..second + length);
+        let end = bytes.len() - 22;
+        bytes[end + 8] = 1;
+        bytes[end + 10] = 1;
+        bytes[end + 12..end + 16].copy_from_slice(&(length as u32).to_le_bytes());
+        refused(&bytes, Kind::Zip, "belong to no member");
     }
 
     #[test]
