@@ -9,9 +9,12 @@ use ureq::{
     tls::{RootCerts, TlsConfig},
 };
 
+/// How long a server may say nothing.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A client that gives up on a server that says nothing for a minute, never on a long download.
 pub fn agent() -> Agent {
-    agent_with(Duration::from_secs(60))
+    agent_with(PATIENCE)
 }
 
 /// As [`agent`], with another patience.

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     time::Duration,
 };
@@ -94,8 +95,11 @@ impl Part {
                 .open(&path)
                 .with_context(|| format!("cannot write {}", path.display()))?;
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-            // The process that had it before may have renamed or removed it.
-            if path.exists() {
+            // The process that had it before may have made it a blob or removed it; then the path is no file, or another's.
+            let ours = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
+            if std::fs::metadata(&path)
+                .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
+            {
                 return Ok(Self { path, file });
             }
         }
@@ -108,7 +112,6 @@ impl Part {
         digest: &Digest,
         meter: &dyn Meter,
     ) -> Result<(), Problem> {
-        let fatal = |error: anyhow::Error| Problem { error, retry: false };
         let (mut hash, mut have) = self.resume(digest)?;
         let mut request = agent.get(url);
         if have > 0 {
@@ -123,9 +126,12 @@ impl Part {
                 return Err(Problem { error: anyhow::anyhow!("the server answered {status}"), retry: true });
             }
             Err(ureq::Error::StatusCode(status)) => {
-                return Err(fatal(anyhow::anyhow!("the server answered {status}")));
+                return Err(Problem { error: anyhow::anyhow!("the server answered {status}"), retry: false });
             }
-            Err(error) => return Err(Problem { error: error.into(), retry: true }),
+            Err(error) => {
+                let retry = !matches!(error, ureq::Error::TooManyRedirects | ureq::Error::BadUri(_));
+                return Err(Problem { error: error.into(), retry });
+            }
         };
         if have > 0 && response.status() != 206 {
             // The server gives the whole file again.
@@ -134,6 +140,8 @@ impl Part {
             hash = HashWriter::new(std::io::sink());
             have = 0;
         }
+        // What was there before may be what is wrong: then the whole file is worth a try.
+        let resumed = have > 0;
         meter.set(have, digest.size);
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         let mut buffer = vec![0; 128 * 1024];
@@ -145,10 +153,9 @@ impl Part {
             have += count as u64;
             if have > digest.size {
                 self.file.set_len(0)?;
-                return Err(fatal(anyhow::anyhow!(
-                    "the server sends more than the {} bytes of the lock",
-                    digest.size
-                )));
+                let error =
+                    anyhow::anyhow!("the server sends more than the {} bytes of the lock", digest.size);
+                return Err(Problem { error, retry: resumed });
             }
             hash.write_all(&buffer[..count])?;
             self.file.write_all(&buffer[..count])?;
@@ -161,10 +168,11 @@ impl Part {
         let found = hash.finish().1;
         if found != *digest {
             self.file.set_len(0)?;
-            return Err(fatal(anyhow::anyhow!(
+            let error = anyhow::anyhow!(
                 "the file has sha256 {}, not that of the lock: the lock is wrong, or the server sends something else",
                 found.hex()
-            )));
+            );
+            return Err(Problem { error, retry: resumed });
         }
         Ok(())
     }

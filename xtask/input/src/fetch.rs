@@ -5,6 +5,7 @@ use anyhow::{Result, bail, ensure};
 use std::{
     path::PathBuf,
     sync::{Mutex, OnceLock},
+    time::Duration,
 };
 use store::{Progress, Store, Unit};
 
@@ -17,11 +18,13 @@ pub struct FetchOptions {
     pub offline: bool,
     /// A directory that [`crate::vendor`] wrote; nothing is downloaded that it has.
     pub vendored: Option<PathBuf>,
+    /// How long a server may say nothing before it is given up.
+    pub patience: Duration,
 }
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self { connections: 6, offline: false, vendored: None }
+        Self { connections: 6, offline: false, vendored: None, patience: client::PATIENCE }
     }
 }
 
@@ -63,7 +66,7 @@ pub fn fetch(
     let total = missing.iter().map(|input| input.digest.size).sum();
     let meter = progress.begin(&format!("fetching {} inputs", missing.len()), total, Unit::Bytes);
     let registries = Registries::default();
-    let agent = client::agent();
+    let agent = client::agent_with(options.patience);
     let queue = Mutex::new(missing.iter());
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
