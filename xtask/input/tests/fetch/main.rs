@@ -1,5 +1,7 @@
 //! Fetching from real HTTP servers on this machine, good and bad ones. No registry is asked.
 
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
 mod server;
 
 use input::{FetchOptions, Input, Source, fetch, vendor};
