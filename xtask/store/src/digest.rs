@@ -10,6 +10,9 @@ use std::{
     str::FromStr,
 };
 
+/// How many bytes are read at a time: enough that system calls do not count, few enough for the processor's cache.
+const LARGEST_PIECE: usize = 256 * 1024;
+
 /// The identity of a blob: its SHA-256 and its size in bytes (REAPI `Digest`).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
@@ -26,9 +29,24 @@ impl Digest {
     }
 
     /// The digest of everything that `reader` gives.
-    pub fn of_reader(mut reader: impl Read) -> std::io::Result<Self> {
+    pub fn of_reader(reader: impl Read) -> std::io::Result<Self> {
+        Self::of_pieces(reader, LARGEST_PIECE)
+    }
+
+    /// The digest of a file's content.
+    pub fn of_file(path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // Most files are small; to clear a large buffer takes longer than to hash one of them.
+        let digest = file.metadata().and_then(|metadata| {
+            let piece = usize::try_from(metadata.len()).map_or(LARGEST_PIECE, |size| size.saturating_add(1));
+            Self::of_pieces(&file, piece.clamp(4096, LARGEST_PIECE))
+        });
+        digest.with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn of_pieces(mut reader: impl Read, size: usize) -> std::io::Result<Self> {
         let mut hash = HashWriter::new(std::io::sink());
-        let mut buffer = vec![0; 256 * 1024];
+        let mut buffer = vec![0; size];
         loop {
             match reader.read(&mut buffer) {
                 Ok(0) => return Ok(hash.finish().1),
@@ -37,12 +55,6 @@ impl Digest {
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// The digest of a file's content.
-    pub fn of_file(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        Self::of_reader(file).with_context(|| format!("cannot read {}", path.display()))
     }
 
     /// From 64 hexadecimal digits (lower case) and a size.
@@ -134,5 +146,37 @@ impl<W: Write> Write for HashWriter<W> {
     }
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_every_size_have_the_digest_of_their_content() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for size in [0, 1, 4095, 4096, LARGEST_PIECE - 1, LARGEST_PIECE, LARGEST_PIECE + 1, 1_000_003] {
+            let bytes: Vec<u8> = (0..size).map(|index| (index % 251) as u8).collect();
+            std::fs::write(file.path(), &bytes).unwrap();
+            assert_eq!(Digest::of_file(file.path()).unwrap(), Digest::of(&bytes));
+            assert_eq!(Digest::of_reader(bytes.as_slice()).unwrap(), Digest::of(&bytes));
+        }
+        // FIPS 180-2, appendix B.1.
+        let abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad/3";
+        assert_eq!(Digest::of(b"abc").to_string(), abc);
+        // /proc says that its files are empty.
+        assert!(Digest::of_file(Path::new("/proc/self/status")).unwrap().size > 0);
+    }
+
+    #[test]
+    fn what_is_no_digest_is_refused() {
+        let hex = Digest::of(b"").hex();
+        assert_eq!(format!("{hex}/0").parse::<Digest>().unwrap(), Digest::of(b""));
+        for text in [hex.clone(), format!("{hex}/"), format!("{hex}/-1"), format!("{}/0", hex.to_uppercase())]
+        {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+        assert!(format!("{}/0", &hex[1..]).parse::<Digest>().is_err());
     }
 }
