@@ -3,9 +3,11 @@
 mod assemble;
 mod backend;
 mod definition;
+mod doctor;
 mod sandbox;
 
 pub use assemble::{Environment, assemble};
 pub use backend::{Backend, Launch};
 pub use definition::Definition;
-pub use sandbox::{Sandbox, namespaces};
+pub use doctor::{Check, checks, namespaces};
+pub use sandbox::Sandbox;

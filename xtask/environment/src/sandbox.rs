@@ -3,17 +3,94 @@
 //! bubblewrap and its libraries come from the environment `sandbox`, and are run through that environment's own dynamic
 //! loader, so that nothing need be installed on this machine. It needs user namespaces, and no privileges.
 
-use crate::{Backend, Environment, Launch};
-use anyhow::{Context, Result, bail};
+use crate::{Backend, Environment, Launch, doctor};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::{
-    io::Read,
+    io::{IsTerminal, PipeReader, Read},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
 };
 use store::{Progress, Store};
 
-/// Sets the file mode mask, which bubblewrap hands down, and becomes the command.
-const MASK: &str = "umask 022; exec \"$@\"";
+/// Isolation that no launch does without.
+const ISOLATION: &[&str] = &[
+    "--unshare-all",
+    // Where user namespaces can't be made, this fails rather than goes on without, as root might.
+    "--unshare-user",
+    // In a namespace of its own the command could gain capabilities again.
+    "--disable-userns",
+    "--die-with-parent",
+    "--hostname",
+    "builder",
+    "--uid",
+    "1000",
+    "--gid",
+    "1000",
+    "--cap-drop",
+    "ALL",
+    "--clearenv",
+];
+
+/// Mounts over the root: programs expect them everywhere.
+///
+/// User 1000 inside is the user outside. Where that is root, the kernel's switches below `/proc/sys` would be its own to
+/// write, `kernel.core_pattern` among them, which names a program that runs outside.
+const SYSTEM: &[&str] = &[
+    "--proc",
+    "/proc",
+    "--ro-bind",
+    "/proc/sys",
+    "/proc/sys",
+    "--dev",
+    "/dev",
+    "--perms",
+    "1777",
+    "--tmpfs",
+    "/dev/shm",
+    "--remount-ro",
+    "/dev",
+    "--perms",
+    "1777",
+    "--tmpfs",
+    "/tmp",
+];
+
+/// Sets what bubblewrap hands down and has no option for, and becomes the command. The shell and bubblewrap would add
+/// `PWD`.
+const PREPARE: &str = "umask 022; ulimit -c 0; unset PWD OLDPWD; exec \"$@\"";
+
+/// As [`PREPARE`], where the variables name the working directory.
+const PREPARE_WITH_DIRECTORY: &str = "umask 022; ulimit -c 0; exec \"$@\"";
+
+/// Said first by the shell inside: before it, all that is said is bubblewrap's, and the command never began.
+const BEGIN: &str = "printf '\\0'; ";
+
+/// Exit statuses above this one are a signal, as shells and bubblewrap report it (POSIX: greater than 128).
+const SIGNALLED: i32 = 128;
+
+/// Linux' signals are numbered from 1 to this.
+const LAST_SIGNAL: i32 = 64;
+
+/// What bubblewrap says where it may not work, and what to change.
+const PROBLEMS: &[(&str, &str)] = &[
+    (
+        "namespaces exceeded (ENOSPC)",
+        "namespaces are nested too deep, or there are too many of them; as root, run `sysctl user.max_user_namespaces=10000`",
+    ),
+    // AppArmor lets the namespace be made, and then nothing be done in it.
+    (
+        "setting up uid map: Permission denied",
+        "AppArmor restricts user namespaces; as root, run `sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+    ),
+    (
+        "loopback: Failed",
+        "AppArmor restricts user namespaces; as root, run `sysctl kernel.apparmor_restrict_unprivileged_userns=0`",
+    ),
+    ("Can't mount proc", doctor::IN_CONTAINER),
+    ("Failed to mount", doctor::IN_CONTAINER),
+    ("Failed to make / slave", doctor::IN_CONTAINER),
+];
 
 /// Runs actions in namespaces.
 pub struct Sandbox {
@@ -21,21 +98,63 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Lays the environment with bubblewrap out. Errors: this machine does not let anybody make namespaces; the message
-    /// says what to change.
+    /// Lays the environment with bubblewrap out.
+    ///
+    /// Files that this process inherited (from a job server or an editor, say) are from now on closed in every program that
+    /// it starts: an open directory would be a way out of the sandbox.
     pub fn new(store: &Store, tools: &Environment, progress: &dyn Progress) -> Result<Self> {
-        namespaces()?;
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
         Ok(Self { tools: store.checkout(&tools.root, progress)? })
     }
 
-    fn bubblewrap(&self) -> Command {
+    /// bubblewrap with a root, and nothing else of this machine.
+    fn bubblewrap(&self, root: &Path) -> Command {
         let library = |directory: &str| self.tools.join(directory).display().to_string();
         let mut command = Command::new(self.tools.join("usr/lib64/ld-linux-x86-64.so.2"));
         command
+            .env_clear()
             .arg("--library-path")
             .arg([library("usr/lib/x86_64-linux-gnu"), library("usr/lib64")].join(":"))
-            .arg(self.tools.join("usr/bin/bwrap"));
+            .arg(self.tools.join("usr/bin/bwrap"))
+            .args(ISOLATION)
+            .arg("--ro-bind")
+            .args([root, Path::new("/")])
+            .args(SYSTEM);
         command
+    }
+
+    fn command(&self, launch: &Launch) -> Result<Command> {
+        let mut command = self.bubblewrap(&absolute(launch.root)?);
+        // A session of its own keeps the command from typing into this terminal (TIOCSTI). A shell at the terminal needs the
+        // terminal's session for its job control, so there whoever types stays responsible.
+        if !launch.interactive || !std::io::stdin().is_terminal() {
+            command.arg("--new-session");
+        }
+        for (kind, from, to) in [
+            ("--ro-bind", launch.source, "/build/src"),
+            ("--bind", launch.work, "/build/work"),
+            ("--bind", launch.out, "/build/out"),
+        ] {
+            command.arg(kind).arg(absolute(from)?).arg(to);
+        }
+        command.args(["--chdir", "/build/work"]);
+        for (name, value) in launch.variables {
+            command.args(["--setenv", name, value]);
+        }
+        let prepare = match launch.variables.contains_key("PWD") {
+            true => PREPARE_WITH_DIRECTORY,
+            false => PREPARE,
+        };
+        let script = if launch.interactive { prepare.to_owned() } else { format!("{BEGIN}{prepare}") };
+        command.args(["--", "/bin/sh", "-c", &script, "sh"]).args(launch.arguments);
+        Ok(command)
+    }
+
+    fn start_error(&self) -> String {
+        format!(
+            "cannot start bubblewrap at {}\n  hint: the store must not be on a file system that is mounted noexec",
+            self.tools.display()
+        )
     }
 }
 
@@ -44,87 +163,137 @@ impl Backend for Sandbox {
         "sandbox"
     }
 
+    fn check(&self) -> Result<()> {
+        let mut command = self.bubblewrap(&self.tools);
+        let output = command
+            .args(["--", "/bin/sh", "-c", ":"])
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| self.start_error())?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(not_begun(&String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
     fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
-        let mut command = self.bubblewrap();
-        command.args([
-            "--unshare-all",
-            "--die-with-parent",
-            "--hostname",
-            "builder",
-            "--uid",
-            "1000",
-            "--gid",
-            "1000",
-        ]);
-        command.args(["--cap-drop", "ALL"]);
-        // A session of its own keeps the command from typing into this terminal; a shell needs the terminal's jobs.
-        if !launch.interactive {
-            command.arg("--new-session");
-        }
-        let binds: [(&str, &Path, &str); 4] = [
-            ("--ro-bind", launch.root, "/"),
-            ("--ro-bind", launch.source, "/build/src"),
-            ("--bind", launch.work, "/build/work"),
-            ("--bind", launch.out, "/build/out"),
-        ];
-        for (kind, from, to) in binds {
-            command.arg(kind).arg(from).arg(to);
-        }
-        command.args([
-            "--proc",
-            "/proc",
-            "--dev",
-            "/dev",
-            "--tmpfs",
-            "/tmp",
-            "--chdir",
-            "/build/work",
-            "--clearenv",
-        ]);
-        for (name, value) in launch.variables {
-            command.args(["--setenv", name, value]);
-        }
-        command.args(["--", "/bin/sh", "-c", MASK, "sh"]).args(launch.arguments);
+        ensure!(!launch.arguments.is_empty(), "there is no command to run in the sandbox");
+        let mut command = self.command(launch)?;
         if launch.interactive {
-            return command.status().context("cannot start bubblewrap");
+            return command.status().with_context(|| self.start_error());
         }
-        let (mut reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn().context("cannot start bubblewrap")?;
-        // The command holds the pipe's other end; without this the reading would never end.
+        let mut child = command.spawn().with_context(|| self.start_error())?;
+        // It holds the pipe's other end; without this the reading would never end.
         drop(command);
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match reader.read(&mut buffer).context("cannot read the command's output")? {
-                0 => break,
-                count => output(&buffer[..count]),
-            }
+        let passed = pass_on(reader, output);
+        if passed.is_err() {
+            // It may have ended by itself already.
+            let _ = child.kill();
         }
-        child.wait().context("cannot wait for bubblewrap")
+        let status = child.wait().context("cannot wait for bubblewrap")?;
+        match passed? {
+            None => Ok(signal(status)),
+            Some(_) if status.signal().is_some() => Ok(status),
+            Some(complaint) => Err(not_begun(&complaint)),
+        }
     }
 }
 
-/// Whether this machine lets an ordinary process make user namespaces. The error is one sentence and what to change.
-pub fn namespaces() -> Result<()> {
-    let value = |path: &str| std::fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-    let switches = [
-        ("user/max_user_namespaces", "0", "sysctl user.max_user_namespaces=10000"),
-        ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns",
-            "1",
-            "sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-    ];
-    for (name, forbids, remedy) in switches {
-        if value(&format!("/proc/sys/{name}")).as_deref() == Some(forbids) {
-            bail!(
-                "this machine forbids user namespaces, which the sandbox is made of ({name} is {forbids})\n  hint: as root, run `{remedy}`"
-            );
+/// Gives what comes after [`BEGIN`] to `output` until the end. What was said instead, when that never came.
+fn pass_on(mut reader: PipeReader, output: &mut dyn FnMut(&[u8])) -> Result<Option<String>> {
+    let mut buffer = vec![0; 1 << 16];
+    let mut complaint = Some(Vec::new());
+    loop {
+        let count = reader.read(&mut buffer).context("cannot read the command's output")?;
+        let bytes = &buffer[..count];
+        match &mut complaint {
+            _ if count == 0 => break,
+            None => output(bytes),
+            Some(text) => match bytes.iter().position(|byte| *byte == 0) {
+                None => text.extend_from_slice(bytes),
+                Some(end) => {
+                    complaint = None;
+                    if end + 1 < count {
+                        output(&bytes[end + 1..]);
+                    }
+                }
+            },
         }
     }
-    if !Path::new("/proc/self/ns/user").exists() {
-        bail!("this kernel has no user namespaces (CONFIG_USER_NS), which the sandbox is made of");
+    Ok(complaint.map(|text| String::from_utf8_lossy(&text).into_owned()))
+}
+
+/// bubblewrap's own words, and what to do about them.
+fn not_begun(complaint: &str) -> anyhow::Error {
+    let complaint = complaint.trim();
+    let hint = match doctor::namespaces() {
+        Err(error) => format!("{error:#}"),
+        Ok(()) => match PROBLEMS.iter().find(|(words, _)| complaint.contains(words)) {
+            Some((_, hint)) => format!("  hint: {hint}"),
+            None if doctor::is_filtered() => format!("  hint: {}", doctor::IN_CONTAINER),
+            None => "  hint: `cargo xtask doctor` tells what this machine allows".to_owned(),
+        },
+    };
+    anyhow!("the sandbox could not be made: {complaint}\n{hint}")
+}
+
+/// An exit status of 128 + signal as the signal itself.
+fn signal(status: ExitStatus) -> ExitStatus {
+    match status.code() {
+        Some(code) if (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(&code) => {
+            ExitStatus::from_raw(code - SIGNALLED)
+        }
+        _ => status,
     }
-    Ok(())
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("cannot resolve {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn passed(text: &[u8]) -> (Option<String>, Vec<u8>) {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(text).unwrap();
+        drop(writer);
+        let mut output = Vec::new();
+        let complaint = pass_on(reader, &mut |bytes| output.extend_from_slice(bytes)).unwrap();
+        (complaint, output)
+    }
+
+    #[test]
+    fn output_begins_after_the_mark() {
+        assert_eq!(passed(b"\0out\0put"), (None, b"out\0put".to_vec()));
+        assert_eq!(passed(b"warning\n\0"), (None, Vec::new()));
+        assert_eq!(passed(b"bwrap: no"), (Some("bwrap: no".to_owned()), Vec::new()));
+        assert_eq!(passed(b""), (Some(String::new()), Vec::new()));
+    }
+
+    #[test]
+    fn bubblewraps_words_come_with_a_remedy() {
+        for (complaint, remedy) in [
+            ("bwrap: setting up uid map: Permission denied\n", "apparmor_restrict_unprivileged_userns=0"),
+            ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "systempaths=unconfined"),
+            ("bwrap: something new", "cargo xtask doctor"),
+        ] {
+            let error = not_begun(complaint).to_string();
+            assert!(error.contains(complaint.trim()) && error.contains(remedy), "{error}");
+        }
+    }
+
+    #[test]
+    fn statuses_above_128_are_signals() {
+        let status = |code: i32| signal(ExitStatus::from_raw(code << 8));
+        assert_eq!(status(0).code(), Some(0));
+        assert_eq!(status(127).code(), Some(127));
+        assert_eq!(status(128).code(), Some(128));
+        assert_eq!(status(139).signal(), Some(11));
+        assert_eq!(status(193).code(), Some(193));
+    }
 }

@@ -1,0 +1,411 @@
+//! What runs in the sandbox is kept in it, whoever starts it.
+//!
+//! The packages of the environment `sandbox` (about 10 MB) come from this machine's own Debian archive, once: the store
+//! of these tests is kept in the target directory.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+use environment::{Backend, Definition, Environment, Launch, Sandbox, assemble};
+use input::{FetchOptions, Input, Lock};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+use store::{Silent, Store};
+use tempfile::TempDir;
+
+/// Names the store in a process that a test starts.
+const STORE: &str = "TEST_STORE";
+/// Names a directory in which such a process works.
+const DIRECTORY: &str = "TEST_DIRECTORY";
+/// Says how long such a process waits, which also tells it from others.
+const SECONDS: &str = "TEST_SECONDS";
+
+struct Machine {
+    sandbox: Sandbox,
+    root: PathBuf,
+    environment: Environment,
+    store: Store,
+}
+
+fn machine() -> &'static Machine {
+    static MACHINE: OnceLock<Machine> = OnceLock::new();
+    MACHINE.get_or_init(|| {
+        let store = Store::open(&store_path()).unwrap();
+        let environment = assembled(&store, &FetchOptions::default());
+        let root = store.checkout(&environment.root, &Silent).unwrap();
+        Machine { sandbox: Sandbox::new(&store, &environment, &Silent).unwrap(), root, environment, store }
+    })
+}
+
+fn store_path() -> PathBuf {
+    let shared = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store");
+    std::env::var_os(STORE).map_or_else(shared, PathBuf::from)
+}
+
+fn lock() -> Lock {
+    Lock::parse(include_str!("../../../containers/sandbox.lock"), "sandbox.lock").unwrap()
+}
+
+fn assembled(store: &Store, options: &FetchOptions) -> Environment {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("common.toml", include_str!("../../../containers/common.toml")),
+        ("sandbox.toml", include_str!("../../../containers/sandbox.toml")),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let definition = Definition::load(&directory.path().join("sandbox.toml")).unwrap();
+    assemble(store, "sandbox", &definition, &lock(), options, &Silent).unwrap()
+}
+
+/// What a run left.
+struct Ran {
+    status: ExitStatus,
+    output: String,
+    directory: TempDir,
+}
+
+fn run_with(arguments: &[&str], variables: &[(&str, &str)], output: &mut dyn FnMut(&Path, &[u8])) -> Ran {
+    let directory = tempfile::Builder::new().prefix("a name, with:things ").tempdir().unwrap();
+    let [source, work, out] = ["src", "work", "out"].map(|name| directory.path().join(name));
+    for path in [&source, &work, &out] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(source.join("given"), "given").unwrap();
+    let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let launch = Launch {
+        root: &machine().root,
+        arguments: &arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
+        variables: &variables.iter().map(text).collect::<BTreeMap<_, _>>(),
+        source: &source,
+        work: &work,
+        out: &out,
+        interactive: false,
+    };
+    let mut all = Vec::new();
+    let status = machine()
+        .sandbox
+        .run(&launch, &mut |bytes| {
+            all.extend_from_slice(bytes);
+            output(&work, bytes);
+        })
+        .unwrap();
+    Ran { status, output: String::from_utf8(all).unwrap(), directory }
+}
+
+fn run(script: &str) -> Ran {
+    run_with(&["/bin/bash", "-c", script], &[("PATH", "/usr/bin")], &mut |_, _| {})
+}
+
+/// The output of a script that must succeed.
+fn said(script: &str) -> String {
+    let ran = run(script);
+    assert!(ran.status.success(), "{script}: {}: {}", ran.status, ran.output);
+    ran.output
+}
+
+/// A number of seconds that no other process of this machine sleeps for, another run of these tests included.
+fn long(number: u32) -> String {
+    format!("{}.{}", 86400 + number, std::process::id())
+}
+
+/// Whether a process with this word on its command line lives on this machine. Waits a while for its end.
+fn lives(word: &str) -> bool {
+    let is_there = || {
+        std::fs::read_dir("/proc").unwrap().any(|entry| {
+            let command = std::fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
+            command.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
+        })
+    };
+    for _ in 0..200 {
+        if !is_there() {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    true
+}
+
+/// A test of this file as a process of its own, started by a command line that ends where the test begins.
+fn process(starter: &[&str], test: &str) -> Command {
+    let mut command = Command::new(starter[0]);
+    command.args(&starter[1..]).arg(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--ignored", "--nocapture"]);
+    command.env(STORE, store_path()).stdin(Stdio::null());
+    command
+}
+
+fn must_pass(command: &mut Command) {
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+}
+
+/// Everything that [`Launch`] promises.
+fn promise() {
+    let facts = "
+        id -u; id -g; id -un; cat /proc/sys/kernel/hostname; pwd; umask; ulimit -c
+        for line in CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs; do
+            while read -r name value; do [ \"$name\" = $line: ] && echo $line $value; done < /proc/self/status
+        done
+        while IFS=: read -r name rest; do [ \"$rest\" ] && echo network $name; done < <(cat /proc/net/dev)
+        cat given ../src/given; true
+    ";
+    let expected = "1000 1000 builder builder /build/work 0022 0 \
+        CapInh 0000000000000000 CapPrm 0000000000000000 CapEff 0000000000000000 CapBnd 0000000000000000 \
+        CapAmb 0000000000000000 NoNewPrivs 1 network lo cat: given: No such file or directory given";
+    let found = said(facts);
+    assert_eq!(found.split_whitespace().collect::<Vec<_>>().join(" "), expected);
+    for variables in [&[][..], &[("A", "b c"), ("HOME", "/x")], &[("PWD", "/build/work")]] {
+        let ran = run_with(&["/usr/bin/env"], variables, &mut |_, _| {});
+        let lines: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        let mut found: Vec<_> = ran.output.split_inclusive('\n').collect();
+        found.sort_unstable();
+        assert_eq!(found, lines);
+    }
+    // The fourth is the directory that is being listed.
+    let open = said("exec ls /proc/self/fd");
+    assert_eq!(open.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
+    assert_eq!(said("readlink /proc/self/fd/0"), "/dev/null\n");
+    said("! read -r line");
+}
+
+#[test]
+fn the_command_finds_what_it_was_promised() {
+    promise();
+}
+
+#[test]
+#[ignore = "started by other tests, in a process of their own"]
+fn promise_in_a_process() {
+    promise();
+}
+
+#[test]
+fn what_we_inherited_stays_outside() {
+    let starter = [
+        "/bin/bash",
+        "-c",
+        "umask 077; ulimit -c \"$(ulimit -Hc)\"; exec 7</ 200</etc/passwd; exec \"$@\"",
+        "bash",
+    ];
+    must_pass(&mut process(&starter, "promise_in_a_process"));
+}
+
+#[test]
+fn an_ordinary_user_may_run_it() {
+    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t") {
+        // That is who runs this test, so `the_command_finds_what_it_was_promised` says it all.
+        return promise();
+    }
+    // Root's directories may be closed to others: the user gets a store and a copy of this program.
+    machine();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = home.path().join("store");
+    let program = home.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    {
+        let own = Store::open(&store).unwrap();
+        let vendored = home.path().join("vendored");
+        let lock = lock();
+        input::vendor(&machine().store, &lock.inputs.iter().collect::<Vec<_>>(), &vendored, &Silent).unwrap();
+        let options = FetchOptions { vendored: Some(vendored), offline: true, ..FetchOptions::default() };
+        assert_eq!(assembled(&own, &options).root, machine().environment.root);
+    }
+    let given = Command::new("chown").args(["-R", "65534:65534"]).arg(&store).status().unwrap();
+    assert!(given.success());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command.args(["promise_in_a_process", "--exact", "--ignored", "--nocapture"]);
+    must_pass(command.env(STORE, store).env_remove("TMPDIR").current_dir("/"));
+}
+
+#[test]
+fn nothing_outside_can_be_written() {
+    for path in ["/x", "/usr/x", "/etc/passwd", "/build/x", "/build/src/x", "/build/src/given", "/dev/x"] {
+        let ran = run(&format!("echo x >> {path}"));
+        let refused =
+            ["Read-only file system", "Permission denied"].iter().any(|word| ran.output.contains(word));
+        assert!(refused && !ran.status.success(), "{path}: {}", ran.output);
+    }
+    // What is written is what stands there: where this fails, this machine stays as it is.
+    for path in ["kernel/hostname", "kernel/core_pattern", "vm/swappiness", "user/max_user_namespaces"] {
+        let ran = run(&format!("read -r value < /proc/sys/{path}; echo \"$value\" > /proc/sys/{path}"));
+        assert!(ran.output.contains("Read-only file system"), "{path}: {}", ran.output);
+    }
+    let ran = run(
+        "umask; echo x > file; echo '#!' > ../out/program; chmod +x ../out/program; echo x > /tmp/x; echo x > /dev/shm/x",
+    );
+    assert!(ran.status.success(), "{}", ran.output);
+    let mode = |path: &str| ran.directory.path().join(path).metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("work/file"), mode("out/program")), (0o644, 0o755));
+}
+
+#[test]
+fn nothing_on_this_machine_can_be_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let ran = run(&format!("exec 3<>/dev/tcp/127.0.0.1/{port}"));
+    assert!(ran.output.contains("Connection refused"), "{}", ran.output);
+    // Only the sandbox's own processes are seen: its first one, this shell, and `ls`.
+    let processes = said("ls /proc");
+    assert!(
+        processes.split_whitespace().filter(|name| name.parse::<u32>().is_ok()).count() <= 3,
+        "{processes}"
+    );
+}
+
+#[test]
+fn no_capability_can_be_gained() {
+    for script in [
+        "chroot / /usr/bin/true",
+        "bwrap --unshare-user --ro-bind / / /usr/bin/true",
+        "bwrap --unshare-all --ro-bind / / /usr/bin/true",
+    ] {
+        let ran = run(script);
+        assert!(!ran.status.success(), "{script}");
+    }
+}
+
+#[test]
+fn exit_statuses_and_signals_come_through() {
+    for code in [0, 1, 77, 127, 128] {
+        assert_eq!(run(&format!("exit {code}")).status.code(), Some(code));
+    }
+    for signal in [6, 9, 11, 15] {
+        // The command itself, and a command of the shell that is the command.
+        assert_eq!(run(&format!("kill -{signal} $$")).status.signal(), Some(signal));
+        assert_eq!(run(&format!("sh -c 'kill -{signal} $$'; exit $?")).status.signal(), Some(signal));
+    }
+    let ran = run_with(&["/nowhere/program"], &[], &mut |_, _| {});
+    assert_eq!(ran.status.code(), Some(127));
+    assert!(ran.output.contains("/nowhere/program"), "{}", ran.output);
+}
+
+#[test]
+fn output_comes_while_the_command_runs() {
+    let script =
+        "echo begun >&2; for i in {1..1000}; do [ -e seen ] && exec echo ended; sleep 0.05; done; exit 1";
+    let mut seen = false;
+    let ran = run_with(&["/bin/bash", "-c", script], &[("PATH", "/usr/bin")], &mut |work, bytes| {
+        if !seen && bytes.starts_with(b"begun") {
+            seen = true;
+            std::fs::write(work.join("seen"), "").unwrap();
+        }
+    });
+    assert_eq!((ran.status.code(), ran.output.as_str()), (Some(0), "begun\nended\n"));
+}
+
+#[test]
+fn much_output_is_whole() {
+    let ran = run("head -c 3000000 /dev/zero");
+    assert_eq!(ran.output.len(), 3_000_000);
+}
+
+#[test]
+fn no_process_outlives_the_command() {
+    let [one, two] = [1, 2].map(long);
+    // One that holds the output open, and one that has closed everything.
+    let ran = run(&format!(
+        "sleep {one} & one=$!; sleep {two} < /dev/null > /dev/null 2>&1 & two=$!; sleep 0.3
+        tr '\\0' ' ' < /proc/$one/cmdline; tr '\\0' ' ' < /proc/$two/cmdline"
+    ));
+    assert_eq!(ran.output, format!("sleep {one} sleep {two} "));
+    assert!(!lives(&one) && !lives(&two));
+}
+
+#[test]
+#[ignore = "started by other tests, in a process of their own"]
+fn wait_in_a_process() {
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+    for name in ["src", "work", "out"] {
+        std::fs::create_dir(directory.join(name)).unwrap();
+    }
+    let seconds = std::env::var(SECONDS).unwrap();
+    let script = format!("touch /build/work/begun; sleep {seconds} & sleep {seconds}");
+    let launch = Launch {
+        root: &machine().root,
+        arguments: &["/bin/bash", "-c", &script].map(str::to_owned),
+        variables: &[("PATH".to_owned(), "/usr/bin".to_owned())].into(),
+        source: &directory.join("src"),
+        work: &directory.join("work"),
+        out: &directory.join("out"),
+        interactive: false,
+    };
+    machine().sandbox.run(&launch, &mut |_| {}).unwrap();
+}
+
+#[test]
+fn the_sandbox_dies_with_us() {
+    machine();
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = process(&["/usr/bin/env"], "wait_in_a_process");
+    let seconds = long(3);
+    command
+        .env(SECONDS, &seconds)
+        .env(DIRECTORY, directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    while !directory.path().join("work/begun").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert!(!lives(&seconds));
+}
+
+#[test]
+fn it_works_here() {
+    machine().sandbox.check().unwrap();
+    assert!(environment::checks().iter().all(|check| check.ok), "{:?}", environment::checks());
+}
+
+#[test]
+#[ignore = "started by other tests, in a process of their own"]
+fn refusal_in_a_process() {
+    let error = machine().sandbox.check().unwrap_err().to_string();
+    assert!(error.contains("forbids user namespaces"), "{error}");
+    assert!(error.ends_with("hint: as root, run `sysctl user.max_user_namespaces=10000`"), "{error}");
+    assert!(environment::namespaces().is_err());
+    let launch = Launch {
+        root: &machine().root,
+        arguments: &["/usr/bin/true".to_owned()],
+        variables: &BTreeMap::new(),
+        source: Path::new("/tmp"),
+        work: Path::new("/tmp"),
+        out: Path::new("/tmp"),
+        interactive: false,
+    };
+    let run = machine().sandbox.run(&launch, &mut |_| panic!("bubblewrap's words are no output"));
+    assert_eq!(run.unwrap_err().to_string(), error);
+}
+
+#[test]
+fn a_kernel_that_forbids_it_is_explained() {
+    machine();
+    // The limit is set in a namespace of our own; this machine's stays as it is.
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$@\"";
+    must_pass(&mut process(&["unshare", "-Ur", "sh", "-c", script, "sh"], "refusal_in_a_process"));
+}
+
+#[test]
+fn a_second_machine_assembles_the_same_tree() {
+    let directory = tempfile::tempdir().unwrap();
+    let lock = lock();
+    let inputs: Vec<&Input> = lock.inputs.iter().collect();
+    let vendored = directory.path().join("vendored");
+    input::vendor(&machine().store, &inputs, &vendored, &Silent).unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    let options = FetchOptions { vendored: Some(vendored), offline: true, ..FetchOptions::default() };
+    assert_eq!(assembled(&store, &options), machine().environment);
+}
