@@ -1,14 +1,18 @@
 //! From locked packages to the tree of a root file system.
 
-use crate::Definition;
-use anyhow::{Context, Result, bail};
+use crate::{Definition, fix_up::fix_up};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use input::{FetchOptions, Format, Input, Lock, Part, fetch, unpack};
 use rayon::prelude::*;
-use std::collections::HashMap;
+use std::{
+    borrow::Cow,
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+};
 use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit};
 
 /// Raised when the same packages and fix-ups would give another tree.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// An assembled environment. Its identity is its tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +24,8 @@ pub struct Environment {
 }
 
 /// Unpacks every package of the lock (once ever, in parallel, without maintainer scripts), merges the trees and applies
-/// the fix-ups. When the same was done before, one result is read. Errors: a package that can't be had or read, two
-/// packages that ship different files at a path, a fix-up whose source is missing.
+/// the fix-ups. When the same was done before, one result is read. Errors: a package that is asked for and not locked, or
+/// can't be had or read; two packages that ship different things at a path; a fix-up whose source is missing.
 pub fn assemble(
     store: &Store,
     name: &str,
@@ -30,24 +34,21 @@ pub fn assemble(
     options: &FetchOptions,
     progress: &dyn Progress,
 ) -> Result<Environment> {
-    let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), format!("{definition:?}")];
+    for package in &definition.packages {
+        ensure!(
+            lock.get(package).is_some(),
+            "the environment `{name}` asks for the package `{package}`, which its lock lacks\n  hint: run `cargo xtask lock update {name}`"
+        );
+    }
+    let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), definition.fix_ups()?];
     words.extend(lock.inputs.iter().map(|input| input.digest.to_string()));
     let key = Action::named(words).digest();
     if let Some(result) = store.result(&key)? {
         return Ok(Environment { name: name.to_owned(), root: result.outputs });
     }
     let inputs: Vec<&Input> = lock.inputs.iter().collect();
-    fetch(store, &inputs, options, progress)?;
-    let meter = progress.begin(&format!("assembling {name}"), inputs.len() as u64, Unit::Items);
-    let trees: Vec<Tree> = inputs
-        .par_iter()
-        .map(|input| {
-            let tree = unpack(store, &input.digest, Format::Deb, &Part::default())
-                .with_context(|| format!("cannot unpack the package `{}`", input.name))?;
-            meter.add(1);
-            Ok(tree)
-        })
-        .collect::<Result<_>>()?;
+    fetch(store, &inputs, options, progress).map_err(|error| explain(name, error))?;
+    let trees = unpack_all(store, name, &inputs, progress)?;
     let mut root = merge(&inputs, &trees)?;
     fix_up(store, definition, &mut root)?;
     let root = root.write(store)?;
@@ -55,18 +56,51 @@ pub fn assemble(
     Ok(Environment { name: name.to_owned(), root })
 }
 
+/// Archives drop a version once there is a newer one; only a new lock helps then.
+fn explain(name: &str, error: anyhow::Error) -> anyhow::Error {
+    match format!("{error:#}") {
+        text if text.contains("answered 404") => anyhow!(
+            "{text}\n  hint: an archive drops a version when a newer one comes; `cargo xtask lock update {name}` asks for that"
+        ),
+        _ => error,
+    }
+}
+
+/// The trees of all packages, in their order.
+fn unpack_all(store: &Store, name: &str, inputs: &[&Input], progress: &dyn Progress) -> Result<Vec<Tree>> {
+    let meter = progress.begin(&format!("assembling {name}"), inputs.len() as u64, Unit::Items);
+    // The largest first, one by one: the last to end are then small, and no processor waits for another.
+    let mut order: Vec<usize> = (0..inputs.len()).collect();
+    order.sort_by_key(|&index| Reverse(inputs[index].digest.size));
+    let mut trees = order
+        .into_iter()
+        .par_bridge()
+        .map(|index| {
+            let tree = unpack(store, &inputs[index].digest, Format::Deb, &Part::default())
+                .with_context(|| format!("cannot unpack the package `{}`", inputs[index].name))?;
+            meter.add(1);
+            Ok((index, tree))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    trees.sort_by_key(|(index, _)| *index);
+    Ok(trees.into_iter().map(|(_, tree)| tree).collect())
+}
+
 /// Puts package trees into one. Two packages may ship the same directory or the very same file; anything else is an
 /// error that names both.
+///
+/// Where a package ships a link at the top (`bin` to `usr/bin`: base-files does), what others ship below its name goes
+/// where it points, as it would on a system whose `/usr` is merged.
 fn merge(inputs: &[&Input], trees: &[Tree]) -> Result<Tree> {
+    let top: BTreeMap<&str, &str> = trees.iter().flat_map(top_links).collect();
     let mut root = Tree::new();
-    let mut owners: HashMap<&str, &str> = HashMap::new();
+    let mut owners: HashMap<Cow<str>, &str> = HashMap::new();
     for (input, tree) in inputs.iter().zip(trees) {
         for (path, entry) in tree.iter() {
-            if let Err(error) = root.insert(path, entry.clone()) {
-                match owners.get(path) {
-                    Some(owner) => bail!("the packages `{owner}` and `{}` both ship `{path}`", input.name),
-                    None => return Err(error).with_context(|| format!("in the package `{}`", input.name)),
-                }
+            let Some(path) = merged_path(&top, path, entry) else { continue };
+            if let Err(error) = root.insert(&path, entry.clone()) {
+                let owner = owner(&owners, &path);
+                bail!("the packages `{}` and `{}` conflict: {error}", owner.unwrap_or("?"), input.name);
             }
             if *entry != Entry::Directory {
                 owners.insert(path, &input.name);
@@ -76,130 +110,195 @@ fn merge(inputs: &[&Input], trees: &[Tree]) -> Result<Tree> {
     Ok(root)
 }
 
-fn fix_up(store: &Store, definition: &Definition, root: &mut Tree) -> Result<()> {
-    for path in &definition.remove {
-        match path.strip_suffix("/*") {
-            Some(directory) => {
-                root.remove(directory);
-                root.insert(directory, Entry::Directory)?;
-            }
-            None => root.remove(path),
-        }
-    }
-    for concatenation in &definition.concatenations {
-        let mut content = Vec::new();
-        for (_, entry) in root.subtree(&concatenation.directory).iter() {
-            if let Entry::File { digest, .. } = entry {
-                content.extend(store.read(digest)?);
-            }
-        }
-        anyhow::ensure!(!content.is_empty(), "`{}` of a fix-up holds no file", concatenation.directory);
-        replace(root, &concatenation.path, file(store, &content, false)?)?;
-    }
-    for copy in &definition.copies {
-        let Some(&Entry::File { digest, executable }) = root.get(&copy.from) else {
-            bail!("a fix-up copies `{}`, which no package ships", copy.from);
-        };
-        let mut content = store.read(&digest)?;
-        let patch: Vec<u8> = copy.overwrite.bytes().chain(std::iter::repeat_n(0, copy.zeros)).collect();
-        content
-            .get_mut(copy.offset..copy.offset + patch.len())
-            .with_context(|| format!("`{}` is too short for its fix-up", copy.from))?
-            .copy_from_slice(&patch);
-        replace(root, &copy.path, file(store, &content, executable)?)?;
-    }
-    for text in &definition.files {
-        replace(root, &text.path, file(store, text.text.as_bytes(), text.executable)?)?;
-    }
-    for link in &definition.links {
-        replace(root, &link.path, Entry::Symlink { target: link.target.clone() })?;
-    }
-    for directory in &definition.directories {
-        root.insert(directory, Entry::Directory)?;
-    }
-    Ok(())
+fn top_links(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+    tree.iter().filter_map(|(path, entry)| match entry {
+        Entry::Symlink { target } if !path.contains('/') => Some((path, target.trim_matches('/'))),
+        _ => None,
+    })
 }
 
-fn file(store: &Store, content: &[u8], executable: bool) -> Result<Entry> {
-    Ok(Entry::File { digest: store.put_bytes(content)?, executable })
+/// Where something of a package goes. Nothing for an empty directory that is a link elsewhere.
+fn merged_path<'a>(top: &BTreeMap<&str, &str>, path: &'a str, entry: &Entry) -> Option<Cow<'a, str>> {
+    match path.split_once('/') {
+        Some((first, rest)) => match top.get(first) {
+            Some(target) => Some(Cow::Owned(format!("{target}/{rest}"))),
+            None => Some(Cow::Borrowed(path)),
+        },
+        None => (*entry != Entry::Directory || !top.contains_key(path)).then_some(Cow::Borrowed(path)),
+    }
 }
 
-fn replace(root: &mut Tree, path: &str, entry: Entry) -> Result<()> {
-    root.remove(path);
-    root.insert(path, entry).with_context(|| format!("a fix-up at `{path}`"))
+/// The package that ships what stands in the way of a path: at it, above it or below it.
+fn owner<'a>(owners: &HashMap<Cow<str>, &'a str>, path: &str) -> Option<&'a str> {
+    let above = |other: &str, path: &str| path.strip_prefix(other).is_some_and(|rest| rest.starts_with('/'));
+    let mut found: Vec<_> = owners
+        .iter()
+        .filter(|(other, _)| *other == path || above(other, path) || above(path, other))
+        .collect();
+    found.sort();
+    found.first().map(|(_, package)| **package)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use input::Source;
+    use std::io::Write;
+    use store::Silent;
 
-    fn package(store: &Store, name: &str, files: &[(&str, &str)]) -> (Input, Tree) {
-        let mut tree = Tree::new();
-        for (path, text) in files {
-            tree.insert(path, file(store, text.as_bytes(), false).unwrap()).unwrap();
+    /// A Debian package (deb(5)) of links (`path -> target`), directories (`path/`) and files (`path=text`).
+    fn package(content: &[&str]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for line in content {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(0o644);
+            header.set_size(0);
+            if let Some((path, target)) = line.split_once(" -> ") {
+                header.set_entry_type(tar::EntryType::Symlink);
+                builder.append_link(&mut header, path, target).unwrap();
+            } else if let Some((path, text)) = line.split_once('=') {
+                header.set_size(text.len() as u64);
+                builder.append_data(&mut header, path, text.as_bytes()).unwrap();
+            } else {
+                header.set_entry_type(tar::EntryType::Directory);
+                builder.append_data(&mut header, line, std::io::empty()).unwrap();
+            }
         }
-        let source = Source::Path { path: name.into() };
-        (Input { name: name.into(), digest: Digest::of(name.as_bytes()), source }, tree)
+        let data = builder.into_inner().unwrap();
+        let mut package = b"!<arch>\n".to_vec();
+        for (name, content) in
+            [("debian-binary", b"2.0\n".as_slice()), ("control.tar", b""), ("data.tar", &data)]
+        {
+            writeln!(package, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100644, content.len())
+                .unwrap();
+            package.extend(content);
+        }
+        package
+    }
+
+    /// A machine on which some packages were vendored.
+    struct Machine {
+        directory: tempfile::TempDir,
+        store: Store,
+        lock: Lock,
+    }
+
+    impl Machine {
+        fn new(packages: &[(&str, &[&str])]) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(&directory.path().join("store")).unwrap();
+            std::fs::create_dir_all(directory.path().join("vendored/sha256")).unwrap();
+            let mut inputs = Vec::new();
+            for (name, content) in packages {
+                let package = package(content);
+                let digest = Digest::of(&package);
+                std::fs::write(directory.path().join("vendored/sha256").join(digest.hex()), package).unwrap();
+                let source = Source::Debian {
+                    package: (*name).to_owned(),
+                    version: "1".into(),
+                    architecture: "all".into(),
+                    pool: format!("pool/{name}.deb"),
+                };
+                inputs.push(Input { name: (*name).to_owned(), digest, source });
+            }
+            Self { directory, store, lock: Lock { inputs } }
+        }
+
+        fn assemble(&self, definition: &str) -> Result<Digest> {
+            let options = FetchOptions {
+                offline: true,
+                vendored: Some(self.directory.path().join("vendored")),
+                ..FetchOptions::default()
+            };
+            let definition = toml::from_str(definition).unwrap();
+            Ok(assemble(&self.store, "test", &definition, &self.lock, &options, &Silent)?.root)
+        }
+
+        fn paths(&self, definition: &str) -> Vec<String> {
+            let root = self.assemble(definition).unwrap();
+            Tree::read(&self.store, &root).unwrap().iter().map(|(path, _)| path.to_owned()).collect()
+        }
+
+        fn error(&self, definition: &str) -> String {
+            format!("{:#}", self.assemble(definition).unwrap_err())
+        }
     }
 
     #[test]
-    fn packages_merge_and_conflicts_name_both() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let (a, a_tree) = package(&store, "a", &[("usr/bin/x", "1"), ("usr/share/same", "s")]);
-        let (b, b_tree) = package(&store, "b", &[("usr/bin/y", "2"), ("usr/share/same", "s")]);
-        let (c, c_tree) = package(&store, "c", &[("usr/bin/x", "3")]);
-        let merged = merge(&[&a, &b], &[a_tree.clone(), b_tree]).unwrap();
-        assert_eq!(merged.iter().count(), 3);
-        let error = merge(&[&a, &c], &[a_tree, c_tree]).unwrap_err().to_string();
-        assert_eq!(error, "the packages `a` and `c` both ship `usr/bin/x`");
-    }
-
-    #[test]
-    fn every_fix_up_does_what_it_says() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let (_, mut root) = package(
-            &store,
-            "a",
-            &[("certs/b", "2"), ("certs/a", "1"), ("cache/x", "x"), ("doc/y", "y"), ("dll", "0123456789")],
+    fn packages_merge_below_the_links_of_the_top() {
+        let machine = Machine::new(&[
+            ("a", &["bin/old=1", "usr/bin/new=2", "lib/", "usr/share/same=s"]),
+            ("base", &["bin -> usr/bin", "lib -> usr/lib", "usr/lib/"]),
+            ("c", &["usr/share/same=s", "usr/share/"]),
+        ]);
+        assert_eq!(
+            machine.paths("directories = ['tmp']"),
+            ["bin", "lib", "tmp", "usr/bin/new", "usr/bin/old", "usr/lib", "usr/share/same"]
         );
-        let definition: Definition = toml::from_str(
-            r#"
-            remove = ["doc", "cache/*"]
-            directories = ["build/src"]
-            file = [{ path = "etc/hosts", text = "127.0.0.1 localhost\n" }]
-            link = [{ path = "bin/awk", target = "gawk" }]
-            concatenation = [{ path = "all", directory = "certs" }]
-            copy = [{ path = "copy", from = "dll", offset = 2, overwrite = "AB", zeros = 1 }]
-            "#,
-        )
-        .unwrap();
-        fix_up(&store, &definition, &mut root).unwrap();
-        let text = |path: &str| match root.get(path) {
-            Some(Entry::File { digest, .. }) => String::from_utf8(store.read(digest).unwrap()).unwrap(),
-            other => format!("{other:?}"),
-        };
-        assert_eq!(text("all"), "12");
-        assert_eq!(text("copy"), "01AB\x0056789");
-        assert_eq!(text("etc/hosts"), "127.0.0.1 localhost\n");
-        assert_eq!(root.get("bin/awk"), Some(&Entry::Symlink { target: "gawk".into() }));
-        assert_eq!(root.get("cache"), Some(&Entry::Directory));
-        assert_eq!(root.get("build/src"), Some(&Entry::Directory));
-        assert!(root.get("doc/y").is_none());
     }
 
     #[test]
-    fn a_fix_up_without_its_source_is_an_error() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        for text in [
-            "copy = [{ path = \"a\", from = \"b\" }]",
-            "concatenation = [{ path = \"a\", directory = \"b\" }]",
+    fn two_packages_that_ship_one_path_are_both_named() {
+        for (a, c, expected) in [
+            ("usr/x=1", "usr/x=2", "the packages `a` and `c` conflict: `usr/x` exists already"),
+            ("usr/x=1", "usr/x -> y", "the packages `a` and `c` conflict: `usr/x` exists already"),
+            ("usr/x=1", "usr/x/y=2", "the packages `a` and `c` conflict: `usr/x/y` stands below `usr/x`"),
+            ("usr/x/y=1", "usr/x -> y", "the packages `a` and `c` conflict: `usr/x` is a directory"),
+            ("bin/x=1", "usr/bin/x=2", "the packages `a` and `c` conflict: `usr/bin/x` exists already"),
         ] {
-            let definition: Definition = toml::from_str(text).unwrap();
-            assert!(fix_up(&store, &definition, &mut Tree::new()).is_err(), "{text}");
+            let machine = Machine::new(&[("a", &[a]), ("base", &["bin -> usr/bin", "usr/b=b"]), ("c", &[c])]);
+            let error = machine.error("");
+            assert!(error.contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn the_same_packages_and_fix_ups_give_the_same_tree() {
+        let packages: [(&str, &[&str]); 2] = [("a", &["usr/a=1"]), ("b", &["usr/b=2", "usr/c/"])];
+        let one = Machine::new(&packages);
+        let root = one.assemble("").unwrap();
+        assert_eq!(root, Machine::new(&packages).assemble("").unwrap());
+        assert_ne!(root, one.assemble("directories = ['tmp']").unwrap());
+        // Nothing but the result is read now: neither packages nor trees are there.
+        std::fs::remove_dir_all(one.directory.path().join("vendored")).unwrap();
+        for input in &one.lock.inputs {
+            std::fs::remove_file(one.store.blob_path(&input.digest, false).unwrap()).unwrap();
+        }
+        assert_eq!(root, one.assemble("description = 'another'").unwrap());
+    }
+
+    #[test]
+    fn a_tampered_package_is_refused() {
+        let machine = Machine::new(&[("a", &["usr/a=1"])]);
+        let digest = machine.lock.inputs[0].digest;
+        let place = machine.directory.path().join("vendored/sha256").join(digest.hex());
+        let mut bytes = std::fs::read(&place).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&place, bytes).unwrap();
+        let error = machine.error("");
+        assert!(error.contains("is damaged") && error.contains("`a`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_package_is_named() {
+        let mut machine = Machine::new(&[]);
+        let digest = machine.store.put_bytes(b"no package").unwrap();
+        let source = Source::Path { path: "a.deb".into() };
+        machine.lock.inputs.push(Input { name: "a".into(), digest, source });
+        let error = machine.error("");
+        assert!(error.contains("cannot unpack the package `a`"), "{error}");
+    }
+
+    #[test]
+    fn a_package_without_a_lock_says_what_to_do() {
+        let error = Machine::new(&[("a", &["usr/a=1"])]).error("packages = ['a', 'b']");
+        assert!(error.contains("`b`") && error.contains("cargo xtask lock update test"), "{error}");
+    }
+
+    #[test]
+    fn a_version_that_is_gone_says_what_to_do() {
+        let error = explain("windows", anyhow!("cannot fetch `bash`: the server answered 404")).to_string();
+        assert!(error.ends_with("`cargo xtask lock update windows` asks for that"), "{error}");
+        assert_eq!(explain("windows", anyhow!("no network")).to_string(), "no network");
     }
 }

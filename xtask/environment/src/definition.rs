@@ -1,26 +1,29 @@
 //! `containers/NAME.toml`: the packages of an environment, and what maintainer scripts would have done, as data.
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// An environment as it is asked for. Its packages, with versions and digests, stand in the lock beside it.
-#[derive(Clone, Debug, Default, Deserialize)]
+///
+/// What is serialised are the fix-ups alone: they, and the packages of the lock, decide about the tree.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// What it is for, for listings.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub description: String,
     /// The Debian suite.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub suite: String,
     /// The Debian architecture.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub architecture: String,
     /// Packages, without versions.
-    #[serde(default)]
+    #[serde(default, skip_serializing)]
     pub packages: Vec<String>,
     /// Another file of fix-ups that come first, beside this one.
+    #[serde(skip_serializing)]
     pub include: Option<String>,
     /// Paths that are taken out, with all below them. A last component `*` takes every entry of a directory.
     #[serde(default)]
@@ -43,7 +46,7 @@ pub struct Definition {
 }
 
 /// A file with a text.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextFile {
     /// Where it stands.
@@ -56,7 +59,7 @@ pub struct TextFile {
 }
 
 /// A symbolic link.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
     /// Where it stands.
@@ -66,7 +69,7 @@ pub struct Link {
 }
 
 /// A file made of others.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Concatenation {
     /// Where it stands.
@@ -76,7 +79,7 @@ pub struct Concatenation {
 }
 
 /// A copy of a file of the environment.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Copy {
     /// Where it stands.
@@ -95,13 +98,16 @@ pub struct Copy {
 }
 
 impl Definition {
-    /// Reads a definition and what it includes.
+    /// Reads a definition and what it includes. Errors: the file can't be read, has keys that are not known, or asks for
+    /// no packages; the included one has anything but fix-ups.
     pub fn load(path: &Path) -> Result<Self> {
         let mut definition = Self::parse(path)?;
         ensure!(!definition.packages.is_empty(), "{} asks for no packages", path.display());
         if let Some(name) = definition.include.take() {
-            let common = Self::parse(&path.with_file_name(&name))
-                .with_context(|| format!("included by {}", path.display()))?;
+            let path = path.with_file_name(&name);
+            let common = Self::parse(&path).with_context(|| format!("included by {}", path.display()))?;
+            let only_fix_ups = common.packages.is_empty() && common.include.is_none();
+            ensure!(only_fix_ups, "{} is included, so it may hold fix-ups only", path.display());
             definition.prepend(common);
         }
         Ok(definition)
@@ -111,6 +117,11 @@ impl Definition {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not an environment", path.display()))
+    }
+
+    /// The fix-ups as one canonical text, for keys.
+    pub(crate) fn fix_ups(&self) -> Result<String> {
+        toml::to_string(self).context("cannot write the fix-ups as TOML")
     }
 
     fn prepend(&mut self, common: Self) {
@@ -124,5 +135,52 @@ impl Definition {
         before(&mut self.links, common.links);
         before(&mut self.concatenations, common.concatenations);
         before(&mut self.copies, common.copies);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(own: &str, common: &str) -> Result<Definition> {
+        let directory = tempfile::tempdir()?;
+        std::fs::write(directory.path().join("own.toml"), own)?;
+        std::fs::write(directory.path().join("common.toml"), common)?;
+        Definition::load(&directory.path().join("own.toml"))
+    }
+
+    #[test]
+    fn included_fix_ups_come_first() {
+        let definition = load(
+            "include = 'common.toml'\npackages = ['bash']\ndirectories = ['b']",
+            "directories = ['a']\n[[link]]\npath = 'l'\ntarget = 't'",
+        )
+        .unwrap();
+        assert_eq!(definition.directories, ["a", "b"]);
+        assert_eq!(definition.links.len(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (own, common, expected) in [
+            ("", "", "asks for no packages"),
+            ("packages = ['bash']\nfixup = 1", "", "unknown field `fixup`"),
+            ("packages = ['bash']\ninclude = 'gone.toml'", "", "gone.toml"),
+            ("packages = ['bash']\ninclude = 'common.toml'", "packages = ['dash']", "fix-ups only"),
+            ("packages = ['bash']\ninclude = 'common.toml'", "include = 'own.toml'", "fix-ups only"),
+            ("packages = ['bash']\n[[copy]]\npath = 'a'", "", "missing field `from`"),
+        ] {
+            let error = format!("{:#}", load(own, common).unwrap_err());
+            assert!(error.contains(expected), "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_made_of_fix_ups_alone() {
+        let text = |own: &str| load(own, "").unwrap().fix_ups().unwrap();
+        let plain = text("packages = ['bash']");
+        assert_eq!(plain, text("packages = ['bash', 'dash']\ndescription = 'd'\nsuite = 's'"));
+        assert_ne!(plain, text("packages = ['bash']\ndirectories = ['tmp']"));
+        assert_ne!(plain, text("packages = ['bash']\n[[copy]]\npath = 'a'\nfrom = 'b'\nzeros = 1"));
     }
 }

@@ -4,6 +4,7 @@ mod assemble;
 mod backend;
 mod definition;
 mod doctor;
+mod fix_up;
 mod sandbox;
 
 pub use assemble::{Environment, assemble};
