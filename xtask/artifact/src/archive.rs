@@ -121,7 +121,8 @@ pub fn read_archive(bytes: &[u8], kind: Kind) -> Result<Vec<(String, Vec<u8>)>> 
     let mut members = Vec::new();
     match kind {
         Kind::TarGz => {
-            let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(bytes));
+            // All gzip members, as `tar` reads them: nothing hides behind the first.
+            let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(bytes));
             for entry in archive.entries().context("this is no tar archive")? {
                 let mut entry = entry.context("the tar archive is damaged")?;
                 let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -184,6 +185,48 @@ mod tests {
             );
             assert_eq!(digest.hex(), expected, "{kind:?}: the compressor writes other bytes than before");
         }
+    }
+
+    #[test]
+    fn the_compressor_is_the_one_that_releases_were_made_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        // Long enough for several blocks, and with repetitions near and far: short texts look alike in any compressor.
+        let mut seed = 1u64;
+        let text: String = (0..60_000)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                format!("word{} ", (seed >> 33) % 2000)
+            })
+            .collect();
+        let mut tree = Tree::new();
+        let digest = store.put_bytes(text.as_bytes()).unwrap();
+        tree.insert("text", Entry::File { digest, executable: false }).unwrap();
+        let digest = write_archive(&store, &tree, "top", Kind::TarGz).unwrap();
+        assert_eq!(
+            digest.hex(),
+            "540c418715c2f1698bd3cf9be31aa5cf0db7fb867e51bb543f616bdb4c196cb4",
+            "the compressor writes other bytes than before"
+        );
+    }
+
+    #[test]
+    fn nothing_hides_behind_the_first_gzip_member() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let archive = write_archive(&store, &tree(&store), "top", Kind::TarGz).unwrap();
+        let mut plain = Vec::new();
+        flate2::read::GzDecoder::new(&*store.read(&archive).unwrap()).read_to_end(&mut plain).unwrap();
+        let mut bytes = Vec::new();
+        // Each file takes two blocks: the first file, then a second gzip member with the other.
+        for part in [&plain[..1024], &plain[1024..]] {
+            let mut gzip = GzBuilder::new().write(&mut bytes, Compression::new(6));
+            gzip.write_all(part).unwrap();
+            gzip.finish().unwrap();
+        }
+        let members = read_archive(&bytes, Kind::TarGz).unwrap();
+        let paths: Vec<_> = members.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, ["top/bin/a", "top/lib/b"]);
     }
 
     #[test]

@@ -82,7 +82,9 @@ fn section(bytes: &[u8], offset: u64) -> Option<String> {
         .map(|pe| pe.sections)
         .or_else(|_| inspect_elf(bytes).map(|elf| elf.sections))
         .ok()?;
-    let inside = |(_, start, size): &&(String, u64, u64)| (*start..start + size).contains(&offset);
+    let inside = |(_, start, size): &&(String, u64, u64)| {
+        offset.checked_sub(*start).is_some_and(|within| within < *size)
+    };
     Some(
         sections.iter().find(inside).map_or("(headers)".to_owned(), |(name, _, _)| format!("section {name}")),
     )
@@ -130,6 +132,18 @@ mod tests {
         let difference = first_difference("program", &bytes, &other).unwrap();
         assert_eq!(difference.place, ["program", "section .text"]);
         assert_eq!(difference.offset, start + 7);
+    }
+
+    #[test]
+    fn sections_beyond_all_bounds_are_no_place() {
+        let mut bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        // The second section header's offset and size (gABI: Elf64_Ehdr and Elf64_Shdr, 64 bytes each).
+        let headers = u64::from_le_bytes(bytes[40..48].try_into().unwrap()) as usize;
+        bytes[headers + 64 + 24..headers + 64 + 40].fill(0xff);
+        let mut other = bytes.clone();
+        *other.last_mut().unwrap() ^= 1;
+        let difference = first_difference("program", &bytes, &other).unwrap();
+        assert_eq!(difference.offset, bytes.len() as u64 - 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! ELF shared libraries (System V ABI, gABI): what one needs, exports and says of itself.
 
+use crate::names::{MOST_BYTES, name};
 use anyhow::{Context, Result};
 use object::{
     Endianness, Object, ObjectSection, elf,
@@ -68,10 +69,11 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
             }
             None => (&[][..], Default::default()),
         };
-    let string = |value: u64| -> Result<String> {
+    let mut left = MOST_BYTES;
+    let mut string = |value: u64| -> Result<String> {
         let offset = u32::try_from(value).context("a dynamic string is out of bounds")?;
         let bytes = strings.get(offset).map_err(|()| anyhow::anyhow!("a dynamic string is out of bounds"))?;
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        name(bytes, &mut left)
     };
     for entry in dynamic {
         let value: u64 = entry.d_val(endian);
@@ -93,8 +95,8 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
     }
     let symbols = file.elf_dynamic_symbol_table();
     for symbol in symbols.iter() {
-        let name = symbols.symbol_name(endian, symbol).context("a dynamic symbol has no name")?;
-        let name = String::from_utf8_lossy(name).into_owned();
+        let bytes = symbols.symbol_name(endian, symbol).context("a dynamic symbol has no name")?;
+        let name = name(bytes, &mut left)?;
         if name.is_empty() {
             continue;
         }
@@ -106,7 +108,7 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
     }
     elf.exports.sort();
     elf.undefined.sort();
-    elf.versions = versions(&file, bytes)?;
+    elf.versions = versions(&file, bytes, &mut left)?;
     for section in file.sections() {
         let (offset, size) = section.file_range().unwrap_or_default();
         let name = String::from_utf8_lossy(section.name_bytes()?).into_owned();
@@ -117,7 +119,7 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
 }
 
 /// The highest version of each name among the versions that are needed: `GLIBC_2.34` and `GLIBC_2.4` give `2.34`.
-fn versions(file: &ElfFile64<Endianness>, bytes: &[u8]) -> Result<Vec<(String, String)>> {
+fn versions(file: &ElfFile64<Endianness>, bytes: &[u8], left: &mut usize) -> Result<Vec<(String, String)>> {
     let endian = file.endian();
     let sections = file.elf_section_table();
     let mut highest: std::collections::BTreeMap<String, Vec<u32>> = Default::default();
@@ -128,8 +130,7 @@ fn versions(file: &ElfFile64<Endianness>, bytes: &[u8]) -> Result<Vec<(String, S
     let strings = sections.strings(endian, bytes, link).context("the versions' strings are damaged")?;
     while let Some((_, mut auxiliary)) = needed.next().context("the versions are damaged")? {
         while let Some(version) = auxiliary.next().context("the versions are damaged")? {
-            let name = version.name(endian, strings).context("a version has no name")?;
-            let name = String::from_utf8_lossy(name);
+            let name = name(version.name(endian, strings).context("a version has no name")?, left)?;
             if let Some((library, number)) = name.rsplit_once('_')
                 && let Some(number) = parse_version(number)
             {

@@ -4,6 +4,7 @@ mod archive;
 mod difference;
 mod elf;
 mod member;
+mod names;
 mod pattern;
 mod pe;
 mod policy;

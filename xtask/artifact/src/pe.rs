@@ -1,14 +1,12 @@
 //! PE files (Microsoft PE/COFF specification): what a DLL imports, exports and says of itself.
 
+use crate::names::{MOST_BYTES, name};
 use anyhow::{Context, Result};
 use object::{
     LittleEndian as LE, Object, ObjectSection, pe,
     read::pe::{ImageNtHeaders, ImageOptionalHeader, ImageThunkData, Import as RawImport, PeFile64},
 };
 use serde::Serialize;
-
-/// More names than any DLL that we meet has; a bound on hostile tables.
-const MOST_NAMES: usize = 1 << 20;
 
 /// What is imported from one DLL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -47,6 +45,7 @@ pub fn inspect_pe(bytes: &[u8]) -> Result<Pe> {
     let file = PeFile64::parse(bytes).context("this is no 64-bit PE file")?;
     let header = file.nt_headers();
     let coff = header.file_header();
+    let mut left = MOST_BYTES;
     let characteristics = header.optional_header().dll_characteristics();
     let has = |flags: pe::DllFlags| characteristics.0 & flags.0 == flags.0;
     let mut pe = Pe {
@@ -55,12 +54,13 @@ pub fn inspect_pe(bytes: &[u8]) -> Result<Pe> {
         reproducible: is_reproducible(&file),
         nx: has(pe::IMAGE_DLLCHARACTERISTICS_NX_COMPAT),
         aslr: has(pe::IMAGE_DLLCHARACTERISTICS_DYNAMIC_BASE | pe::IMAGE_DLLCHARACTERISTICS_HIGH_ENTROPY_VA),
-        imports: imports(&file)?,
+        imports: imports(&file, &mut left)?,
         ..Pe::default()
     };
     if let Some(table) = file.export_table().context("the export table is damaged")? {
-        for (pointer, _) in table.name_iter().take(MOST_NAMES) {
-            pe.exports.push(text(table.name_from_pointer(pointer).context("an export has no name")?));
+        for (pointer, _) in table.name_iter() {
+            let bytes = table.name_from_pointer(pointer).context("an export has no name")?;
+            pe.exports.push(name(bytes, &mut left)?);
         }
     }
     pe.exports.sort();
@@ -71,24 +71,20 @@ pub fn inspect_pe(bytes: &[u8]) -> Result<Pe> {
     Ok(pe)
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn imports(file: &PeFile64) -> Result<Vec<Import>> {
+fn imports(file: &PeFile64, left: &mut usize) -> Result<Vec<Import>> {
     let mut found = Vec::new();
     if let Some(table) = file.import_table().context("the import table is damaged")? {
         let mut descriptors = table.descriptors()?;
         while let Some(descriptor) = descriptors.next().context("the import table is damaged")? {
-            let mut import = Import { dll: text(table.name(descriptor.name.get(LE))?), ..Import::default() };
+            let dll = name(table.name(descriptor.name.get(LE))?, left)?;
+            let mut import = Import { dll, ..Import::default() };
             let mut address = descriptor.original_first_thunk.get(LE);
             if address == 0 {
                 address = descriptor.first_thunk.get(LE);
             }
             let mut thunks = table.thunks(address)?;
             while let Some(thunk) = thunks.next::<pe::ImageNtHeaders64>()? {
-                anyhow::ensure!(import.names.len() < MOST_NAMES, "the import table has no end");
-                import.names.push(name(table.import::<pe::ImageNtHeaders64>(thunk)?));
+                import.names.push(imported(table.import::<pe::ImageNtHeaders64>(thunk)?, left)?);
             }
             found.push(import);
         }
@@ -96,16 +92,15 @@ fn imports(file: &PeFile64) -> Result<Vec<Import>> {
     if let Some(table) = file.delay_load_import_table().context("the delay import table is damaged")? {
         let mut descriptors = table.descriptors()?;
         while let Some(descriptor) = descriptors.next().context("the delay import table is damaged")? {
-            let dll = text(table.name(descriptor.dll_name_rva.get(LE))?);
+            let dll = name(table.name(descriptor.dll_name_rva.get(LE))?, left)?;
             let mut import = Import { dll, delayed: true, names: Vec::new() };
             let mut thunks = table.thunks(descriptor.import_name_table_rva.get(LE))?;
             while let Some(thunk) = thunks.next::<pe::ImageNtHeaders64>()? {
-                anyhow::ensure!(import.names.len() < MOST_NAMES, "the delay import table has no end");
                 let named = match thunk.is_ordinal() {
                     true => RawImport::Ordinal(thunk.ordinal()),
                     false => table.import::<pe::ImageNtHeaders64>(thunk)?,
                 };
-                import.names.push(name(named));
+                import.names.push(imported(named, left)?);
             }
             found.push(import);
         }
@@ -113,10 +108,10 @@ fn imports(file: &PeFile64) -> Result<Vec<Import>> {
     Ok(found)
 }
 
-fn name(import: RawImport) -> String {
+fn imported(import: RawImport, left: &mut usize) -> Result<String> {
     match import {
-        RawImport::Ordinal(ordinal) => format!("#{ordinal}"),
-        RawImport::Name(_, name) => text(name),
+        RawImport::Ordinal(ordinal) => name(format!("#{ordinal}").as_bytes(), left),
+        RawImport::Name(_, bytes) => name(bytes, left),
     }
 }
 

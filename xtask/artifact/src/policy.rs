@@ -106,7 +106,18 @@ pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> R
     }
     let mut seen = BTreeSet::new();
     for (path, entry) in outputs.iter() {
-        let Entry::File { digest, .. } = entry else { continue };
+        let digest = match entry {
+            Entry::File { digest, .. } => digest,
+            Entry::Symlink { target } => {
+                for text in
+                    policy.forbidden.iter().filter(|text| contains(target.as_bytes(), text.as_bytes()))
+                {
+                    report(path, format!("is a link to `{target}`, which holds `{text}`"));
+                }
+                continue;
+            }
+            Entry::Directory => continue,
+        };
         let bytes = store.read(digest)?;
         for text in &policy.forbidden {
             if contains(&bytes, text.as_bytes()) {
@@ -202,11 +213,14 @@ fn check_pe(
             problems.push(format!("imports `{}`, whose export table is not at hand (`{file}`)", import.dll));
             continue;
         };
-        let exports: BTreeSet<String> = inspect_pe(&store.read(digest)?)
-            .with_context(|| format!("cannot read the provider of `{}`", import.dll))?
-            .exports
-            .into_iter()
-            .collect();
+        let exports: BTreeSet<String> = match inspect_pe(&store.read(digest)?) {
+            Ok(provider) => provider.exports.into_iter().collect(),
+            Err(error) => {
+                problems
+                    .push(format!("imports `{}`, whose export table can't be read: {error:#}", import.dll));
+                continue;
+            }
+        };
         for missing in import.names.iter().filter(|name| !name.starts_with('#') && !exports.contains(*name)) {
             problems.push(format!("imports `{missing}` from `{}`, which does not export it", import.dll));
         }

@@ -100,10 +100,15 @@ fn dll(imports: Option<(&str, &[&str])>, exports: &[&str], time_stamp: u32, char
     if let Some((name, names)) = imports {
         let name = string(&mut data, name);
         let mut thunks = Vec::new();
+        let mut known = std::collections::HashMap::new();
         for name in names {
-            thunks.extend([BASE + data.len() as u32, 0]);
-            data.extend([0, 0]);
-            string(&mut data, name);
+            let at = *known.entry(name).or_insert_with(|| {
+                let at = BASE + data.len() as u32;
+                data.extend([0, 0]);
+                string(&mut data, name);
+                at
+            });
+            thunks.extend([at, 0]);
         }
         thunks.extend([0, 0]);
         let table = words(&mut data, &thunks);
@@ -197,6 +202,39 @@ fn every_broken_rule_of_a_dll_is_found() {
     ] {
         assert!(found.contains(expected), "{expected} is not in:\n{found}");
     }
+}
+
+#[test]
+fn a_damaged_dll_does_not_hide_what_is_wrong_with_its_users() {
+    let user = dll(Some(("c.dll", &["x"])), &["u"], 0x6000_0000, SAFE);
+    let found = findings(PE_POLICY, &[("b.dll", &user), ("c.dll", b"MZ nothing")], &[]).join("\n");
+    for expected in [
+        "b.dll: has the time stamp",
+        "b.dll: imports `c.dll`, whose export table can't be read",
+        "c.dll: this is no 64-bit PE file",
+    ] {
+        assert!(found.contains(expected), "{expected} is not in:\n{found}");
+    }
+}
+
+#[test]
+fn links_hold_no_forbidden_text() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let policy: Policy = toml::from_str(r#"forbidden = ["/build/out"]"#).unwrap();
+    for (target, expected) in [("libx.so.1", 0), ("/build/out/lib/libx.so.1", 1)] {
+        let mut tree = Tree::new();
+        tree.insert("lib/libx.so", Entry::Symlink { target: target.into() }).unwrap();
+        assert_eq!(check(&store, &policy, &tree, &Tree::new()).unwrap().len(), expected, "{target}");
+    }
+}
+
+#[test]
+fn many_references_to_one_long_name_do_not_fill_the_memory() {
+    let long = "x".repeat(1 << 20);
+    assert!(inspect_pe(&dll(Some(("a.dll", &[long.as_str(); 2])), &["b"], 0, SAFE)).is_ok());
+    let error = inspect_pe(&dll(Some(("a.dll", &[long.as_str(); 300])), &["b"], 0, SAFE)).unwrap_err();
+    assert!(error.to_string().contains("more names"), "{error:#}");
 }
 
 #[test]
