@@ -8,7 +8,6 @@ use crate::{
     resolve::{Resolved, resolve},
 };
 use anyhow::{Context, Result, bail};
-use artifact::Finding;
 use environment::{Backend, Environment, Launch};
 use input::FetchOptions;
 use std::{
@@ -38,8 +37,6 @@ pub struct Built {
     pub resolved: Resolved,
     /// Output tree and log.
     pub result: ActionResult,
-    /// What its policy says of the outputs; empty when they satisfy it.
-    pub findings: Vec<Finding>,
     /// Whether the result was there already.
     pub cached: bool,
     /// How long it took.
@@ -230,7 +227,7 @@ impl Executor<'_> {
         if !cached {
             history::record(self.store, node, &resolved.key)?;
         }
-        Ok(Built { resolved, result, findings, cached, time: start.elapsed() })
+        Ok(Built { resolved, result, cached, time: start.elapsed() })
     }
 
     /// Keeps other processes with the same store from doing the same work at the same time.

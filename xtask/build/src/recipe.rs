@@ -94,8 +94,9 @@ impl Recipe {
                     source.path
                 );
                 ensure!(
-                    source.input.is_some() || (source.strip == 0 && source.subtrees.is_empty()),
-                    "`strip` and `subtrees` are for sources with `input` (at `{}`)",
+                    source.input.is_some()
+                        || (source.strip == 0 && source.subtrees.is_empty() && source.patches.is_none()),
+                    "`strip`, `subtrees` and `patches` are for sources with `input` (at `{}`)",
                     source.path
                 );
                 ensure!(

@@ -125,21 +125,18 @@ fn describe(project: &Project, store: &Store, source: &Source) -> Result<String>
 }
 
 fn add_source(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {
-    let part = match (&source.input, &source.project) {
+    match (&source.input, &source.project) {
         (Some(name), _) => {
             let input = project.input(name)?;
             let part = Part { strip: source.strip, subtrees: source.subtrees.clone() };
             let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
                 .with_context(|| format!("in input `{name}`"))?;
             apply_patches(project, store, source, &mut unpacked)?;
-            let mut placed = Tree::new();
-            placed.merge(&source.path, &unpacked)?;
-            placed
+            tree.merge(&source.path, &unpacked)
         }
-        (None, Some(path)) => project_tree(project, store, path, &source.path)?,
+        (None, Some(path)) => tree.merge("", &project_tree(project, store, path, &source.path)?),
         (None, None) => unreachable!("checked when the recipe was read"),
-    };
-    tree.merge("", &part)
+    }
 }
 
 fn apply_patches(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {

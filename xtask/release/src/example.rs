@@ -128,7 +128,6 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
             inputs: recipe.sources.iter().filter_map(|source| source.input.clone()).collect(),
         },
         result: ActionResult { outputs: outputs.write(store).unwrap(), log: None },
-        findings: Vec::new(),
         cached: false,
         time: Duration::ZERO,
     }

@@ -1,7 +1,8 @@
 //! `doctor`.
 
 use crate::context::Global;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
+use environment::{Backend, Check};
 use std::{process::ExitCode, time::Instant};
 
 /// Say what works on this machine, and how to mend what does not
@@ -10,13 +11,11 @@ pub struct Arguments {}
 
 /// Runs the command.
 pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
-    let checks: [(&str, Result<String>); 5] = [
-        ("repository", repository(global)),
-        ("store", store(global)),
-        ("namespaces", environment::namespaces().map(|()| "user namespaces are allowed".to_owned())),
-        ("sandbox", sandbox(global)),
-        ("registries", input::registries().map(|lines| lines.join("; "))),
-    ];
+    let mut checks: Vec<(&str, Result<String>)> =
+        vec![("repository", repository(global)), ("store", store(global))];
+    checks.extend(environment::checks().into_iter().map(|check| (check.name, found(check))));
+    checks.push(("sandbox", sandbox(global)));
+    checks.push(("registries", input::registries().map(|lines| lines.join("; "))));
     if global.json {
         let rows: Vec<_> = checks
             .iter()
@@ -40,6 +39,11 @@ pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+fn found(check: Check) -> Result<String> {
+    ensure!(check.ok, "{}\n  hint: {}", check.detail, check.remedy);
+    Ok(check.detail)
+}
+
 fn repository(global: &Global) -> Result<String> {
     let project = global.project()?;
     Ok(format!("{} recipes, {} environments", project.recipes.len(), project.environments()?.len()))
@@ -61,38 +65,8 @@ fn store(global: &Global) -> Result<String> {
 }
 
 fn sandbox(global: &Global) -> Result<String> {
-    use environment::{Backend, Launch};
-    let project = global.project()?;
-    let store = global.open_store()?;
-    let sandbox = super::build::sandbox(global, &project, &store)?;
-    let (definition, lock) = project.environment("sandbox")?;
-    let tools = environment::assemble(
-        &store,
-        "sandbox",
-        &definition,
-        &lock,
-        &global.fetch_options(),
-        &global.progress(),
-    )?;
-    let root = store.checkout(&tools.root, &global.progress())?;
-    let scratch = store.scratch()?;
-    let launch = Launch {
-        root: &root,
-        arguments: &["/bin/true".to_owned()],
-        variables: &Default::default(),
-        source: scratch.path(),
-        work: scratch.path(),
-        out: scratch.path(),
-        interactive: false,
-    };
+    let sandbox = super::build::sandbox(global, &global.project()?, &global.open_store()?)?;
     let start = Instant::now();
-    let mut output = Vec::new();
-    let status =
-        sandbox.run(&launch, &mut |bytes| output.extend_from_slice(bytes)).context("cannot start")?;
-    ensure!(
-        status.success(),
-        "an empty action failed: {status}: {}",
-        String::from_utf8_lossy(&output).trim()
-    );
+    sandbox.check()?;
     Ok(format!("an empty action takes {:.0} ms", start.elapsed().as_secs_f64() * 1000.0))
 }
