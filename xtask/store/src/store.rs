@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 
 /// The layout of the directory, written to its `version` file.
 const VERSION: &str = "1\n";
@@ -194,11 +194,10 @@ impl Store {
     /// Makes a file on the store's file system a blob, by renaming it. The caller has hashed it.
     pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<()> {
         stamp(path, false)?;
-        let place = self.place(digest, false);
-        std::fs::create_dir_all(place.parent().context("a blob has a directory")?)
-            .with_context(|| self.write_error())?;
         File::open(path).and_then(|file| file.sync_all()).with_context(|| self.write_error())?;
-        std::fs::rename(path, &place).with_context(|| format!("cannot keep {}", path.display()))
+        let file =
+            TempPath::try_from_path(path).with_context(|| format!("cannot keep {}", path.display()))?;
+        self.name_blob(file, &self.place(digest, false))
     }
 
     /// A blob to be written piece by piece.
@@ -357,26 +356,31 @@ impl Store {
         )
     }
 
-    /// Makes a temporary file a blob. Losing a race against another process is fine: the content is the same.
+    /// Makes a temporary file a blob. Losing a race against another process is fine: the content is the same, and what
+    /// is there stays. Replacing it would take the name from a file that others are just linking to.
     pub(crate) fn publish(&self, file: NamedTempFile, digest: &Digest, executable: bool) -> Result<()> {
         stamp(file.path(), executable)?;
         if digest.size >= SYNC_ALONE {
             file.as_file().sync_all().with_context(|| self.write_error())?;
         }
-        let place = self.place(digest, executable);
-        if let Err(error) = file.persist(&place) {
-            // The two-digit directory is made when its first blob comes.
-            ensure!(
-                error.error.kind() == ErrorKind::NotFound,
-                "cannot write {}: {}",
-                place.display(),
-                error.error
-            );
-            std::fs::create_dir_all(place.parent().context("a blob has a directory")?)
-                .with_context(|| self.write_error())?;
-            error.file.persist(&place).with_context(|| self.write_error())?;
+        self.name_blob(file.into_temp_path(), &self.place(digest, executable))
+    }
+
+    fn name_blob(&self, mut file: TempPath, place: &Path) -> Result<()> {
+        // The two-digit directory is made when its first blob comes.
+        for make_directory in [true, false] {
+            match file.persist_noclobber(place) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+                Err(error) if error.error.kind() == ErrorKind::NotFound && make_directory => {
+                    std::fs::create_dir_all(place.parent().context("a blob has a directory")?)
+                        .with_context(|| self.write_error())?;
+                    file = error.path;
+                }
+                Err(error) => return Err(error.error).with_context(|| self.write_error()),
+            }
         }
-        Ok(())
+        bail!("cannot write {}", place.display())
     }
 }
 

@@ -242,6 +242,28 @@ fn many_stores_on_one_directory_agree() {
     assert_eq!(std::fs::read_dir(directory.path().join("tmp")).unwrap().count(), 0);
 }
 
+/// An executable variant is made when it is first asked for. Whoever comes second must not take the file away from the
+/// first, who is about to link to it.
+#[test]
+fn a_blob_keeps_its_file_while_others_make_the_same_one() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let barrier = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (directory, barrier) = (&directory, &barrier);
+                scope.spawn(move || {
+                    let store = Store::open(directory.path()).unwrap();
+                    let tree = tree(&store, &[("run.sh", "1")]);
+                    barrier.wait();
+                    let place = directory.path().join(format!("laid-out-{number}"));
+                    store.materialise(&tree, &place).unwrap();
+                });
+            }
+        });
+    }
+}
+
 #[test]
 fn garbage_goes_and_what_is_named_stays() {
     let directory = tempfile::tempdir().unwrap();
