@@ -5,83 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
-use std::{
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::Duration,
-};
-use tempfile::TempDir;
+mod adversity;
+mod project;
 
-/// A project with the recipes that a test gives it, and the repository's environment `sandbox`.
-struct Project {
-    directory: TempDir,
-}
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-fn repository() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-fn shared_store() -> PathBuf {
-    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store")
-}
-
-impl Project {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        for part in ["containers", "recipes", "releases"] {
-            std::fs::create_dir(directory.path().join(part)).unwrap();
-        }
-        for file in ["common.toml", "sandbox.toml", "sandbox.lock"] {
-            let file = Path::new("containers").join(file);
-            std::fs::copy(repository().join(&file), directory.path().join(&file)).unwrap();
-        }
-        let project = Self { directory };
-        project.write("recipes/inputs.toml", "input = []\n");
-        let lock = std::fs::read_to_string(repository().join("recipes/inputs.lock")).unwrap();
-        let header = lock.lines().next().unwrap();
-        project.write("recipes/inputs.lock", &format!("{header}\n\nversion = 1\ninput = []\n"));
-        project
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        std::fs::write(self.directory.path().join(path), text).unwrap();
-    }
-
-    fn recipe(&self, name: &str, dependencies: &str, script: &str) {
-        self.write(
-            &format!("recipes/{name}.toml"),
-            &format!(
-                "name = \"{name}\"\nversion = \"1\"\nlicense = \"MIT\"\n[[target]]\ntriple = \"{TARGET}\"\n\
-                 environment = \"sandbox\"\nscript = \"recipes/{name}.sh\"\ndependencies = [{dependencies}]\n"
-            ),
-        );
-        self.write(&format!("recipes/{name}.sh"), script);
-    }
-
-    fn command(&self, store: &Path, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-        command.args(arguments).current_dir(self.directory.path()).env("MLC_REPRO_STORE", store);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(&shared_store(), arguments).output().unwrap()
-    }
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// The output tree of a build that must succeed.
-fn outputs(output: &Output) -> String {
-    assert!(output.status.success(), "{}", text(output));
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    json[0]["outputs"].as_str().unwrap().to_owned()
-}
+use project::{Project, TARGET, outputs, shared_store, text};
+use std::{os::unix::fs::PermissionsExt, process::Command};
 
 #[test]
 fn a_build_sees_its_inputs_and_nothing_else() {
@@ -234,48 +162,6 @@ fn a_release_is_made_verified_rebuilt_and_found_out_when_it_is_touched() {
 }
 
 #[test]
-fn a_build_killed_at_any_moment_is_built_right_the_next_time() {
-    let project = Project::new();
-    project.recipe("slow", "", "for i in $(seq 40); do echo $i; sleep 0.01; done > /build/out/numbers\n");
-    for round in 0..6 {
-        let mut child = project
-            .command(&shared_store(), &["build", "slow"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(30 + round * 60));
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-    let output = project.run(&["build", "slow", "-o", "copy"]);
-    assert!(output.status.success(), "{}", text(&output));
-    let numbers = project.directory.path().join(format!("copy/slow-1-{TARGET}/numbers"));
-    assert_eq!(std::fs::read_to_string(numbers).unwrap().lines().count(), 40);
-}
-
-#[test]
-fn two_builds_at_once_do_the_work_once() {
-    let project = Project::new();
-    // The time makes every run of this test an action of its own.
-    let script = format!("# {:?}\nsleep 1; echo x > /build/out/x\n", std::time::SystemTime::now());
-    project.recipe("once", "", &script);
-    let children: Vec<_> = (0..2)
-        .map(|_| {
-            project
-                .command(&shared_store(), &["build", "once"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    let said: String = children.into_iter().map(|child| text(&child.wait_with_output().unwrap())).collect();
-    assert_eq!(said.matches("built once@").count(), 1, "{said}");
-    assert_eq!(said.matches("cached once@").count(), 1, "{said}");
-}
-
-#[test]
 fn mistakes_are_usage_errors_or_clear_ones() {
     let project = Project::new();
     assert_eq!(project.run(&["build"]).status.code(), Some(2));
@@ -298,19 +184,4 @@ fn mistakes_are_usage_errors_or_clear_ones() {
     assert!(text(&output).contains("input `unknown` is not in recipes/inputs.lock"), "{}", text(&output));
     let outside = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("graph").current_dir("/").output().unwrap();
     assert!(text(&outside).contains("is not inside a checkout"), "{}", text(&outside));
-}
-
-#[test]
-fn a_lock_with_a_wrong_hash_builds_nothing() {
-    let project = Project::new();
-    project.recipe("hello", "", "echo hello > /build/out/x\n");
-    let path = project.directory.path().join("containers/sandbox.lock");
-    let lock = std::fs::read_to_string(&path).unwrap();
-    let at = lock.find("sha256 = \"").unwrap() + 10;
-    let wrong = format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..]);
-    std::fs::write(&path, wrong).unwrap();
-    let store = tempfile::tempdir().unwrap();
-    let output = project.command(store.path(), &["build", "hello"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("not that of the lock"), "{}", text(&output));
 }

@@ -1,0 +1,77 @@
+//! A small project of a test's own, and `xtask` run in it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+
+/// A project with the recipes that a test gives it, and the repository's environment `sandbox`.
+pub struct Project {
+    pub directory: TempDir,
+}
+
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+pub fn repository() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+pub fn shared_store() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store")
+}
+
+impl Project {
+    pub fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for part in ["containers", "recipes", "releases"] {
+            std::fs::create_dir(directory.path().join(part)).unwrap();
+        }
+        for file in ["common.toml", "sandbox.toml", "sandbox.lock"] {
+            let file = Path::new("containers").join(file);
+            std::fs::copy(repository().join(&file), directory.path().join(&file)).unwrap();
+        }
+        let project = Self { directory };
+        project.write("recipes/inputs.toml", "input = []\n");
+        let lock = std::fs::read_to_string(repository().join("recipes/inputs.lock")).unwrap();
+        let header = lock.lines().next().unwrap();
+        project.write("recipes/inputs.lock", &format!("{header}\n\nversion = 1\ninput = []\n"));
+        project
+    }
+
+    pub fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.directory.path().join(path), text).unwrap();
+    }
+
+    pub fn recipe(&self, name: &str, dependencies: &str, script: &str) {
+        self.write(
+            &format!("recipes/{name}.toml"),
+            &format!(
+                "name = \"{name}\"\nversion = \"1\"\nlicense = \"MIT\"\n[[target]]\ntriple = \"{TARGET}\"\n\
+                 environment = \"sandbox\"\nscript = \"recipes/{name}.sh\"\ndependencies = [{dependencies}]\n"
+            ),
+        );
+        self.write(&format!("recipes/{name}.sh"), script);
+    }
+
+    pub fn command(&self, store: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(arguments).current_dir(self.directory.path()).env("MLC_REPRO_STORE", store);
+        command
+    }
+
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(&shared_store(), arguments).output().unwrap()
+    }
+}
+
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The output tree of a build that must succeed.
+pub fn outputs(output: &Output) -> String {
+    assert!(output.status.success(), "{}", text(output));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    json[0]["outputs"].as_str().unwrap().to_owned()
+}
