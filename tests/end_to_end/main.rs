@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
 mod adversity;
+mod given;
 mod project;
 
 use project::{Project, TARGET, outputs, shared_store, text};

@@ -40,7 +40,9 @@ impl Project {
     }
 
     pub fn write(&self, path: &str, text: &str) {
-        std::fs::write(self.directory.path().join(path), text).unwrap();
+        let path = self.directory.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
     }
 
     pub fn recipe(&self, name: &str, dependencies: &str, script: &str) {

@@ -4,13 +4,14 @@ use crate::{
     plan::Node,
     recipe::{Recipe, Target},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use environment::Definition;
-use input::{Input, Lock};
+use input::{Given, Input, Lock, Source};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
+use store::Store;
 
 /// A checkout of this repository.
 pub struct Project {
@@ -20,6 +21,8 @@ pub struct Project {
     pub recipes: BTreeMap<String, Recipe>,
     /// `recipes/inputs.lock`.
     pub inputs: Lock,
+    /// What the user gave in the place of locked inputs, by name.
+    given: BTreeMap<String, Given>,
 }
 
 impl Project {
@@ -39,7 +42,32 @@ impl Project {
             }
         }
         let inputs = Lock::load(&directory.join("inputs.lock"))?;
-        Ok(Self { root: root.to_owned(), recipes, inputs })
+        Ok(Self { root: root.to_owned(), recipes, inputs, given: BTreeMap::new() })
+    }
+
+    /// Lets a file or directory of this machine take the place of a locked input. It counts as the locked one when it is
+    /// that, byte for byte; else it is known as unpinned from here on, and gives false. Errors: no recipe asks for an
+    /// input of this name; it can't be read.
+    pub fn give(&mut self, store: &Store, name: &str, path: &Path) -> Result<bool> {
+        let mut known: Vec<&str> = self
+            .recipes
+            .values()
+            .flat_map(|recipe| {
+                recipe.sources.iter().chain(recipe.targets.iter().flat_map(|target| &target.sources))
+            })
+            .filter_map(|source| source.input.as_deref())
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        ensure!(
+            known.contains(&name),
+            "no recipe has an input `{name}`; the inputs are: {}",
+            known.join(", ")
+        );
+        let given = Given::take(store, name, path, self.inputs.get(name))?;
+        let pinned = given.pinned;
+        self.given.insert(name.to_owned(), given);
+        Ok(pinned)
     }
 
     /// A recipe by name. Errors: there is none; the message lists those there are.
@@ -56,8 +84,33 @@ impl Project {
         Ok((recipe, recipe.target(&node.target)?))
     }
 
-    /// A locked input by name. Errors: it is not locked.
+    /// An input by name: the one that was given, else the locked one. Errors: it is neither given nor locked.
     pub fn input(&self, name: &str) -> Result<&Input> {
+        match self.given.get(name) {
+            Some(given) => Ok(&given.input),
+            None => self.locked(name),
+        }
+    }
+
+    /// What a manifest says of an input: the lock's entry, unless something else was given. Of that, where it was on
+    /// this machine is nobody's business, and would differ on the next one.
+    pub fn provenance(&self, name: &str) -> Result<Input> {
+        match self.given.get(name) {
+            Some(Given { input, pinned: false }) => {
+                let source = match &input.source {
+                    Source::Path { path, directory } => Source::Path {
+                        path: path.file_name().map(PathBuf::from).unwrap_or_default(),
+                        directory: *directory,
+                    },
+                    other => other.clone(),
+                };
+                Ok(Input { source, ..input.clone() })
+            }
+            _ => self.locked(name).cloned(),
+        }
+    }
+
+    fn locked(&self, name: &str) -> Result<&Input> {
         self.inputs.get(name).with_context(|| {
             format!(
                 "input `{name}` is not in recipes/inputs.lock\n  hint: add it to recipes/inputs.toml and run `cargo xtask lock update`"

@@ -3,7 +3,7 @@
 use crate::{patch, plan::Node, project::Project, recipe::Source};
 use anyhow::{Context, Result};
 use environment::Environment;
-use input::{FetchOptions, Input, Part};
+use input::{FetchOptions, Input, Part, Source as Origin};
 use std::collections::BTreeMap;
 use store::{Action, Digest, Entry, Progress, Store, Tree};
 
@@ -128,7 +128,10 @@ fn add_source(project: &Project, store: &Store, source: &Source, tree: &mut Tree
     match (&source.input, &source.project) {
         (Some(name), _) => {
             let input = project.input(name)?;
-            let part = Part { strip: source.strip, subtrees: source.subtrees.clone() };
+            // A directory that was given has no directory above it, as archives have.
+            let is_directory = matches!(input.source, Origin::Path { directory: true, .. });
+            let strip = source.strip.saturating_sub(usize::from(is_directory));
+            let part = Part { strip, subtrees: source.subtrees.clone() };
             let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
                 .with_context(|| format!("in input `{name}`"))?;
             apply_patches(project, store, source, &mut unpacked)?;

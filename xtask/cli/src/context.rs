@@ -8,7 +8,40 @@ use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
 };
-use store::Store;
+use store::{Progress, Store};
+
+/// Inputs of the user's own, for the commands that build.
+#[derive(Clone, Default, clap::Args)]
+pub struct GivenInputs {
+    /// Take an input from a file or directory of this machine, such as an NDK that is there already
+    ///
+    /// It counts as the locked input when it is that, byte for byte. Otherwise it is used all the same, release.json
+    /// records it as unpinned, and `verify` refuses the release. Example: `--input android-ndk=~/android-ndk-r27c`
+    #[arg(long = "input", value_name = "NAME=PATH", value_parser = given_input)]
+    inputs: Vec<(String, PathBuf)>,
+}
+
+fn given_input(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err("expected NAME=PATH, such as android-ndk=/opt/android-ndk-r27c".to_owned()),
+    }
+}
+
+impl GivenInputs {
+    /// Puts them in the place of the locked ones, and says of each that is not pinned that it is not.
+    pub fn apply(&self, project: &mut Project, store: &Store, progress: &Bars) -> Result<()> {
+        for (name, path) in &self.inputs {
+            if !project.give(store, name, path)? {
+                progress.note(&format!(
+                    "`{name}` from {} is not what recipes/inputs.lock pins: what is built from it can't be verified",
+                    path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
 
 /// Options of every command.
 #[derive(Clone, clap::Args)]

@@ -283,7 +283,7 @@ mod tests {
     fn what_is_no_package_is_named() {
         let mut machine = Machine::new(&[]);
         let digest = machine.store.put_bytes(b"no package").unwrap();
-        let source = Source::Path { path: "a.deb".into() };
+        let source = Source::Path { path: "a.deb".into(), directory: false };
         machine.lock.inputs.push(Input { name: "a".into(), digest, source });
         let error = machine.error("");
         assert!(error.contains("cannot unpack the package `a`"), "{error}");

@@ -107,10 +107,11 @@ fn fetch_one(
     {
         return Ok(());
     }
-    if let Source::Path { path } = &input.source {
-        let digest = store.put_file(path)?;
-        ensure!(digest == input.digest, "`{name}` changed: {} is not what it was", path.display());
-        return Ok(());
+    if let Source::Path { path, .. } = &input.source {
+        bail!(
+            "`{name}` was given as {}, and is no longer in the store\n  hint: give it again",
+            path.display()
+        );
     }
     ensure!(
         !options.offline,
@@ -133,7 +134,7 @@ fn fetch_one(
             );
             return Ok(());
         }
-        Source::Https { urls } => urls.clone(),
+        Source::Https { urls, .. } => urls.clone(),
         Source::Path { .. } => bail!("`{name}` is a path"),
     };
     let meter = progress.begin(name, input.digest.size, Unit::Bytes);

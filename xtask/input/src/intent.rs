@@ -68,7 +68,7 @@ impl Wanted {
             (Self::Crate { package, version, .. }, Source::Crate { package: p, version: v }) => {
                 (package, version) == (p, v)
             }
-            (Self::Https { urls, .. }, Source::Https { urls: locked }) => urls == locked,
+            (Self::Https { urls, .. }, Source::Https { urls: locked, .. }) => urls == locked,
             _ => false,
         }
     }
@@ -221,7 +221,7 @@ fn resolve_inputs(
             }
             Wanted::Https { urls, size, sha256, .. } => {
                 let digest = Digest::from_hex(sha256, *size)?;
-                Input { name, digest, source: Source::Https { urls: urls.clone() } }
+                Input { name, digest, source: Source::Https { urls: urls.clone(), tree: None } }
             }
         };
         fetch(store, &[&input], options, progress)

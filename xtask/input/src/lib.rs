@@ -5,15 +5,18 @@ mod configuration;
 mod debian;
 mod download;
 mod fetch;
+mod given;
 mod index;
 mod intent;
 mod lock;
+mod pack;
 mod unpack;
 mod vendor;
 
 pub use configuration::registries;
 pub use debian::{DebianRequest, resolve_debian};
 pub use fetch::{FetchOptions, fetch};
+pub use given::Given;
 pub use intent::{Intent, check, update};
 pub use lock::{Input, Lock, Source};
 pub use unpack::{Format, Part, unpack};

@@ -1,6 +1,6 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
-use crate::Format;
+use crate::{Format, pack};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -50,11 +50,17 @@ pub enum Source {
     Https {
         /// Tried in order.
         urls: Vec<String>,
+        /// Root of what the archive holds, below the directory at its top: an unpacked copy is known by it. Nothing where
+        /// the archive was locked without having been fetched.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tree: Option<Digest>,
     },
-    /// A file of this machine: not pinned by anybody, and recorded so.
+    /// A file or directory of this machine: not pinned by anybody, and recorded so. Never in a lock.
     Path {
-        /// Where it is.
+        /// Where it is; in a manifest, its name alone.
         path: PathBuf,
+        /// Whether it is a directory, which stands in the store as a tar archive.
+        directory: bool,
     },
 }
 
@@ -66,8 +72,17 @@ impl Source {
             Self::Pypi { file, .. } => file,
             Self::Debian { pool, .. } | Self::DebianSource { pool, .. } => &pool[last(pool)..],
             Self::Crate { .. } => "package.crate",
-            Self::Https { urls } => urls.first().map_or("", |url| &url[last(url)..]),
-            Self::Path { path } => path.file_name().and_then(|name| name.to_str()).unwrap_or(""),
+            Self::Https { urls, .. } => urls.first().map_or("", |url| &url[last(url)..]),
+            Self::Path { directory: true, .. } => pack::FILE_NAME,
+            Self::Path { path, .. } => path.file_name().and_then(|name| name.to_str()).unwrap_or(""),
+        }
+    }
+
+    /// Root of the tree that it holds, where the lock says it.
+    pub fn tree(&self) -> Option<&Digest> {
+        match self {
+            Self::Https { tree, .. } => tree.as_ref(),
+            _ => None,
         }
     }
 }
@@ -132,7 +147,12 @@ impl Lock {
             };
             let safe = pool.starts_with("pool/") && !pool.split('/').any(|part| part == "..");
             ensure!(safe, "{origin}: input `{}` has a `pool` outside pool/", input.name);
-            if let Source::Https { urls } = &input.source {
+            ensure!(
+                !matches!(input.source, Source::Path { .. }),
+                "{origin}: input `{}` is a path of a machine, which no lock can pin",
+                input.name
+            );
+            if let Source::Https { urls, .. } = &input.source {
                 let fine = !urls.is_empty() && urls.iter().all(|url| is_address(url));
                 ensure!(fine, "{origin}: input `{}` needs `urls` that start with https://", input.name);
             }
@@ -200,7 +220,10 @@ mod tests {
                         pool: "pool/main/b/bash/bash_5.2_amd64.deb".into(),
                     },
                 ),
-                input("ndk", Source::Https { urls: vec!["https://example.invalid/ndk.zip".into()] }),
+                input(
+                    "ndk",
+                    Source::Https { urls: vec!["https://example.invalid/ndk.zip".into()], tree: None },
+                ),
                 input(
                     "six",
                     Source::Pypi {

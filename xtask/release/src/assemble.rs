@@ -43,12 +43,9 @@ pub fn assemble(
         };
         built.insert(node.clone(), result);
         for name in &result.resolved.inputs {
-            let input = project.input(name)?;
-            let facts = InputFacts {
-                source: input.source.clone(),
-                sha256: input.digest.hex(),
-                size: input.digest.size,
-            };
+            let input = project.provenance(name)?;
+            let facts =
+                InputFacts { source: input.source, sha256: input.digest.hex(), size: input.digest.size };
             manifest.inputs.insert(name.clone(), facts);
         }
         let environment = &result.resolved.environment;

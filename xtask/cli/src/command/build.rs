@@ -1,6 +1,6 @@
 //! `build RECIPE[@TARGET]…`.
 
-use crate::context::Global;
+use crate::context::{GivenInputs, Global};
 use anyhow::{Result, ensure};
 use build::{Built, Node, Outcome, Plan, Project};
 use environment::{Backend, Sandbox};
@@ -24,12 +24,15 @@ pub struct Arguments {
     /// Copy the outputs to DIR/RECIPE-VERSION-TARGET
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    given: GivenInputs,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let project = global.project()?;
+    let mut project = global.project()?;
     let store = global.open_store()?;
+    arguments.given.apply(&mut project, &store, &global.progress())?;
     let plan = Plan::new(&project, &goals(&project, &arguments.goals)?)?;
     let outcomes = execute(global, &project, &store, &plan, arguments.keep_going)?;
     if let Some(directory) = &arguments.output {

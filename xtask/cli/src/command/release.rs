@@ -1,6 +1,6 @@
 //! `release`.
 
-use crate::context::Global;
+use crate::context::{GivenInputs, Global};
 use anyhow::Result;
 use build::{Outcome, Plan, Project};
 use release::{Definition, Manifest, Written};
@@ -26,13 +26,16 @@ pub struct Arguments {
     /// Go on with what does not depend on a failed artifact
     #[arg(long)]
     keep_going: bool,
+    #[command(flatten)]
+    given: GivenInputs,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let start = Instant::now();
-    let project = global.project()?;
+    let mut project = global.project()?;
     let store = global.open_store()?;
+    arguments.given.apply(&mut project, &store, &global.progress())?;
     let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
     let destination = directory.join(&arguments.name);
     let Some((manifest, written)) =

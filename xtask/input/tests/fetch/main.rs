@@ -15,7 +15,11 @@ fn content() -> Vec<u8> {
 }
 
 fn wanted(urls: Vec<String>) -> Input {
-    Input { name: "thing".to_owned(), digest: Digest::of(&content()), source: Source::Https { urls } }
+    Input {
+        name: "thing".to_owned(),
+        digest: Digest::of(&content()),
+        source: Source::Https { urls, tree: None },
+    }
 }
 
 struct Place {
@@ -237,7 +241,7 @@ fn every_problem_of_several_inputs_is_told() {
         .map(|name| Input {
             name: name.to_owned(),
             digest: Digest::of(name.as_bytes()),
-            source: Source::Https { urls: vec![server.url(&format!("/{name}"))] },
+            source: Source::Https { urls: vec![server.url(&format!("/{name}"))], tree: None },
         })
         .into();
     let inputs: Vec<&Input> = inputs.iter().collect();

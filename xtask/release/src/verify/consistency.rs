@@ -26,9 +26,9 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
         if Digest::from_hex(&facts.sha256, facts.size).is_err() {
             problems.manifest(format!("input `{name}` has no sha256, but `{}`", facts.sha256));
         }
-        if let Source::Path { path } = &facts.source {
+        if let Source::Path { path, .. } = &facts.source {
             problems.manifest(format!(
-                "input `{name}` is a file of the machine that built the release ({}), which nobody else can check",
+                "input `{name}` is unpinned: it was given on the machine that built the release (`{}`), and nobody else can check it",
                 path.display()
             ));
         }

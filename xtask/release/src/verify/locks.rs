@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::Result;
 use build::{Node, Plan, Project};
+use input::Source;
 use std::collections::BTreeSet;
 
 /// Everything in which the release and the repository say different things.
@@ -35,6 +36,10 @@ pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) {
 
 fn inputs(manifest: &Manifest, project: &Project, problems: &mut Problems) {
     for (name, facts) in &manifest.inputs {
+        // That it is unpinned is told by the check of the manifest itself.
+        if matches!(facts.source, Source::Path { .. }) {
+            continue;
+        }
         let Some(input) = project.inputs.get(name) else {
             problems.manifest(format!("input `{name}` is not in recipes/inputs.lock"));
             continue;

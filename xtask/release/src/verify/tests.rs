@@ -307,9 +307,9 @@ fn a_forged_manifest_is_caught_by_what_it_contradicts() {
         }),
         ("does not say what the input `hello-source` is", |manifest| manifest.inputs.clear()),
         ("is said to be checked by `smoke-test`, which is not", |manifest| manifest.checks.clear()),
-        ("which nobody else can check", |manifest| {
+        ("input `hello-source` is unpinned", |manifest| {
             let facts = manifest.inputs.get_mut("hello-source").unwrap();
-            facts.source = input::Source::Path { path: "/home/me/x.tar".into() };
+            facts.source = input::Source::Path { path: "/home/me/x.tar".into(), directory: false };
         }),
     ];
     for (expected, change) in cases {

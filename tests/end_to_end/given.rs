@@ -1,0 +1,69 @@
+//! Inputs that the user gives in the place of locked ones.
+
+use crate::project::{Project, TARGET, text};
+use std::process::Command;
+
+#[test]
+fn a_lock_with_a_wrong_hash_builds_nothing() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let path = project.directory.path().join("containers/sandbox.lock");
+    let lock = std::fs::read_to_string(&path).unwrap();
+    let at = lock.find("sha256 = \"").unwrap() + 10;
+    let wrong = format!("{}{}{}", &lock[..at], "0".repeat(64), &lock[at + 64..]);
+    std::fs::write(&path, wrong).unwrap();
+    let store = tempfile::tempdir().unwrap();
+    let output = project.command(store.path(), &["build", "hello"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("not that of the lock"), "{}", text(&output));
+}
+
+#[test]
+fn an_input_that_is_given_is_pinned_only_when_it_is_the_locked_one() {
+    let project = Project::new();
+    let script = "mkdir /build/out/{lib,licenses}; cp /build/src/thing/a /build/out/lib/; echo MIT > /build/out/licenses/LICENSE\n";
+    project.recipe("thing", "", script);
+    let recipe = project.directory.path().join("recipes/thing.toml");
+    let plain = std::fs::read_to_string(&recipe).unwrap();
+    let source = "[[source]]\ninput = \"archive\"\nstrip = 1\npath = \"thing\"\n[[target]]";
+    std::fs::write(&recipe, plain.replace("[[target]]", source)).unwrap();
+    project.write(
+        "releases/small.toml",
+        &format!("name = \"small\"\n[[artifact]]\nrecipe = \"thing\"\ntargets = [\"{TARGET}\"]\n"),
+    );
+    // An archive at an address that nobody answers, and its content unpacked; the time makes it new in every run.
+    project.write("mine/thing-1/a", &format!("content {:?}\n", std::time::SystemTime::now()));
+    let place = project.directory.path().join("mine");
+    let pack = ["--create", "--file=thing.tar", "thing-1"];
+    assert!(Command::new("tar").args(pack).current_dir(&place).status().unwrap().success());
+    let sha256 = Command::new("sha256sum").arg(place.join("thing.tar")).output().unwrap();
+    let sha256 = String::from_utf8_lossy(&sha256.stdout).split(' ').next().unwrap().to_owned();
+    let size = std::fs::metadata(place.join("thing.tar")).unwrap().len();
+    let lock = std::fs::read_to_string(project.directory.path().join("recipes/inputs.lock")).unwrap();
+    let input = format!(
+        "[[input]]\nname = \"archive\"\nkind = \"https\"\nurls = [\"https://127.0.0.1:1/thing.tar\"]\nsize = {size}\nsha256 = \"{sha256}\"\n"
+    );
+    project.write("recipes/inputs.lock", &lock.replace("input = []\n", &format!("\n{input}")));
+
+    let wrong = project.run(&["release", "small", "--input", "archve=mine"]);
+    assert!(text(&wrong).contains("no recipe has an input `archve`; the inputs are: archive"));
+    assert_eq!(project.run(&["release", "small", "--input", "archive"]).status.code(), Some(2));
+
+    project.write("mine/other/a", "something else\n");
+    let output = project.run(&["release", "small", "--input", "archive=mine/other"]);
+    assert!(output.status.success() && text(&output).contains("can't be verified"), "{}", text(&output));
+    let manifest = std::fs::read_to_string(project.directory.path().join("dist/small/release.json")).unwrap();
+    assert!(manifest.contains("\"kind\": \"path\"") && !manifest.contains("mine"), "{manifest}");
+    let verdict = project.run(&["verify", "dist/small"]);
+    assert_eq!(verdict.status.code(), Some(1));
+    assert!(text(&verdict).contains("input `archive` is unpinned"), "{}", text(&verdict));
+
+    let waits = text(&project.run(&["release", "small", "--offline"]));
+    assert!(waits.contains("`archive` is not in the store"), "{waits}");
+    for given in ["archive=mine/thing.tar", "archive=mine/thing-1"] {
+        let output = project.run(&["release", "small", "--offline", "--input", given]);
+        assert!(output.status.success() && !text(&output).contains("can't be verified"), "{}", text(&output));
+        let verdict = project.run(&["verify", "dist/small"]);
+        assert!(verdict.status.success(), "{given}: {}", text(&verdict));
+    }
+}
