@@ -4,9 +4,12 @@
 //! 0755; one thread compresses at a fixed level. The compressor's version is a part of the bytes: Cargo.lock pins it,
 //! and a test holds the digest of a known archive, so that an update which changes bytes is noticed.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use flate2::{Compression, GzBuilder};
-use std::io::{Cursor, Read, Write};
+use std::{
+    fs::File,
+    io::{BufWriter, Seek, Write},
+};
 use store::{BLOB_TIME, Digest, Entry, Store, Tree};
 use tar::{EntryType, Header};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
@@ -21,12 +24,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By a file's name.
+    /// By a file's name. Wheels are zip archives.
     pub fn of(file_name: &str) -> Option<Self> {
         if file_name.ends_with(".tar.gz") {
             return Some(Self::TarGz);
         }
-        file_name.ends_with(".zip").then_some(Self::Zip)
+        [".zip", ".whl"].iter().any(|end| file_name.ends_with(end)).then_some(Self::Zip)
     }
 
     /// What a file name ends with.
@@ -40,30 +43,34 @@ impl Kind {
 
 /// Writes a tree as an archive into the store, everything below the directory `top`.
 pub fn write_archive(store: &Store, tree: &Tree, top: &str, kind: Kind) -> Result<Digest> {
-    let writer = store.writer()?;
-    let writer = match kind {
+    let explain = |path: &str| format!("cannot archive `{path}`");
+    match kind {
         Kind::TarGz => {
+            let writer = store.writer()?;
             let gzip = GzBuilder::new().mtime(0).operating_system(255).write(writer, Compression::new(6));
             let mut builder = tar::Builder::new(gzip);
             for (path, entry) in tree.iter() {
                 tar_entry(store, &mut builder, &format!("{top}/{path}"), entry)
-                    .with_context(|| format!("cannot archive `{path}`"))?;
+                    .with_context(|| explain(path))?;
             }
-            builder.into_inner()?.finish()?
+            builder.into_inner()?.finish()?.finish(None)
         }
         Kind::Zip => {
-            // zip writes sizes back into headers, so it needs a buffer that it can seek in.
-            let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+            let mut zip = ZipFile::new(store)?;
             for (path, entry) in tree.iter() {
-                zip_entry(store, &mut zip, &format!("{top}/{path}"), entry)
-                    .with_context(|| format!("cannot archive `{path}`"))?;
+                let place = format!("{top}/{path}");
+                match entry {
+                    Entry::File { digest, executable } => zip.file(store, &place, digest, *executable),
+                    Entry::Directory => zip.directory(&place),
+                    Entry::Symlink { target } => {
+                        bail!("zip archives are for Windows, which has no links like the one to `{target}`")
+                    }
+                }
+                .with_context(|| explain(path))?;
             }
-            let mut writer = writer;
-            writer.write_all(zip.finish()?.get_ref())?;
-            writer
+            zip.finish(store)
         }
-    };
-    writer.finish(None)
+    }
 }
 
 fn tar_entry(store: &Store, builder: &mut tar::Builder<impl Write>, path: &str, entry: &Entry) -> Result<()> {
@@ -93,71 +100,75 @@ fn tar_entry(store: &Store, builder: &mut tar::Builder<impl Write>, path: &str, 
     Ok(())
 }
 
-fn zip_entry(store: &Store, zip: &mut ZipWriter<Cursor<Vec<u8>>>, path: &str, entry: &Entry) -> Result<()> {
-    let options = SimpleFileOptions::default()
-        .compression_method(CompressionMethod::Deflated)
-        .compression_level(Some(6))
-        .last_modified_time(DateTime::default());
-    match entry {
-        Entry::File { digest, executable } => {
-            let mode = if *executable { 0o755 } else { 0o644 };
-            zip.start_file(path, options.unix_permissions(mode))?;
-            std::io::copy(&mut store.open_blob(digest)?, zip)?;
-        }
-        Entry::Directory => zip.add_directory(path, options.unix_permissions(0o755))?,
-        Entry::Symlink { target } => {
-            bail!("zip archives are for Windows, which has no links like the one to `{target}`")
-        }
-    }
-    Ok(())
+/// A zip archive being written: members in the order they are given. zip writes sizes back into headers, so it is a file of the
+/// store's scratch space until it is finished; of the members, no more than a buffer is ever in memory.
+pub struct ZipFile {
+    zip: ZipWriter<BufWriter<File>>,
 }
 
-/// More than any artifact that we make holds in one file.
-const LARGEST_MEMBER: u64 = 4 << 30;
-
-/// Reads an archive's files: path and content, in its own order. For comparing and verifying; members that are neither
-/// file nor directory are given with their link's text.
-pub fn read_archive(bytes: &[u8], kind: Kind) -> Result<Vec<(String, Vec<u8>)>> {
-    let mut members = Vec::new();
-    match kind {
-        Kind::TarGz => {
-            // All gzip members, as `tar` reads them: nothing hides behind the first.
-            let mut archive = tar::Archive::new(flate2::read::MultiGzDecoder::new(bytes));
-            for entry in archive.entries().context("this is no tar archive")? {
-                let mut entry = entry.context("the tar archive is damaged")?;
-                let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-                let mut content = Vec::new();
-                match entry.link_name_bytes() {
-                    Some(link) => content.extend(link.iter()),
-                    None => {
-                        ensure!(entry.size() <= LARGEST_MEMBER, "`{path}` is too large");
-                        entry.read_to_end(&mut content).context("the tar archive is damaged")?;
-                    }
-                }
-                members.push((path, content));
-            }
-        }
-        Kind::Zip => {
-            let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).context("this is no zip archive")?;
-            for index in 0..archive.len() {
-                let mut entry = archive.by_index(index).context("the zip archive is damaged")?;
-                let path = String::from_utf8_lossy(entry.name_raw()).into_owned();
-                let mut content = Vec::new();
-                entry
-                    .by_ref()
-                    .take(LARGEST_MEMBER)
-                    .read_to_end(&mut content)
-                    .context("the zip archive is damaged")?;
-                members.push((path, content));
-            }
-        }
+impl ZipFile {
+    /// An empty archive.
+    pub fn new(store: &Store) -> Result<Self> {
+        // The directory and with it the file's name are gone at once; the file itself, when it is closed.
+        let directory = store.scratch()?;
+        let path = directory.path().join("archive.zip");
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { zip: ZipWriter::new(BufWriter::with_capacity(BUFFER, file)) })
     }
-    Ok(members)
+
+    /// Adds a blob of the store at `path`.
+    pub fn file(&mut self, store: &Store, path: &str, digest: &Digest, executable: bool) -> Result<()> {
+        let mode = if executable { 0o755 } else { 0o644 };
+        self.zip.start_file(path, options().large_file(digest.size >= LARGE).unix_permissions(mode))?;
+        std::io::copy(&mut store.open_blob(digest)?, &mut self.zip)?;
+        Ok(())
+    }
+
+    /// Adds an empty directory.
+    fn directory(&mut self, path: &str) -> Result<()> {
+        Ok(self.zip.add_directory(path, options().unix_permissions(0o755))?)
+    }
+
+    /// Makes a blob of it.
+    pub fn finish(self, store: &Store) -> Result<Digest> {
+        let buffer = self.zip.finish().context("cannot finish the zip archive")?;
+        let mut file = buffer.into_inner().context("cannot finish the zip archive")?;
+        file.rewind()?;
+        let mut writer = store.writer()?;
+        std::io::copy(&mut file, &mut writer)?;
+        writer.finish(None)
+    }
+}
+
+/// Bytes that are kept back before they are written.
+const BUFFER: usize = 256 * 1024;
+
+/// From this size in bytes on, zip needs its 64-bit fields.
+const LARGE: u64 = u32::MAX as u64;
+
+fn options() -> SimpleFileOptions {
+    SimpleFileOptions::default()
+        .compression_method(CompressionMethod::Deflated)
+        .compression_level(Some(6))
+        .last_modified_time(DateTime::default())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Content, Limits, Member, list_archive};
+    use std::io::{Cursor, Read};
+
+    const LIMITS: Limits = Limits { bytes: 1 << 20, members: 10 };
+
+    fn members(bytes: &[u8], kind: Kind) -> Vec<Member> {
+        list_archive(Cursor::new(bytes), kind, LIMITS).unwrap()
+    }
 
     fn tree(store: &Store) -> Tree {
         let mut tree = Tree::new();
@@ -178,10 +189,13 @@ mod tests {
         ] {
             let digest = write_archive(&store, &tree(&store), "top-1", kind).unwrap();
             assert_eq!(digest, write_archive(&store, &tree(&store), "top-1", kind).unwrap());
-            let members = read_archive(&store.read(&digest).unwrap(), kind).unwrap();
+            let file = |path: &str, text: &str, executable| Member {
+                path: path.into(),
+                content: Content::File { digest: Digest::of(text.as_bytes()), executable },
+            };
             assert_eq!(
-                members,
-                [("top-1/bin/a".into(), b"one".to_vec()), ("top-1/lib/b".into(), b"two".to_vec())]
+                members(&store.read(&digest).unwrap(), kind),
+                [file("top-1/bin/a", "one", true), file("top-1/lib/b", "two", false)]
             );
             assert_eq!(digest.hex(), expected, "{kind:?}: the compressor writes other bytes than before");
         }
@@ -224,8 +238,8 @@ mod tests {
             gzip.write_all(part).unwrap();
             gzip.finish().unwrap();
         }
-        let members = read_archive(&bytes, Kind::TarGz).unwrap();
-        let paths: Vec<_> = members.iter().map(|(path, _)| path.as_str()).collect();
+        let members = members(&bytes, Kind::TarGz);
+        let paths: Vec<_> = members.iter().map(|member| member.path.as_str()).collect();
         assert_eq!(paths, ["top/bin/a", "top/lib/b"]);
     }
 

@@ -1,8 +1,9 @@
 //! The first byte in which two artifacts differ: in which member of an archive, in which section of a library.
 
-use crate::{Kind, inspect_elf, inspect_pe, read_archive};
+use crate::{Content, Kind, Limits, inspect_elf, inspect_pe, list_archive, member::read_member};
+use object::read::archive::ArchiveFile;
 use serde::Serialize;
-use std::fmt;
+use std::{fmt, io::Cursor};
 
 /// Bytes shown of each side.
 const SHOWN: usize = 16;
@@ -33,32 +34,23 @@ impl fmt::Display for Difference {
     }
 }
 
+/// How much an archive may hold that is compared: more than any release does.
+const LIMITS: Limits = Limits { bytes: 64 << 30, members: 1 << 20 };
+
 /// Compares two files; `name` tells what they are.
 pub fn first_difference(name: &str, expected: &[u8], found: &[u8]) -> Option<Difference> {
     if expected == found {
         return None;
     }
     let mut place = vec![name.to_owned()];
-    if let Some(kind) = Kind::of(name)
-        && let (Ok(left), Ok(right)) = (read_archive(expected, kind), read_archive(found, kind))
-    {
-        for (index, (path, content)) in left.iter().enumerate() {
-            let Some((other, other_content)) = right.get(index) else {
-                return Some(words(place, path, "(there)", "(missing)"));
-            };
-            if other != path {
-                return Some(words(place, path, path, other));
-            }
-            if let Some(inner) = first_difference(path, content, other_content) {
-                place.extend(inner.place);
-                return Some(Difference { place, ..inner });
-            }
-        }
-        if let Some((path, _)) = right.get(left.len()) {
-            return Some(words(place, path, "(missing)", "(there)"));
+    match inside(name, expected, found) {
+        Some(Inside::Member(inner)) => {
+            place.extend(inner.place);
+            return Some(Difference { place, ..*inner });
         }
         // The members are equal: the difference is in the container itself.
-        place.push("(container)".to_owned());
+        Some(Inside::Container) => place.push("(container)".to_owned()),
+        None => {}
     }
     let offset = expected.iter().zip(found).take_while(|(left, right)| left == right).count();
     place.extend(section(expected, offset as u64).or_else(|| section(found, offset as u64)));
@@ -71,9 +63,90 @@ pub fn first_difference(name: &str, expected: &[u8], found: &[u8]) -> Option<Dif
     Some(Difference { place, offset: offset as u64, expected: show(expected), found: show(found) })
 }
 
-fn words(mut place: Vec<String>, path: &str, expected: &str, found: &str) -> Difference {
-    place.push(path.to_owned());
-    Difference { place, offset: 0, expected: expected.to_owned(), found: found.to_owned() }
+/// Where two archives of the same kind differ.
+enum Inside {
+    Member(Box<Difference>),
+    Container,
+}
+
+/// Looks into archives. Nothing when these are none, or damaged ones.
+fn inside(name: &str, expected: &[u8], found: &[u8]) -> Option<Inside> {
+    const LIBRARY: &[u8] = b"!<arch>\n";
+    if expected.starts_with(LIBRARY) && found.starts_with(LIBRARY) {
+        return library(&library_members(expected)?, &library_members(found)?);
+    }
+    let kind = Kind::of(name)?;
+    let list = |bytes| list_archive(Cursor::new(bytes), kind, LIMITS).ok();
+    let (left, right) = (list(expected)?, list(found)?);
+    for index in 0..left.len().max(right.len()) {
+        let (left, right) = match (left.get(index), right.get(index)) {
+            (Some(left), Some(right)) if left.path == right.path => (left, right),
+            (left, right) => return Some(words(left.map(|it| &*it.path), right.map(|it| &*it.path))),
+        };
+        if left.content == right.content {
+            continue;
+        }
+        let read = |bytes| read_member(Cursor::new(bytes), kind, LIMITS, &left.path).ok();
+        return Some(match (&left.content, &right.content) {
+            (Content::File { digest: a, .. }, Content::File { digest: b, .. }) if a != b => {
+                Inside::Member(Box::new(first_difference(&left.path, &read(expected)?, &read(found)?)?))
+            }
+            (left_content, right_content) => {
+                told(&left.path, &format!("{left_content:?}"), &format!("{right_content:?}"))
+            }
+        });
+    }
+    Some(Inside::Container)
+}
+
+/// The members of a static or import library (the `ar` format, as COFF and ELF have it). Many have the same name, so the
+/// number is a part of it.
+fn library_members(bytes: &[u8]) -> Option<Vec<(String, &[u8])>> {
+    let archive = ArchiveFile::parse(bytes).ok()?;
+    let mut members = Vec::new();
+    for member in archive.members() {
+        let member = member.ok()?;
+        let name = format!("{} (member {})", String::from_utf8_lossy(member.name()), members.len() + 1);
+        members.push((name, member.data(bytes).ok()?));
+    }
+    Some(members)
+}
+
+fn library(left: &[(String, &[u8])], right: &[(String, &[u8])]) -> Option<Inside> {
+    for index in 0..left.len().max(right.len()) {
+        match (left.get(index), right.get(index)) {
+            (Some((name, left)), Some((other, right))) if name == other => {
+                if let Some(difference) = first_difference(name, left, right) {
+                    return Some(Inside::Member(Box::new(difference)));
+                }
+            }
+            (left, right) => {
+                return Some(words(left.map(|(name, _)| &**name), right.map(|(name, _)| &**name)));
+            }
+        }
+    }
+    Some(Inside::Container)
+}
+
+/// Another member stands where one is expected.
+fn words(left: Option<&str>, right: Option<&str>) -> Inside {
+    match (left, right) {
+        (Some(left), None) => told(left, "(there)", "(missing)"),
+        (None, Some(right)) => told(right, "(missing)", "(there)"),
+        (left, right) => {
+            let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
+            told(left, left, right)
+        }
+    }
+}
+
+fn told(path: &str, expected: &str, found: &str) -> Inside {
+    Inside::Member(Box::new(Difference {
+        place: vec![path.to_owned()],
+        offset: 0,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }))
 }
 
 /// The section of a library that an offset falls into.
@@ -120,6 +193,48 @@ mod tests {
             let more = archive(&store, kind, &[("a", b"same"), ("b", b"0123456789"), ("c", b"")]);
             assert_eq!(first_difference(&name, &left, &more).unwrap().expected, "(missing)");
         }
+    }
+
+    #[test]
+    fn members_of_import_and_static_libraries_are_told_apart() {
+        // Import libraries have the DLL's name on every member.
+        let library = |members: &[&[u8]]| {
+            let mut bytes = b"!<arch>\n".to_vec();
+            for member in members {
+                bytes.extend(format!("{:<48}{:<10}`\n", "x.dll/", member.len()).bytes());
+                bytes.extend(*member);
+                bytes.extend(vec![b'\n'; member.len() % 2]);
+            }
+            bytes
+        };
+        let left = library(&[b"same", b"one", b"1234"]);
+        let difference = first_difference("x.lib", &left, &library(&[b"same", b"one", b"1X34"])).unwrap();
+        assert_eq!(difference.place, ["x.lib", "x.dll (member 3)"]);
+        assert_eq!(difference.offset, 1);
+        let difference = first_difference("x.lib", &left, &library(&[b"same"])).unwrap();
+        assert_eq!(
+            (difference.place[1].as_str(), difference.found.as_str()),
+            ("x.dll (member 2)", "(missing)")
+        );
+        // The same members with another date: it stands in the container.
+        let mut dated = left.clone();
+        dated[8 + 16] = b'7';
+        assert_eq!(first_difference("x.lib", &left, &dated).unwrap().place, ["x.lib", "(container)"]);
+    }
+
+    #[test]
+    fn a_members_mode_is_a_difference() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let digest = store.put_bytes(b"x").unwrap();
+        let [left, right] = [false, true].map(|executable| {
+            let mut tree = Tree::new();
+            tree.insert("x", Entry::File { digest, executable }).unwrap();
+            store.read(&write_archive(&store, &tree, "top", Kind::Zip).unwrap()).unwrap()
+        });
+        let difference = first_difference("x.zip", &left, &right).unwrap();
+        assert_eq!(difference.place, ["x.zip", "top/x"]);
+        assert!(difference.found.contains("executable: true"), "{difference}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use object::{
     read::elf::{Dyn, ElfFile64, FileHeader, ProgramHeader, Sym},
 };
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A 64-bit ELF file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +22,8 @@ pub struct Elf {
     pub soname: Option<String>,
     /// Highest version of each library's symbol versions: `GLIBC` to `2.34`.
     pub versions: Vec<(String, String)>,
+    /// Versions that are needed and end in no number, such as `GLIBC_PRIVATE`, sorted.
+    pub unnumbered: Vec<String>,
     /// Names of defined dynamic symbols, sorted.
     pub exports: Vec<String>,
     /// Names of undefined dynamic symbols that are not weak, sorted.
@@ -108,7 +111,7 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
     }
     elf.exports.sort();
     elf.undefined.sort();
-    elf.versions = versions(&file, bytes, &mut left)?;
+    (elf.versions, elf.unnumbered) = versions(&file, bytes, &mut left)?;
     for section in file.sections() {
         let (offset, size) = section.file_range().unwrap_or_default();
         let name = String::from_utf8_lossy(section.name_bytes()?).into_owned();
@@ -118,31 +121,41 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
     Ok(elf)
 }
 
-/// The highest version of each name among the versions that are needed: `GLIBC_2.34` and `GLIBC_2.4` give `2.34`.
-fn versions(file: &ElfFile64<Endianness>, bytes: &[u8], left: &mut usize) -> Result<Vec<(String, String)>> {
+/// Versions by name, and what is no such version.
+type Versions = (Vec<(String, String)>, Vec<String>);
+
+/// The highest version of each name among the versions that are needed: `GLIBC_2.34` and `GLIBC_2.4` give `2.34`; then those
+/// that have no number.
+fn versions(file: &ElfFile64<Endianness>, bytes: &[u8], left: &mut usize) -> Result<Versions> {
     let endian = file.endian();
     let sections = file.elf_section_table();
-    let mut highest: std::collections::BTreeMap<String, Vec<u32>> = Default::default();
+    let mut highest: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    let mut unnumbered = BTreeSet::new();
     let Some((mut needed, link)) = sections.gnu_verneed(endian, bytes).context("the versions are damaged")?
     else {
-        return Ok(Vec::new());
+        return Ok(Versions::default());
     };
     let strings = sections.strings(endian, bytes, link).context("the versions' strings are damaged")?;
     while let Some((_, mut auxiliary)) = needed.next().context("the versions are damaged")? {
         while let Some(version) = auxiliary.next().context("the versions are damaged")? {
             let name = name(version.name(endian, strings).context("a version has no name")?, left)?;
-            if let Some((library, number)) = name.rsplit_once('_')
-                && let Some(number) = parse_version(number)
+            match name.rsplit_once('_').and_then(|(library, number)| Some((library, parse_version(number)?)))
             {
-                let known = highest.entry(library.to_owned()).or_default();
-                if number > *known {
-                    *known = number;
+                Some((library, number)) => {
+                    let known = highest.entry(library.to_owned()).or_default();
+                    if number > *known {
+                        *known = number;
+                    }
+                }
+                None => {
+                    unnumbered.insert(name);
                 }
             }
         }
     }
     let text = |number: Vec<u32>| number.iter().map(u32::to_string).collect::<Vec<_>>().join(".");
-    Ok(highest.into_iter().map(|(library, number)| (library, text(number))).collect())
+    let highest = highest.into_iter().map(|(library, number)| (library, text(number))).collect();
+    Ok((highest, unnumbered.into_iter().collect()))
 }
 
 /// `2.34` as numbers, so that versions compare as versions.

@@ -53,54 +53,89 @@ const OVERHEAD: u64 = 16 * 1024;
 /// Lists an archive in its own order. Errors: it is damaged, has a member that is neither file, symbolic link nor
 /// directory, a name that is not UTF-8, or more than `limits` allow.
 pub fn list_archive(file: impl Read + Seek, kind: Kind, limits: Limits) -> Result<Vec<Member>> {
+    let mut members = Vec::new();
+    visit(file, kind, limits, &mut |path, seen| {
+        let content = match seen {
+            Seen::File { executable, content } => {
+                Content::File { digest: Digest::of_reader(content)?, executable }
+            }
+            Seen::Link { target } => Content::Link { target },
+            Seen::Directory => Content::Directory,
+        };
+        members.push(Member { path: path.to_owned(), content });
+        Ok(())
+    })?;
+    Ok(members)
+}
+
+/// The content of the file at `path`, of an archive that can be listed.
+pub fn read_member(file: impl Read + Seek, kind: Kind, limits: Limits, path: &str) -> Result<Vec<u8>> {
+    let mut bytes = None;
+    visit(file, kind, limits, &mut |member, seen| {
+        if let (Seen::File { content, .. }, true) = (seen, member == path) {
+            content.read_to_end(bytes.insert(Vec::new()))?;
+        }
+        Ok(())
+    })?;
+    bytes.with_context(|| format!("there is no file `{}`", path.escape_debug()))
+}
+
+/// A member as it streams by.
+enum Seen<'a> {
+    File { executable: bool, content: &'a mut dyn Read },
+    Link { target: String },
+    Directory,
+}
+
+/// What is done with each member: its path and itself. A file's content need not be read.
+type Visitor<'a> = dyn FnMut(&str, Seen) -> std::io::Result<()> + 'a;
+
+fn visit(file: impl Read + Seek, kind: Kind, limits: Limits, visitor: &mut Visitor) -> Result<()> {
     match kind {
-        Kind::TarGz => list_tar(file, limits),
-        Kind::Zip => list_zip(file, limits),
+        Kind::TarGz => visit_tar(file, limits, visitor),
+        Kind::Zip => visit_zip(file, limits, visitor),
     }
 }
 
-fn list_tar(file: impl Read, limits: Limits) -> Result<Vec<Member>> {
+fn visit_tar(file: impl Read, limits: Limits, visitor: &mut Visitor) -> Result<()> {
     // The decompressed stream is cut off where no honest archive goes on: names and extensions count as well.
     let most = limits.bytes.saturating_add(OVERHEAD * (limits.members as u64 + 2));
     let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(most));
-    let mut members = Vec::new();
     let mut left = limits.bytes;
-    for entry in archive.entries().context("this is no tar archive")? {
+    for (index, entry) in archive.entries().context("this is no tar archive")?.enumerate() {
         let mut entry = entry.context("the tar archive is damaged, or holds more than it may")?;
-        ensure!(members.len() < limits.members, "it holds more than {} members", limits.members);
+        ensure!(index < limits.members, "it holds more than {} members", limits.members);
         let path = text(entry.path_bytes().into_owned())?;
-        let content = match entry.header().entry_type() {
+        let seen = match entry.header().entry_type() {
             EntryType::Regular => {
                 left = take(left, entry.size(), &path, limits)?;
                 let executable = entry.header().mode().context("the tar archive is damaged")? & 0o100 != 0;
-                let digest = Digest::of_reader(&mut entry).context("the tar archive is damaged")?;
-                Content::File { digest, executable }
+                Seen::File { executable, content: &mut entry }
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().context("a link without a target")?.into_owned();
-                Content::Link { target: text(target)? }
+                Seen::Link { target: text(target)? }
             }
-            EntryType::Directory => Content::Directory,
+            EntryType::Directory => Seen::Directory,
             other => {
                 bail!("`{}` is neither file, symbolic link nor directory, but {other:?}", path.escape_debug())
             }
         };
-        members.push(Member { path: path.trim_end_matches('/').to_owned(), content });
+        visitor(path.trim_end_matches('/'), seen).context("the tar archive is damaged")?;
     }
     // Where one program stops at the end mark, another reads on.
     let mut rest = Vec::new();
     archive.into_inner().read_to_end(&mut rest).context("the tar archive is damaged")?;
     ensure!(rest.iter().all(|byte| *byte == 0), "something stands behind the end of the tar archive");
-    Ok(members)
+    Ok(())
 }
 
-fn list_zip(file: impl Read + Seek, limits: Limits) -> Result<Vec<Member>> {
+fn visit_zip(file: impl Read + Seek, limits: Limits, visitor: &mut Visitor) -> Result<()> {
     const KIND: u32 = 0o170_000;
     const LINK: u32 = 0o120_000;
     let mut archive = zip::ZipArchive::new(BufReader::new(file)).context("this is no zip archive")?;
     ensure!(archive.len() <= limits.members, "it holds more than {} members", limits.members);
     ensure!(!archive.has_duplicate_names(), "it holds two members of one name");
-    let mut members = Vec::new();
     let mut left = limits.bytes;
     let mut places = Vec::new();
     for index in 0..archive.len() {
@@ -108,18 +143,20 @@ fn list_zip(file: impl Read + Seek, limits: Limits) -> Result<Vec<Member>> {
         let path = text(entry.name_raw().to_vec())?;
         let mode = entry.unix_mode().unwrap_or(0);
         ensure!(mode & KIND != LINK, "`{}` is a link, which a zip archive may not hold", path.escape_debug());
-        let content = if path.ends_with('/') {
-            Content::Directory
+        let damaged = || format!("`{}` is damaged", path.escape_debug());
+        if path.ends_with('/') {
+            visitor(path.trim_end_matches('/'), Seen::Directory).with_context(damaged)?;
         } else {
-            // The size in the header is a claim; what is read is what counts.
-            let digest = Digest::of_reader(entry.by_ref().take(left.saturating_add(1)))
-                .with_context(|| format!("`{}` is damaged", path.escape_debug()))?;
-            left = take(left, digest.size, &path, limits)?;
-            Content::File { digest, executable: mode & 0o100 != 0 }
-        };
+            // The size in the header is a claim; what is read is what counts. It is read to the end, and its checksum checked.
+            let mut content = entry.by_ref().take(left.saturating_add(1));
+            let seen = Seen::File { executable: mode & 0o100 != 0, content: &mut content };
+            visitor(&path, seen).with_context(damaged)?;
+            std::io::copy(&mut content, &mut std::io::sink()).with_context(damaged)?;
+            let size = left.saturating_add(1) - content.limit();
+            left = take(left, size, &path, limits)?;
+        }
         let start = entry.data_start().context("the zip archive is damaged")?;
         places.push((entry.header_start(), start.saturating_add(entry.compressed_size())));
-        members.push(Member { path: path.trim_end_matches('/').to_owned(), content });
     }
     // Members stand one behind the other from the first byte to the directory: some programs read the directory, others
     // go from member to member.
@@ -131,7 +168,7 @@ fn list_zip(file: impl Read + Seek, limits: Limits) -> Result<Vec<Member>> {
             && archive.comment().is_empty(),
         "it holds bytes that belong to no member"
     );
-    Ok(members)
+    Ok(())
 }
 
 fn take(left: u64, size: u64, path: &str, limits: Limits) -> Result<u64> {

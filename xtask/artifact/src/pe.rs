@@ -36,8 +36,22 @@ pub struct Pe {
     pub imports: Vec<Import>,
     /// Exported names, sorted.
     pub exports: Vec<String>,
+    /// Numbers of all exports, named or not, as ranges from the first to the last of a run.
+    pub ordinals: Vec<(u16, u16)>,
     /// Sections: name, offset in the file, size in the file.
     pub sections: Vec<(String, u64, u64)>,
+}
+
+impl Pe {
+    /// Whether it exports what an import names: a name, or `#N` for an ordinal.
+    pub fn provides(&self, import: &str) -> bool {
+        match import.strip_prefix('#').map(str::parse) {
+            Some(Ok(ordinal)) => {
+                self.ordinals.iter().any(|(first, last)| (*first..=*last).contains(&ordinal))
+            }
+            _ => self.exports.binary_search_by(|export| export.as_str().cmp(import)).is_ok(),
+        }
+    }
 }
 
 /// Reads a 64-bit PE file. Errors: it is none, or its tables are damaged.
@@ -61,6 +75,16 @@ pub fn inspect_pe(bytes: &[u8]) -> Result<Pe> {
         for (pointer, _) in table.name_iter() {
             let bytes = table.name_from_pointer(pointer).context("an export has no name")?;
             pe.exports.push(name(bytes, &mut left)?);
+        }
+        // A free number in the table has the address 0; what lies above the last number is damage that nothing can import.
+        for (ordinal, address) in (table.ordinal_base()..=u16::MAX).zip(table.addresses()) {
+            if address.get(LE) == 0 {
+                continue;
+            }
+            match pe.ordinals.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(ordinal) => *last = ordinal,
+                _ => pe.ordinals.push((ordinal, ordinal)),
+            }
         }
     }
     pe.exports.sort();

@@ -1,11 +1,13 @@
 //! What an artifact may contain: `recipes/policies/NAME.toml`. All findings are collected, not just the first.
 
 use crate::{
+    Machine,
     elf::{inspect_elf, parse_version},
     pattern::{fits, fits_any},
     pe::inspect_pe,
 };
 use anyhow::{Context, Result};
+use memchr::memmem::Finder;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +23,7 @@ pub struct Policy {
     /// Files that must be there.
     #[serde(default)]
     pub required: Vec<String>,
-    /// Byte strings that no file may hold, such as build paths.
+    /// Text that no file may hold, such as build paths: neither in UTF-8 nor in UTF-16, as Windows writes it.
     #[serde(default)]
     pub forbidden: Vec<String>,
     /// Exports that libraries must have: file to names.
@@ -33,7 +35,7 @@ pub struct Policy {
     pub elf: Option<ElfPolicy>,
 }
 
-/// Rules for PE files. Always: no time stamp unless it is a hash, NX and ASLR.
+/// Rules for PE files. Always: for the target's machine, no time stamp unless it is a hash, NX and ASLR.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PePolicy {
@@ -53,7 +55,7 @@ pub struct PePolicy {
     pub unknown: Vec<String>,
 }
 
-/// Rules for ELF files. Always: no executable stack, no text relocations, RELRO, immediate binding, stripped.
+/// Rules for ELF files. Always: for the target's machine, no executable stack, no text relocations, RELRO, immediate binding, stripped.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ElfPolicy {
@@ -66,6 +68,9 @@ pub struct ElfPolicy {
     /// The highest symbol version that may be needed: name to version.
     #[serde(default)]
     pub versions: BTreeMap<String, String>,
+    /// Symbol versions without a number that may be needed, such as `GLIBC_ABI_DT_RELR`: no ceiling bounds them.
+    #[serde(default)]
+    pub unnumbered: Vec<String>,
     /// Least alignment of loaded segments in bytes (16384 for Android).
     #[serde(default)]
     pub alignment: u64,
@@ -95,8 +100,18 @@ impl Policy {
     }
 }
 
-/// Checks all files of `outputs`. `system` is the environment's tree, for the export tables of system DLLs.
-pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> Result<Vec<Finding>> {
+/// Checks all files of `outputs`, which were made for `target`, an LLVM triple. `system` is the environment's tree, for the
+/// export tables of system DLLs.
+pub fn check(
+    store: &Store,
+    policy: &Policy,
+    target: &str,
+    outputs: &Tree,
+    system: &Tree,
+) -> Result<Vec<Finding>> {
+    let machine = Machine::of(target);
+    let forbidden: Vec<(&str, [Finder; 2])> =
+        policy.forbidden.iter().map(|text| (text.as_str(), finders(text))).collect();
     let mut findings = Vec::new();
     let mut report = |file: &str, problem: String| findings.push(Finding { file: file.to_owned(), problem });
     for pattern in &policy.required {
@@ -109,9 +124,7 @@ pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> R
         let digest = match entry {
             Entry::File { digest, .. } => digest,
             Entry::Symlink { target } => {
-                for text in
-                    policy.forbidden.iter().filter(|text| contains(target.as_bytes(), text.as_bytes()))
-                {
+                for (text, _) in forbidden.iter().filter(|(_, finders)| holds(finders, target.as_bytes())) {
                     report(path, format!("is a link to `{target}`, which holds `{text}`"));
                 }
                 continue;
@@ -119,10 +132,8 @@ pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> R
             Entry::Directory => continue,
         };
         let bytes = store.read(digest)?;
-        for text in &policy.forbidden {
-            if contains(&bytes, text.as_bytes()) {
-                report(path, format!("holds `{text}`"));
-            }
+        for (text, _) in forbidden.iter().filter(|(_, finders)| holds(finders, &bytes)) {
+            report(path, format!("holds `{text}`"));
         }
         let mut exports = None;
         if bytes.starts_with(b"MZ") {
@@ -130,6 +141,9 @@ pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> R
                 (_, Err(error)) => report(path, format!("{error:#}")),
                 (None, _) => report(path, "is a PE file, for which the policy has no rules".to_owned()),
                 (Some(rules), Ok(pe)) => {
+                    if machine.map(Machine::pe) != Some(pe.machine) {
+                        report(path, format!("is for the machine {:#x}, not for `{target}`", pe.machine));
+                    }
                     for problem in check_pe(store, rules, &pe, outputs, system)? {
                         report(path, problem);
                     }
@@ -141,6 +155,9 @@ pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> R
                 (_, Err(error)) => report(path, format!("{error:#}")),
                 (None, _) => report(path, "is an ELF file, for which the policy has no rules".to_owned()),
                 (Some(rules), Ok(elf)) => {
+                    if machine.map(Machine::elf) != Some(elf.machine) {
+                        report(path, format!("is for the machine {}, not for `{target}`", elf.machine));
+                    }
                     for problem in check_elf(rules, &elf, outputs) {
                         report(path, problem);
                     }
@@ -163,8 +180,14 @@ pub fn check(store: &Store, policy: &Policy, outputs: &Tree, system: &Tree) -> R
     Ok(findings)
 }
 
-fn contains(bytes: &[u8], text: &[u8]) -> bool {
-    !text.is_empty() && bytes.windows(text.len()).any(|window| window == text)
+/// Searches for a text as bytes, and as UTF-16 in the byte order of every machine that we build for.
+fn finders(text: &str) -> [Finder<'static>; 2] {
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    [text.as_bytes(), &wide].map(|bytes| Finder::new(bytes).into_owned())
+}
+
+fn holds(finders: &[Finder; 2], bytes: &[u8]) -> bool {
+    finders.iter().any(|finder| !finder.needle().is_empty() && finder.find(bytes).is_some())
 }
 
 fn check_pe(
@@ -213,15 +236,15 @@ fn check_pe(
             problems.push(format!("imports `{}`, whose export table is not at hand (`{file}`)", import.dll));
             continue;
         };
-        let exports: BTreeSet<String> = match inspect_pe(&store.read(digest)?) {
-            Ok(provider) => provider.exports.into_iter().collect(),
+        let provider = match inspect_pe(&store.read(digest)?) {
+            Ok(provider) => provider,
             Err(error) => {
                 problems
                     .push(format!("imports `{}`, whose export table can't be read: {error:#}", import.dll));
                 continue;
             }
         };
-        for missing in import.names.iter().filter(|name| !name.starts_with('#') && !exports.contains(*name)) {
+        for missing in import.names.iter().filter(|name| !provider.provides(name)) {
             problems.push(format!("imports `{missing}` from `{}`, which does not export it", import.dll));
         }
     }
@@ -255,6 +278,9 @@ fn check_elf(rules: &ElfPolicy, elf: &crate::Elf, outputs: &Tree) -> Vec<String>
         if parse_version(version) > parse_version(ceiling) {
             problems.push(format!("needs {library}_{version}, above the ceiling {ceiling}"));
         }
+    }
+    for version in elf.unnumbered.iter().filter(|version| !rules.unnumbered.contains(version)) {
+        problems.push(format!("needs `{version}`, a version without a number, which no ceiling bounds"));
     }
     if elf.alignment < rules.alignment {
         problems.push(format!("has segments aligned to {} bytes, not to {}", elf.alignment, rules.alignment));

@@ -6,7 +6,7 @@ use artifact::{Finding, Policy};
 use store::{Action, ActionResult, Store, Tree};
 
 /// Raised when the same policy would find something else.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// What the policy `name` finds in a result.
 pub fn check(
@@ -24,6 +24,7 @@ pub fn check(
         store::Digest::of(&text).to_string(),
         result.outputs.to_string(),
         resolved.environment.root.to_string(),
+        resolved.node.target.clone(),
     ])
     .digest();
     if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
@@ -32,7 +33,7 @@ pub fn check(
     let policy = Policy::load(&path)?;
     let outputs = Tree::read(store, &result.outputs)?;
     let system = Tree::read(store, &resolved.environment.root)?;
-    let findings = artifact::check(store, &policy, &outputs, &system)?;
+    let findings = artifact::check(store, &policy, &resolved.node.target, &outputs, &system)?;
     let log = Some(store.put_bytes(&serde_json::to_vec(&findings)?)?);
     let outputs = Tree::new().write(store)?;
     store.put_result(&key, &ActionResult { outputs, log })?;

@@ -5,6 +5,7 @@
 
 use crate::{Digest, Entry, HashWriter, Store, Tree};
 use anyhow::{Context, Result, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{
     collections::BTreeMap,
     io::{BufReader, Write},
@@ -103,19 +104,7 @@ fn padding(out: &mut impl Write, length: u64) -> Result<()> {
 
 /// `sha256-` and base64 (RFC 4648, with padding), as subresource integrity writes it.
 fn sri(digest: &Digest) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("sha256-");
-    for chunk in digest.sha256.chunks(3) {
-        let bits =
-            chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            match place <= chunk.len() {
-                true => text.push(char::from(ALPHABET[(bits >> (18 - 6 * place)) as usize & 63])),
-                false => text.push('='),
-            }
-        }
-    }
-    text
+    format!("sha256-{}", STANDARD.encode(digest.sha256))
 }
 
 #[cfg(test)]

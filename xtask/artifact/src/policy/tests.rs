@@ -4,6 +4,9 @@ use super::*;
 use object::write::pe::{NtHeaders, Writer};
 use std::process::Command;
 
+/// The target of the libraries here.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
 fn library(directory: &Path, name: &str, flags: &[&str]) -> Vec<u8> {
     let source = directory.join("x.c");
     std::fs::write(&source, "#include <stdio.h>\nint answer(void) { puts(\"/secret/path\"); return 42; }\n")
@@ -32,7 +35,7 @@ fn findings(policy: &str, files: &[(&str, &[u8])], system: &[(&str, &[u8])]) -> 
         tree
     };
     let policy: Policy = toml::from_str(policy).unwrap();
-    let found = check(&store, &policy, &tree(files), &tree(system)).unwrap();
+    let found = check(&store, &policy, TARGET, &tree(files), &tree(system)).unwrap();
     found.iter().map(ToString::to_string).collect()
 }
 
@@ -102,6 +105,11 @@ fn dll(imports: Option<(&str, &[&str])>, exports: &[&str], time_stamp: u32, char
         let mut thunks = Vec::new();
         let mut known = std::collections::HashMap::new();
         for name in names {
+            // `#N` is an ordinal: the highest bit says so.
+            if let Some(ordinal) = name.strip_prefix('#') {
+                thunks.extend([ordinal.parse().unwrap(), 0x8000_0000]);
+                continue;
+            }
             let at = *known.entry(name).or_insert_with(|| {
                 let at = BASE + data.len() as u32;
                 data.extend([0, 0]);
@@ -187,6 +195,71 @@ fn imports_are_looked_up_in_the_export_table_of_what_provides_them() {
 }
 
 #[test]
+fn ordinals_are_looked_up_as_well() {
+    let provider = dll(None, &["a", "b"], 0, SAFE);
+    let user = dll(Some(("x.dll", &["#2", "#3", "#9"])), &["u"], 0, SAFE);
+    assert_eq!(
+        findings(PE_POLICY, &[("bin/x.dll", &provider), ("bin/y.dll", &user)], &[]),
+        [
+            "bin/y.dll: imports `#3` from `x.dll`, which does not export it",
+            "bin/y.dll: imports `#9` from `x.dll`, which does not export it"
+        ]
+    );
+}
+
+#[test]
+fn a_library_for_another_machine_is_found() {
+    let mut other = dll(None, &["a"], 0, SAFE);
+    let header = u32::from_le_bytes(other[60..64].try_into().unwrap()) as usize;
+    other[header + 4..header + 6].copy_from_slice(&0xaa64u16.to_le_bytes());
+    assert_eq!(
+        findings(PE_POLICY, &[("a.dll", &other)], &[]),
+        [format!("a.dll: is for the machine 0xaa64, not for `{TARGET}`")]
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let mut other = library(directory.path(), "libx.so", &HARDENED);
+    // e_machine: EM_S390.
+    other[18..20].copy_from_slice(&22u16.to_le_bytes());
+    assert_eq!(
+        findings("elf = { needed = [\"libc.so.6\"] }", &[("libx.so", &other)], &[]),
+        [format!("libx.so: is for the machine 22, not for `{TARGET}`")]
+    );
+}
+
+#[test]
+fn forbidden_text_is_found_as_windows_writes_it() {
+    let wide: Vec<u8> = "C /build/out/x".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let found =
+        findings("forbidden = [\"/build/out\"]", &[("a", &wide), ("b", b"/build/ou"), ("c", b"")], &[]);
+    assert_eq!(found, ["a: holds `/build/out`"]);
+}
+
+#[test]
+fn versions_without_a_number_need_leave() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("versions");
+    std::fs::write(&script, "P_PRIVATE { global: answer; };\n").unwrap();
+    let script = format!("-Wl,--version-script={}", script.display());
+    library(directory.path(), "libp.so", &[&script, "-Wl,-soname,libp.so"]);
+    let place = format!("-L{}", directory.path().display());
+    let user = directory.path().join("user.c");
+    std::fs::write(&user, "int answer(void); int twice(void) { return 2 * answer(); }\n").unwrap();
+    let path = directory.path().join("liby.so");
+    let mut command = Command::new("cc");
+    command.args(["-shared", "-fPIC", "-s", "-o"]).arg(&path).arg(&user).args([&place, "-lp"]).args(HARDENED);
+    assert!(command.status().unwrap().success());
+    let bytes = std::fs::read(path).unwrap();
+    for (rules, expected) in [
+        ("", vec!["liby.so: needs `P_PRIVATE`, a version without a number, which no ceiling bounds"]),
+        ("unnumbered = [\"P_PRIVATE\"]", vec![]),
+    ] {
+        let policy =
+            format!("[elf]\nneeded = [\"libp.so\", \"libc.so.6\"]\nversions = {{ P = \"1\" }}\n{rules}");
+        assert_eq!(findings(&policy, &[("liby.so", &bytes)], &[]), expected);
+    }
+}
+
+#[test]
 fn every_broken_rule_of_a_dll_is_found() {
     let bad = dll(Some(("evil.dll", &["x"])), &["answer"], 0x6000_0000, 0);
     let eager = dll(Some(("vulkan-1.dll", &["vkCreateInstance"])), &["answer"], 0, SAFE);
@@ -225,7 +298,7 @@ fn links_hold_no_forbidden_text() {
     for (target, expected) in [("libx.so.1", 0), ("/build/out/lib/libx.so.1", 1)] {
         let mut tree = Tree::new();
         tree.insert("lib/libx.so", Entry::Symlink { target: target.into() }).unwrap();
-        assert_eq!(check(&store, &policy, &tree, &Tree::new()).unwrap().len(), expected, "{target}");
+        assert_eq!(check(&store, &policy, TARGET, &tree, &Tree::new()).unwrap().len(), expected, "{target}");
     }
 }
 

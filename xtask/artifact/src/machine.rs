@@ -1,0 +1,37 @@
+//! Processors, as triples, PE files and ELF files name them.
+
+/// A processor's architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    /// x86-64.
+    X86_64,
+    /// Arm, 64 bits.
+    Aarch64,
+}
+
+impl Machine {
+    /// That of an LLVM triple, if there is a library for it that we know.
+    pub fn of(triple: &str) -> Option<Self> {
+        match triple.split('-').next()? {
+            "x86_64" => Some(Self::X86_64),
+            "aarch64" => Some(Self::Aarch64),
+            _ => None,
+        }
+    }
+
+    /// IMAGE_FILE_MACHINE_* of the PE/COFF specification.
+    pub fn pe(self) -> u16 {
+        match self {
+            Self::X86_64 => 0x8664,
+            Self::Aarch64 => 0xaa64,
+        }
+    }
+
+    /// EM_* of the ELF specification.
+    pub fn elf(self) -> u16 {
+        match self {
+            Self::X86_64 => 62,
+            Self::Aarch64 => 183,
+        }
+    }
+}

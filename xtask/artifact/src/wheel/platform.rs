@@ -1,0 +1,106 @@
+//! Whether libraries in a wheel keep what its tag promises.
+
+use crate::{
+    Machine,
+    elf::{inspect_elf, parse_version},
+    pe::inspect_pe,
+};
+use anyhow::{Context, Result, bail, ensure};
+use store::{Entry, Store, Tree};
+
+/// Libraries that every manylinux system has (PEP 600, PEP 599), but for graphics and those that few link to.
+const MANYLINUX: [&str; 10] = [
+    "ld-linux-aarch64.so.1",
+    "ld-linux-x86-64.so.2",
+    "libc.so.6",
+    "libdl.so.2",
+    "libgcc_s.so.1",
+    "libm.so.6",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libstdc++.so.6",
+    "libutil.so.1",
+];
+
+/// What a platform tag promises.
+enum Platform {
+    /// No library at all.
+    Any,
+    /// Windows on a machine.
+    Windows(Machine),
+    /// Linux with at least this glibc on a machine.
+    Manylinux(Vec<u32>, Machine),
+}
+
+/// Checks every library of `tree` against the tag. Errors: an unknown platform; a library that breaks the promise, by name.
+pub fn check(store: &Store, tree: &Tree, tag: &str) -> Result<()> {
+    let platforms: Vec<Platform> = tag
+        .rsplit('-')
+        .next()
+        .unwrap_or_default()
+        .split('.')
+        .map(|name| {
+            parse(name).with_context(|| {
+                format!("the platform `{name}` is not known here\n  hint: known are `any`, `win_amd64`, `win_arm64`, `manylinux_X_Y_x86_64` and `manylinux_X_Y_aarch64`")
+            })
+        })
+        .collect::<Result<_>>()?;
+    for (path, entry) in tree.iter() {
+        let Entry::File { digest, .. } = entry else { continue };
+        let bytes = store.read(digest)?;
+        for platform in &platforms {
+            keeps(platform, tree, path, &bytes).with_context(|| format!("the tag `{tag}` is wrong"))?;
+        }
+    }
+    Ok(())
+}
+
+fn parse(name: &str) -> Option<Platform> {
+    let machine = |name: &str| match name {
+        "x86_64" => Some(Machine::X86_64),
+        "aarch64" => Some(Machine::Aarch64),
+        _ => None,
+    };
+    match name {
+        "any" => Some(Platform::Any),
+        "win_amd64" => Some(Platform::Windows(Machine::X86_64)),
+        "win_arm64" => Some(Platform::Windows(Machine::Aarch64)),
+        _ => {
+            let mut parts = name.strip_prefix("manylinux_")?.splitn(3, '_');
+            let version = vec![parts.next()?.parse().ok()?, parts.next()?.parse().ok()?];
+            Some(Platform::Manylinux(version, machine(parts.next()?)?))
+        }
+    }
+}
+
+fn keeps(platform: &Platform, tree: &Tree, path: &str, bytes: &[u8]) -> Result<()> {
+    let (is_pe, is_elf) = (bytes.starts_with(b"MZ"), bytes.starts_with(b"\x7fELF"));
+    match platform {
+        _ if !is_pe && !is_elf => {}
+        Platform::Any => bail!("`{path}` is a library, which `any` has no place for"),
+        Platform::Windows(machine) => {
+            ensure!(is_pe, "`{path}` is no library for Windows");
+            let pe = inspect_pe(bytes).with_context(|| format!("in `{path}`"))?;
+            ensure!(pe.machine == machine.pe(), "`{path}` is for another machine");
+        }
+        Platform::Manylinux(glibc, machine) => {
+            ensure!(is_elf, "`{path}` is no library for Linux");
+            let elf = inspect_elf(bytes).with_context(|| format!("in `{path}`"))?;
+            ensure!(elf.machine == machine.elf(), "`{path}` is for another machine");
+            for needed in &elf.needed {
+                let own = tree.iter().any(|(path, _)| path.rsplit('/').next() == Some(needed));
+                ensure!(
+                    own || MANYLINUX.contains(&needed.as_str()),
+                    "`{path}` needs `{needed}`, which not every system has\n  hint: put it into the wheel, or link it statically"
+                );
+            }
+            for (library, version) in elf.versions.iter().filter(|(library, _)| library == "GLIBC") {
+                ensure!(
+                    parse_version(version).is_some_and(|version| version <= *glibc),
+                    "`{path}` needs {library}_{version}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
