@@ -1,7 +1,14 @@
 //! Killed processes, processes at the same time, wrong hashes, full disks: a right result or a clear error.
 
-use crate::project::{Project, TARGET, shared_store, text};
-use std::{process::Stdio, time::Duration};
+use crate::project::{Project, TARGET, outputs, shared_store, text};
+use std::{
+    fs::Permissions,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+use store::Digest;
 
 #[test]
 fn a_build_killed_at_any_moment_is_built_right_the_next_time() {
@@ -58,4 +65,125 @@ fn a_lock_with_a_wrong_hash_builds_nothing() {
     let output = project.command(store.path(), &["build", "hello"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("not that of the lock"), "{}", text(&output));
+}
+
+/// Runs `xtask` in `project` after `prepare`, a shell script, in a mount namespace of its own. It finds the store's
+/// directory in `$1`.
+fn run_with_mounts(project: &Project, store: &Path, prepare: &str, arguments: &[&str]) -> Output {
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    let user = if is_root { [].as_slice() } else { &["--user", "--map-root-user"] };
+    Command::new("unshare")
+        .args(user)
+        .args(["--mount", "sh", "-ec", &format!("{prepare}; shift; exec \"$@\""), "sh"])
+        .arg(store)
+        .arg(env!("CARGO_BIN_EXE_xtask"))
+        .args(arguments)
+        .current_dir(project.directory.path())
+        .env("MLC_REPRO_STORE", store)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_full_disk_is_explained_and_the_build_goes_on_when_there_is_room() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let vendored = project.directory.path().join("vendored");
+    let vendored = vendored.to_str().unwrap();
+    let vendor = project.run(&["vendor", vendored]);
+    assert!(vendor.status.success(), "{}", text(&vendor));
+
+    let store = tempfile::tempdir().unwrap();
+    let arguments = ["build", "hello", "--offline", "--vendored", vendored];
+    // What is left on the small disk is copied to a large one: a disk that was made larger.
+    let kept = tempfile::tempdir().unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=16m tmpfs \"$1\"; store=$1; shift; \"$@\" && exit 9; cp -a \"$store\"/. '{}'; exit 1",
+        kept.path().display()
+    );
+    let full = run_with_mounts(&project, store.path(), &script, &arguments);
+    let said = text(&full);
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    for expected in ["cannot write to the store at", "MB free", "`cargo xtask store gc`", "No space left"] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let built = project.command(kept.path(), &arguments).output().unwrap();
+    assert!(built.status.success(), "{}", text(&built));
+}
+
+#[test]
+fn a_store_on_a_read_only_disk_is_explained() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let store = tempfile::tempdir().unwrap();
+    let output =
+        run_with_mounts(&project, store.path(), "mount -t tmpfs -o ro tmpfs \"$1\"", &["build", "hello"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("cannot use {} as a store", store.path().display())), "{said}");
+    assert!(said.contains("it must be a directory that you may write to"), "{said}");
+}
+
+#[test]
+fn two_releases_at_once_make_the_same_one() {
+    let project = Project::new();
+    let script = format!(
+        "# {:?}\nmkdir /build/out/{{lib,licenses}}; sleep 0.5; echo data > /build/out/lib/data; echo MIT > /build/out/licenses/LICENSE\n",
+        std::time::SystemTime::now()
+    );
+    project.recipe("thing", "", &script);
+    project.release("small", "thing");
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            project
+                .command(&shared_store(), &["release", "small"])
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut built = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        built += text(&output).matches("built thing@").count();
+    }
+    assert_eq!(built, 1);
+    let verified = project.run(&["verify", "dist/small"]);
+    assert!(verified.status.success(), "{}", text(&verified));
+    let left = std::fs::read_dir(project.directory.path().join("dist")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(
+        left.iter().all(|name| name == "small" || name == ".lock"),
+        "something was left beside the release"
+    );
+}
+
+#[test]
+fn a_damaged_output_is_found_and_built_again() {
+    let project = Project::new();
+    let seed = format!("{:?}", std::time::SystemTime::now());
+    project.recipe("hello", "", &format!("# {seed}\necho hello > /build/out/x\n"));
+    let store = tempfile::tempdir().unwrap();
+    let vendored = project.directory.path().join("vendored");
+    let vendored = vendored.to_str().unwrap();
+    assert!(project.run(&["vendor", vendored]).status.success());
+    let arguments = ["build", "hello", "--json", "--offline", "--vendored", vendored];
+    let first = outputs(&project.command(store.path(), &arguments).output().unwrap());
+    let hello = Digest::of(b"hello\n").hex();
+    let blob = store.path().join(format!("cas/sha256/{}/{hello}", &hello[..2]));
+    std::fs::set_permissions(&blob, Permissions::from_mode(0o644)).unwrap();
+    std::fs::write(&blob, "jello\n").unwrap();
+    let arguments = [&arguments[..], &["-o", "copy"]].concat();
+    let found = project.command(store.path(), &arguments).output().unwrap();
+    assert_eq!(found.status.code(), Some(1));
+    for expected in ["was damaged, and is in quarantine now", "hint: run the command again"] {
+        assert!(text(&found).contains(expected), "{}", text(&found));
+    }
+    let healed = project.command(store.path(), &arguments).output().unwrap();
+    assert_eq!(outputs(&healed), first);
+    assert!(text(&healed).contains("built hello@"), "{}", text(&healed));
+    let copy = project.directory.path().join(format!("copy/hello-1-{TARGET}/x"));
+    assert_eq!(std::fs::read_to_string(copy).unwrap(), "hello\n");
 }

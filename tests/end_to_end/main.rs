@@ -7,6 +7,7 @@
 
 mod adversity;
 mod given;
+mod network;
 mod project;
 
 use project::{Project, TARGET, outputs, shared_store, text};
@@ -138,10 +139,7 @@ fn a_release_is_made_verified_rebuilt_and_found_out_when_it_is_touched() {
     let project = Project::new();
     let script = "mkdir /build/out/{lib,licenses}; echo data > /build/out/lib/data; echo MIT > /build/out/licenses/LICENSE\n";
     project.recipe("thing", "", script);
-    project.write(
-        "releases/small.toml",
-        &format!("name = \"small\"\n[[artifact]]\nrecipe = \"thing\"\ntargets = [\"{TARGET}\"]\n"),
-    );
+    project.release("small", "thing");
     let first = project.run(&["release", "small"]);
     assert!(first.status.success() && text(&first).contains("is written"), "{}", text(&first));
     let second = project.run(&["release", "small"]);

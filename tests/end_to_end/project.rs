@@ -56,6 +56,14 @@ impl Project {
         self.write(&format!("recipes/{name}.sh"), script);
     }
 
+    /// A release of one recipe.
+    pub fn release(&self, name: &str, recipe: &str) {
+        self.write(
+            &format!("releases/{name}.toml"),
+            &format!("name = \"{name}\"\n[[artifact]]\nrecipe = \"{recipe}\"\ntargets = [\"{TARGET}\"]\n"),
+        );
+    }
+
     pub fn command(&self, store: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.directory.path()).env("MLC_REPRO_STORE", store);

@@ -51,6 +51,18 @@ impl Store {
         finish_directory(destination)
     }
 
+    /// A tree as files at `destination`, which must not exist: there whole, or not at all. As in
+    /// [`Store::materialise`], its files may be links to blobs.
+    pub fn export(&self, root: &Digest, destination: &Path) -> Result<()> {
+        let parent = destination.parent().context("the root directory can't be written anew")?;
+        let context = || format!("cannot write {}", destination.display());
+        std::fs::create_dir_all(parent).with_context(context)?;
+        let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent).with_context(context)?;
+        let path = scratch.path().join("tree");
+        self.materialise(&Tree::read(self, root)?, &path)?;
+        std::fs::rename(&path, destination).with_context(context)
+    }
+
     fn place_entry(&self, entry: &Entry, path: &Path) -> Result<()> {
         match entry {
             Entry::Directory => Ok(()),

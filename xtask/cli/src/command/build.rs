@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use build::{Built, Node, Outcome, Plan, Project};
 use environment::{Backend, Sandbox};
 use std::{path::PathBuf, process::ExitCode};
-use store::{Store, Tree};
+use store::Store;
 
 /// Build artifacts, or find them in the store
 ///
@@ -45,8 +45,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 "{} exists already\n  hint: remove it, or give another `--output`",
                 destination.display()
             );
-            std::fs::create_dir_all(directory)?;
-            store.materialise(&Tree::read(&store, &built.result.outputs)?, &destination)?;
+            store.export(&built.result.outputs, &destination)?;
         }
     }
     Ok(status(&outcomes))
