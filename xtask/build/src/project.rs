@@ -6,7 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use environment::Definition;
-use input::{Given, Input, Lock, Source};
+use input::{Given, Input, Lock, Source, Unavailable};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -111,6 +111,12 @@ impl Project {
     }
 
     fn locked(&self, name: &str) -> Result<&Input> {
+        if self.inputs.pending.iter().any(|pending| pending == name) {
+            let problems = format!(
+                "`{name}` could not be reached when recipes/inputs.lock was written, so nobody knows its digest\n  hint: run `cargo xtask lock update inputs` where its address in recipes/inputs.toml answers, or give a copy with `--input {name}=DIR`"
+            );
+            return Err(Unavailable { names: vec![name.to_owned()], problems }.into());
+        }
         self.inputs.get(name).with_context(|| {
             format!(
                 "input `{name}` is not in recipes/inputs.lock\n  hint: add it to recipes/inputs.toml and run `cargo xtask lock update`"

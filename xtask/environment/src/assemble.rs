@@ -201,7 +201,7 @@ mod tests {
                 };
                 inputs.push(Input { name: (*name).to_owned(), digest, source });
             }
-            Self { directory, store, lock: Lock { inputs } }
+            Self { directory, store, lock: Lock { inputs, ..Lock::default() } }
         }
 
         fn assemble(&self, definition: &str) -> Result<Digest> {

@@ -12,13 +12,8 @@ use ureq::{
 /// How long a server may say nothing.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A client that gives up on a server that says nothing for a minute, never on a long download.
-pub fn agent() -> Agent {
-    agent_with(PATIENCE)
-}
-
-/// As [`agent`], with another patience.
-pub fn agent_with(patience: Duration) -> Agent {
+/// A client that gives up on a server that says nothing for as long as `patience`, never on a long download.
+pub fn agent(patience: Duration) -> Agent {
     Agent::config_builder()
         .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .timeout_connect(Some(patience))

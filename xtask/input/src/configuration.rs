@@ -54,6 +54,17 @@ fn index_of(configured: &str) -> Option<String> {
     values(":env:").or_else(|| values("install.")).or_else(|| values("global."))
 }
 
+/// The npm registry: `MLC_REPRO_NPM_REGISTRY`, else what npm uses.
+pub fn npm_registry() -> Result<String> {
+    let registry = match variable("MLC_REPRO_NPM_REGISTRY") {
+        Some(registry) => registry,
+        None => output("npm", &["config", "get", "registry"]).context(
+            "cannot find the npm registry\n  hint: set MLC_REPRO_NPM_REGISTRY, or make `npm config get registry` work",
+        )?,
+    };
+    Ok(registry.trim().trim_end_matches('/').to_owned())
+}
+
 /// Debian archives: `MLC_REPRO_DEBIAN_MIRROR` (several, separated by spaces), else every repository that apt uses, in
 /// its order.
 pub fn debian_mirrors() -> Result<Vec<String>> {

@@ -1,7 +1,7 @@
 //! Makes the blobs of inputs present in the store, in parallel.
 
-use crate::{Input, Source, client, configuration, download::download, index, vendor};
-use anyhow::{Result, bail, ensure};
+use crate::{Input, Source, client, configuration, download::download, git, index, vendor};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     path::PathBuf,
     sync::{Mutex, OnceLock},
@@ -33,12 +33,19 @@ impl Default for FetchOptions {
 struct Registries {
     debian: OnceLock<Result<Vec<String>, String>>,
     python: OnceLock<Result<String, String>>,
+    npm: OnceLock<Result<String, String>>,
 }
 
 impl Registries {
     fn debian(&self) -> Result<&[String]> {
         let found =
             self.debian.get_or_init(|| configuration::debian_mirrors().map_err(|error| format!("{error:#}")));
+        found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    fn npm(&self) -> Result<&str> {
+        let found =
+            self.npm.get_or_init(|| configuration::npm_registry().map_err(|error| format!("{error:#}")));
         found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
@@ -49,7 +56,24 @@ impl Registries {
     }
 }
 
-/// Fetches every input that the store lacks. All problems are reported together.
+/// Inputs that could not be brought into the store: what is made from them has to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// Their names, sorted.
+    pub names: Vec<String>,
+    /// What was tried for each, and what to do.
+    pub problems: String,
+}
+
+impl std::fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problems)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// Fetches every input that the store lacks. All problems are reported together, as [`Unavailable`].
 pub fn fetch(
     store: &Store,
     inputs: &[&Input],
@@ -66,7 +90,7 @@ pub fn fetch(
     let total = missing.iter().map(|input| input.digest.size).sum();
     let meter = progress.begin(&format!("fetching {} inputs", missing.len()), total, Unit::Bytes);
     let registries = Registries::default();
-    let agent = client::agent_with(options.patience);
+    let agent = client::agent(options.patience);
     let queue = Mutex::new(missing.iter());
     let problems = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -81,7 +105,7 @@ pub fn fetch(
                         problems
                             .lock()
                             .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .push(format!("{error:#}"));
+                            .push((input.name.clone(), format!("{error:#}")));
                     }
                 }
             });
@@ -89,8 +113,11 @@ pub fn fetch(
     });
     let mut problems = problems.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     problems.sort();
-    ensure!(problems.is_empty(), "{}", problems.join("\n"));
-    Ok(())
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let (names, problems): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
+    Err(Unavailable { names, problems: problems.join("\n") }.into())
 }
 
 fn fetch_one(
@@ -133,6 +160,13 @@ fn fetch_one(
                 digest.hex()
             );
             return Ok(());
+        }
+        Source::Npm { package, version } => vec![index::npm_file(registries.npm()?, package, version)],
+        Source::Git { .. } => {
+            let meter = progress.begin(name, 0, Unit::Bytes);
+            meter.message("git fetch");
+            return git::fetch(store, input, options.patience)
+                .with_context(|| format!("cannot fetch `{name}`"));
         }
         Source::Https { urls, .. } => urls.clone(),
         Source::Path { .. } => bail!("`{name}` is a path"),

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
+use store::{Digest, Store};
 use ureq::Agent;
 
 /// A file of a Python package index.
@@ -73,6 +74,25 @@ fn join(base: &str, relative: &str) -> Result<String> {
     Ok(format!("{}/{}", &base[..host_end], parts.join("/")))
 }
 
+/// Where an npm registry has the file of a package.
+pub fn npm_file(registry: &str, package: &str, version: &str) -> String {
+    let file = package.rsplit('/').next().unwrap_or(package);
+    format!("{registry}/{package}/-/{file}-{version}.tgz")
+}
+
+/// More than any package that we lock has, in bytes.
+const LARGEST_PACKAGE: u64 = 1 << 30;
+
+/// Keeps a file whose digest nobody has told us yet; for writing locks alone.
+pub fn unlocked(store: &Store, agent: &Agent, url: &str) -> Result<Digest> {
+    let shown = crate::client::without_credentials(url);
+    let response = agent.get(url).call().with_context(|| format!("cannot fetch {shown}"))?;
+    let mut body = response.into_body().into_with_config().limit(LARGEST_PACKAGE).reader();
+    let mut writer = store.writer()?;
+    std::io::copy(&mut body, &mut writer).with_context(|| format!("cannot fetch {shown}"))?;
+    writer.finish(None)
+}
+
 /// The file of a crate, fetched by cargo from wherever cargo is configured to fetch.
 pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
     let directory = tempfile::tempdir()?;
@@ -106,6 +126,12 @@ pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn npm_packages_are_where_every_registry_has_them() {
+        let file = npm_file("https://x.invalid", "@scope/name", "1.0.0");
+        assert_eq!(file, "https://x.invalid/@scope/name/-/name-1.0.0.tgz");
+    }
 
     #[test]
     fn relative_addresses_are_resolved() {

@@ -2,10 +2,10 @@
 //! `.lock` files.
 
 use crate::{
-    Input, Lock, Source, client, configuration,
+    Input, Lock, Part, Source, Unavailable, client, configuration,
     debian::IsolatedApt,
     fetch::{FetchOptions, fetch},
-    index,
+    git, index, pack, unpack,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -42,10 +42,41 @@ struct Inputs {
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 enum Wanted {
-    Pypi { name: String, package: String, version: String, file: String },
-    DebianSource { name: String, suite: String, package: String, suffix: String },
-    Crate { name: String, package: String, version: String },
-    Https { name: String, urls: Vec<String>, size: u64, sha256: String },
+    Pypi {
+        name: String,
+        package: String,
+        version: String,
+        file: String,
+    },
+    DebianSource {
+        name: String,
+        suite: String,
+        package: String,
+        suffix: String,
+    },
+    Crate {
+        name: String,
+        package: String,
+        version: String,
+    },
+    Npm {
+        name: String,
+        package: String,
+        version: String,
+    },
+    Git {
+        name: String,
+        url: String,
+        revision: String,
+        #[serde(default)]
+        submodules: Vec<String>,
+    },
+    Https {
+        name: String,
+        urls: Vec<String>,
+        size: u64,
+        sha256: String,
+    },
 }
 
 impl Wanted {
@@ -54,8 +85,15 @@ impl Wanted {
             Self::Pypi { name, .. }
             | Self::DebianSource { name, .. }
             | Self::Crate { name, .. }
+            | Self::Npm { name, .. }
+            | Self::Git { name, .. }
             | Self::Https { name, .. } => name,
         }
+    }
+
+    /// Whether it comes from elsewhere than the package registries, and so may stay pending.
+    fn may_wait(&self) -> bool {
+        matches!(self, Self::Git { .. })
     }
 
     /// Whether a locked source is what is asked for.
@@ -67,6 +105,16 @@ impl Wanted {
             (Self::DebianSource { package, .. }, Source::DebianSource { package: p, .. }) => package == p,
             (Self::Crate { package, version, .. }, Source::Crate { package: p, version: v }) => {
                 (package, version) == (p, v)
+            }
+            (Self::Npm { package, version, .. }, Source::Npm { package: p, version: v }) => {
+                (package, version) == (p, v)
+            }
+            (
+                Self::Git { url, revision, submodules, .. },
+                Source::Git { url: u, revision: r, submodules: locked, .. },
+            ) => {
+                let wanted: BTreeSet<&String> = submodules.iter().collect();
+                (url, revision) == (u, r) && wanted.iter().copied().eq(locked.iter().map(|part| &part.path))
             }
             (Self::Https { urls, .. }, Source::Https { urls: locked, .. }) => urls == locked,
             _ => false,
@@ -123,6 +171,9 @@ pub fn check(intent: &Intent) -> Result<()> {
         let inputs: Inputs = intent.parse()?;
         for wanted in &inputs.inputs {
             let name = wanted.name();
+            if lock.pending.iter().any(|pending| pending == name) {
+                continue;
+            }
             let input = lock.get(name).with_context(|| format!("{shown} lacks `{name}`\n  {hint}"))?;
             ensure!(
                 wanted.is_answered_by(&input.source),
@@ -130,12 +181,8 @@ pub fn check(intent: &Intent) -> Result<()> {
             );
         }
         let names: BTreeSet<_> = inputs.inputs.iter().map(Wanted::name).collect();
-        for input in &lock.inputs {
-            ensure!(
-                names.contains(input.name.as_str()),
-                "{shown}: nobody asks for `{}`\n  {hint}",
-                input.name
-            );
+        for name in lock.inputs.iter().map(|input| &input.name).chain(&lock.pending) {
+            ensure!(names.contains(name.as_str()), "{shown}: nobody asks for `{name}`\n  {hint}");
         }
         return Ok(());
     }
@@ -169,6 +216,7 @@ pub fn update(
             Lock {
                 inputs: IsolatedApt::new(&container.suite, &container.architecture, progress)?
                     .closure(&container.packages)?,
+                pending: Vec::new(),
             }
         }
     };
@@ -193,46 +241,84 @@ fn resolve_inputs(
     progress: &dyn Progress,
 ) -> Result<Lock> {
     let inputs: Inputs = intent.parse()?;
-    let agent = client::agent();
     let mut lock = Lock::default();
     for wanted in &inputs.inputs {
         let name = wanted.name().to_owned();
-        // A release never changes under its name, so what is locked already is kept.
-        if let Some(input) = old.get(&name).filter(|input| wanted.is_answered_by(&input.source)) {
+        // A release never changes under its name, so what is locked already is kept; but what an archive holds may not
+        // have been looked at yet.
+        let is_known = |input: &&Input| match wanted {
+            Wanted::Https { .. } => options.offline || input.source.tree().is_some(),
+            _ => true,
+        };
+        let kept = old.get(&name).filter(|input| wanted.is_answered_by(&input.source)).filter(is_known);
+        if let Some(input) = kept {
             lock.inputs.push(input.clone());
             continue;
         }
-        let input = match wanted {
-            Wanted::Pypi { package, version, file, .. } => {
-                let found = index::python_file(&agent, &configuration::python_index()?, package, file)?;
-                let sha256 = found.hashes.get("sha256").context("the index gives no sha256")?;
-                let size = found.size.context("the index gives no size")?;
-                let source =
-                    Source::Pypi { package: package.clone(), version: version.clone(), file: file.clone() };
-                Input { name, digest: Digest::from_hex(sha256, size)?, source }
+        match resolve(store, wanted, options, progress) {
+            Ok(input) => lock.inputs.push(input),
+            // A source outside of the registries may be out of reach for a while, or from here: the others are locked
+            // all the same, and what needs this one says so.
+            Err(error) if wanted.may_wait() && error.is::<Unavailable>() => {
+                progress.note(&format!("`{name}` stays pending: {error:#}"));
+                lock.pending.push(name);
             }
-            Wanted::DebianSource { suite, package, suffix, .. } => {
-                IsolatedApt::new(suite, "amd64", progress)?.source_file(&name, package, suffix)?
-            }
-            Wanted::Crate { package, version, .. } => {
-                let digest = store.put_file(&index::crate_file(package, version)?)?;
-                let source = Source::Crate { package: package.clone(), version: version.clone() };
-                Input { name, digest, source }
-            }
-            Wanted::Https { urls, size, sha256, .. } => {
-                let digest = Digest::from_hex(sha256, *size)?;
-                Input { name, digest, source: Source::Https { urls: urls.clone(), tree: None } }
-            }
-        };
-        fetch(store, &[&input], options, progress)
-            .with_context(|| format!("cannot lock `{}`", input.name))?;
-        lock.inputs.push(input);
+            Err(error) => return Err(error).with_context(|| format!("cannot lock `{name}`")),
+        }
     }
+    lock.pending.sort();
     lock.inputs.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = lock.inputs.windows(2).find(|pair| pair[0].name == pair[1].name) {
         bail!("{} asks for `{}` twice", intent.path.display(), pair[0].name);
     }
     Ok(lock)
+}
+
+/// Asks for one input, and brings it into the store.
+fn resolve(store: &Store, wanted: &Wanted, options: &FetchOptions, progress: &dyn Progress) -> Result<Input> {
+    let agent = client::agent(options.patience);
+    let name = wanted.name().to_owned();
+    let input = match wanted {
+        Wanted::Pypi { package, version, file, .. } => {
+            let found = index::python_file(&agent, &configuration::python_index()?, package, file)?;
+            let sha256 = found.hashes.get("sha256").context("the index gives no sha256")?;
+            let size = found.size.context("the index gives no size")?;
+            let source =
+                Source::Pypi { package: package.clone(), version: version.clone(), file: file.clone() };
+            Input { name, digest: Digest::from_hex(sha256, size)?, source }
+        }
+        Wanted::DebianSource { suite, package, suffix, .. } => {
+            IsolatedApt::new(suite, "amd64", progress)?.source_file(&name, package, suffix)?
+        }
+        Wanted::Crate { package, version, .. } => {
+            let digest = store.put_file(&index::crate_file(package, version)?)?;
+            let source = Source::Crate { package: package.clone(), version: version.clone() };
+            Input { name, digest, source }
+        }
+        Wanted::Npm { package, version, .. } => {
+            let url = index::npm_file(&configuration::npm_registry()?, package, version);
+            let digest = index::unlocked(store, &agent, &url)?;
+            let source = Source::Npm { package: package.clone(), version: version.clone() };
+            Input { name, digest, source }
+        }
+        Wanted::Git { url, revision, submodules, .. } => {
+            return git::resolve(store, &name, url, revision, submodules, options.patience);
+        }
+        Wanted::Https { urls, size, sha256, .. } => {
+            let digest = Digest::from_hex(sha256, *size)?;
+            let input = Input { name, digest, source: Source::Https { urls: urls.clone(), tree: None } };
+            if let Err(error) = fetch(store, &[&input], options, progress) {
+                // Its digest is known: that is enough for a lock.
+                progress.note(&format!("`{}` is locked without having been fetched: {error:#}", input.name));
+                return Ok(input);
+            }
+            let content = pack::content(&unpack(store, &digest, input.format(), &Part::default())?);
+            let tree = Some(content.digest()?);
+            return Ok(Input { source: Source::Https { urls: urls.clone(), tree }, ..input });
+        }
+    };
+    fetch(store, &[&input], options, progress)?;
+    Ok(input)
 }
 
 fn changes(old: &Lock, new: &Lock) -> Vec<String> {
@@ -241,7 +327,9 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
         Source::Pypi { version, .. }
         | Source::Debian { version, .. }
         | Source::DebianSource { version, .. }
-        | Source::Crate { version, .. } => version.clone(),
+        | Source::Crate { version, .. }
+        | Source::Npm { version, .. } => version.clone(),
+        Source::Git { revision, .. } => revision[..12.min(revision.len())].to_owned(),
         Source::Https { .. } | Source::Path { .. } => input.digest.hex()[..12].to_owned(),
     };
     for input in &new.inputs {
@@ -253,6 +341,7 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
             Some(_) => {}
         }
     }
+    lines.extend(new.pending.iter().map(|name| format!("pending {name}")));
     let gone = old.inputs.iter().filter(|input| new.get(&input.name).is_none());
     lines.extend(gone.map(|input| format!("removed {} {}", input.name, version(input))));
     lines
@@ -279,7 +368,7 @@ mod tests {
             file: format!("six-{version}.tar.gz"),
         };
         let input = Input { name: "six".into(), digest: Digest::of(b"x"), source };
-        Lock { inputs: vec![input] }.to_toml().unwrap()
+        Lock { inputs: vec![input], ..Lock::default() }.to_toml().unwrap()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
-use crate::{Format, pack};
+use crate::{Format, git, pack};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -46,6 +46,25 @@ pub enum Source {
         /// Its version.
         version: String,
     },
+    /// A package of an npm registry.
+    Npm {
+        /// The package, with its scope (`@rollup/rollup-android-arm64`).
+        package: String,
+        /// Its version.
+        version: String,
+    },
+    /// A commit of a Git repository, kept as a packed tree.
+    Git {
+        /// The repository.
+        url: String,
+        /// The commit, 40 hexadecimal digits.
+        revision: String,
+        /// The submodules that belong to it, sorted by path; others are empty directories.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        submodules: Vec<Submodule>,
+        /// Root of the tree, submodules included.
+        tree: Digest,
+    },
     /// A file at any of these addresses.
     Https {
         /// Tried in order.
@@ -64,6 +83,18 @@ pub enum Source {
     },
 }
 
+/// A submodule of a Git input.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Submodule {
+    /// Where it stands, from the top of the input.
+    pub path: String,
+    /// Its repository.
+    pub url: String,
+    /// Its commit, which is the one that the commit above it names.
+    pub revision: String,
+}
+
 impl Source {
     /// The name of the file, which tells its format.
     pub fn file_name(&self) -> &str {
@@ -72,8 +103,9 @@ impl Source {
             Self::Pypi { file, .. } => file,
             Self::Debian { pool, .. } | Self::DebianSource { pool, .. } => &pool[last(pool)..],
             Self::Crate { .. } => "package.crate",
+            Self::Npm { .. } => "package.tgz",
             Self::Https { urls, .. } => urls.first().map_or("", |url| &url[last(url)..]),
-            Self::Path { directory: true, .. } => pack::FILE_NAME,
+            Self::Git { .. } | Self::Path { directory: true, .. } => pack::FILE_NAME,
             Self::Path { path, .. } => path.file_name().and_then(|name| name.to_str()).unwrap_or(""),
         }
     }
@@ -82,6 +114,7 @@ impl Source {
     pub fn tree(&self) -> Option<&Digest> {
         match self {
             Self::Https { tree, .. } => tree.as_ref(),
+            Self::Git { tree, .. } => Some(tree),
             _ => None,
         }
     }
@@ -110,6 +143,9 @@ impl Input {
 pub struct Lock {
     /// The inputs.
     pub inputs: Vec<Input>,
+    /// Names of inputs that are asked for, but could not be reached when the lock was written: nobody knows their digests
+    /// yet. What needs one can't be built before `lock update` has reached it.
+    pub pending: Vec<String>,
 }
 
 /// The text of a lock file.
@@ -117,6 +153,8 @@ pub struct Lock {
 #[serde(deny_unknown_fields)]
 struct Text {
     version: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pending: Vec<String>,
     #[serde(default, rename = "input")]
     inputs: Vec<TextInput>,
 }
@@ -156,6 +194,17 @@ impl Lock {
                 let fine = !urls.is_empty() && urls.iter().all(|url| is_address(url));
                 ensure!(fine, "{origin}: input `{}` needs `urls` that start with https://", input.name);
             }
+            if let Source::Git { url, revision, submodules, .. } = &input.source {
+                let parts = submodules.iter().map(|part| (&part.url, &part.revision));
+                let fine = std::iter::once((url, revision))
+                    .chain(parts)
+                    .all(|(url, revision)| git::is_address(url) && git::is_revision(revision));
+                ensure!(
+                    fine,
+                    "{origin}: input `{}` needs addresses that start with https://, and revisions of 40 digits",
+                    input.name
+                );
+            }
             inputs.push(Input { name: input.name, digest, source: input.source });
         }
         let sorted = inputs.windows(2).all(|pair| pair[0].name < pair[1].name);
@@ -163,7 +212,12 @@ impl Lock {
             sorted,
             "{origin}: inputs must be sorted by name, each once\n  hint: run `cargo xtask lock update`"
         );
-        Ok(Self { inputs })
+        let is_pending = |name: &String| text.pending.contains(name);
+        ensure!(
+            text.pending.is_sorted() && !inputs.iter().any(|input| is_pending(&input.name)),
+            "{origin}: `pending` must be sorted, and name nothing that is locked\n  hint: run `cargo xtask lock update`"
+        );
+        Ok(Self { inputs, pending: text.pending })
     }
 
     /// Reads a lock file.
@@ -187,7 +241,8 @@ impl Lock {
             })
             .collect();
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
-        let body = toml::to_string(&Text { version: 1, inputs }).context("cannot write the lock as TOML")?;
+        let body = toml::to_string(&Text { version: 1, pending: self.pending.clone(), inputs })
+            .context("cannot write the lock as TOML")?;
         Ok(format!("{HEADER}{body}"))
     }
 
@@ -233,6 +288,7 @@ mod tests {
                     },
                 ),
             ],
+            pending: Vec::new(),
         }
     }
 
@@ -282,7 +338,8 @@ sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
             ("pool/main", "../../main", "outside pool/"),
             ("name = \"bash\"", "name = \"zsh\"", "sorted by name"),
             ("https://example", "ftp://example", "start with https://"),
-            ("kind = \"pypi\"", "kind = \"npm\"", "not a lock file"),
+            ("kind = \"pypi\"", "kind = \"cpan\"", "not a lock file"),
+            ("version = 1\n", "version = 1\npending = [\"six\"]\n", "name nothing that is locked"),
         ] {
             let error = format!("{:#}", Lock::parse(&text.replace(from, to), "test.lock").unwrap_err());
             assert!(error.contains(expected) && error.contains("test.lock"), "{expected}: {error}");

@@ -29,7 +29,7 @@ pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn
     all.sort_by(|a, b| (&a.name, a.digest).cmp(&(&b.name, b.digest)));
     all.dedup();
     let index = directory.join("index.toml");
-    std::fs::write(&index, Lock { inputs: all }.to_toml()?)
+    std::fs::write(&index, Lock { inputs: all, pending: Vec::new() }.to_toml()?)
         .with_context(|| format!("cannot write {}", index.display()))
 }
 
