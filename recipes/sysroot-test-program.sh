@@ -1,0 +1,16 @@
+# Builds the program of the sysroot's test without and with optimization: much of start-up code is only called without.
+source=/build/src/test
+. /build/src/build.sh
+
+build() {
+    local mode=$1
+    mkdir "$mode"
+    (
+        cd "$mode"
+        configure -DCMAKE_CXX_FLAGS_RELEASE="$2"
+        ninja -j "$JOBS"
+        install -D -m 755 -t "$out/bin/$mode" language.exe thrower.dll unloaded.dll
+    )
+}
+build unoptimized "/Od /GS"
+build optimized "/O2 /GS"
