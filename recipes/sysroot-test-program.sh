@@ -1,4 +1,4 @@
-# Builds the program of the sysroot's test without and with optimization: much of start-up code is only called without.
+# Builds the programs of the sysroot's test without and with optimization: much of start-up code is only called without.
 source=/build/src/test
 . /build/src/build.sh
 
@@ -9,7 +9,7 @@ build() {
         cd "$mode"
         configure -DCMAKE_CXX_FLAGS_RELEASE="$2"
         ninja -j "$JOBS"
-        install -D -m 755 -t "$out/bin/$mode" language.exe thrower.dll unloaded.dll
+        install -D -m 755 -t "$out/bin/$mode" language.exe no_exceptions.exe thrower.dll unloaded.dll
     )
 }
 build unoptimized "/Od /GS"

@@ -4,5 +4,7 @@
 for mode in unoptimized optimized; do
     cp -r "$source_root/dependencies/sysroot-test-program/bin/$mode" "$mode"
     chmod -R u+w "$mode"
-    report "$mode" run "$mode" language
+    for program in language no_exceptions; do
+        report "$program-$mode" run "$mode" "$program"
+    done
 done

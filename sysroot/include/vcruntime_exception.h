@@ -8,6 +8,8 @@ extern "C" {
 __declspec(dllimport) void __cdecl __std_exception_copy(const __std_exception_data *, __std_exception_data *);
 __declspec(dllimport) void __cdecl __std_exception_destroy(__std_exception_data *);
 }
+/* Without exceptions libc++ defines these classes itself. */
+#if _HAS_EXCEPTIONS
 namespace std {
 class exception {
   __std_exception_data _Data;
@@ -40,4 +42,5 @@ public:
   bad_array_new_length() noexcept : bad_alloc("bad array new length") {}
 };
 } // namespace std
+#endif
 #endif

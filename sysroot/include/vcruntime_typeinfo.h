@@ -25,6 +25,8 @@ public:
 };
 namespace std {
 using ::type_info;
+/* Without exceptions libc++ defines these classes itself. */
+#if _HAS_EXCEPTIONS
 class bad_cast : public exception {
 public:
   bad_cast() noexcept : exception("bad cast", 1) {}
@@ -40,5 +42,6 @@ private:
   bad_typeid(const char *const m, int) noexcept : exception(m, 1) {}
 };
 class __non_rtti_object : public bad_typeid {};
+#endif
 } // namespace std
 #endif

@@ -12,3 +12,9 @@ extern "C" __declspec(dllimport) void __stdcall RtlCaptureContext(PCONTEXT);
 #else
 __declspec(dllimport) void __stdcall RtlCaptureContext(PCONTEXT);
 #endif
+/* The compiler's own names; Wine's excpt.h has these only where it is told to use the compiler's exceptions. */
+#ifndef GetExceptionCode
+#define GetExceptionCode _exception_code
+#define GetExceptionInformation (struct _EXCEPTION_POINTERS *)_exception_info
+#define AbnormalTermination _abnormal_termination
+#endif

@@ -171,7 +171,7 @@ static int keep(unsigned long code) {
 static bool structured() {
   __try {
     fault_with_finally();
-  } __except (keep(_exception_code())) {
+  } __except (keep(GetExceptionCode())) {
     return true;
   }
   return false;
