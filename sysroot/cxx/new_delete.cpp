@@ -1,6 +1,6 @@
 // The replaceable allocation functions of C++17. Contract: each image holds them itself, so that it may replace them;
 // plain ones are malloc and free, aligned ones the UCRT's _aligned_malloc and _aligned_free. When there is no memory the
-// new-handler is called (_callnewh) for as long as there is one.
+// new-handler is called for as long as there is one: this image's, else the one of the process (_callnewh).
 #include <vcruntime_new.h>
 
 extern "C" {
@@ -18,7 +18,10 @@ template <class Allocate> static void *allocate(size_t size, Allocate allocate_o
   for (;;) {
     // An object of no size still has an address of its own.
     if (void *memory = allocate_once(size ? size : 1)) return memory;
-    if (!_callnewh(size)) throw std::bad_alloc();
+    if (std::new_handler handler = std::get_new_handler())
+      handler();
+    else if (!_callnewh(size))
+      throw std::bad_alloc();
   }
 }
 

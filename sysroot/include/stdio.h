@@ -1,10 +1,24 @@
-/* Wrapper over Wine's stdio.h: the C++ template overloads that deduce a buffer's size */
+/* Wrapper over Wine's stdio.h: the overloads of C++ that deduce a buffer's size, as Microsoft documents them. */
 #include_next <stdio.h>
 #if defined(__cplusplus) && !defined(SYSROOT_STDIO_OVERLOADS)
 #define SYSROOT_STDIO_OVERLOADS
 #include <stdarg.h>
 extern "C++" {
-template <size_t N> inline int _snprintf_s(char (&b)[N], size_t n, const char *f, ...) { va_list a; va_start(a, f); int r = _vsnprintf_s(b, N, n, f, a); va_end(a); return r; }
-template <size_t N> inline int sprintf_s(char (&b)[N], const char *f, ...) { va_list a; va_start(a, f); int r = vsprintf_s(b, N, f, a); va_end(a); return r; }
+template <size_t Size>
+inline int _snprintf_s(char (&buffer)[Size], size_t count, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int written = _vsnprintf_s(buffer, Size, count, format, arguments);
+  va_end(arguments);
+  return written;
+}
+template <size_t Size>
+inline int sprintf_s(char (&buffer)[Size], const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int written = vsprintf_s(buffer, Size, format, arguments);
+  va_end(arguments);
+  return written;
+}
 }
 #endif

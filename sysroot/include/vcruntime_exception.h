@@ -1,10 +1,13 @@
-/* Declarations of the VCRuntime exception base classes (MSVC x64 ABI). */
+/* The base classes of exceptions (MSVC x64 ABI). Layout, mangled names and order of virtual functions are a contract with
+   every other module of a process: an exception that one throws is caught by another. */
 #pragma once
 #include <vcruntime.h>
 #include <stddef.h>
 #ifdef __cplusplus
+/* The text of an exception, and whether it belongs to it. */
 struct __std_exception_data { const char *_What; bool _DoFree; };
 extern "C" {
+/* vcruntime140.dll: a copy has a text of its own where the original had; the other one frees that. */
 __declspec(dllimport) void __cdecl __std_exception_copy(const __std_exception_data *, __std_exception_data *);
 __declspec(dllimport) void __cdecl __std_exception_destroy(__std_exception_data *);
 }
@@ -16,6 +19,7 @@ class exception {
 public:
   exception() noexcept : _Data() {}
   explicit exception(const char *const m) noexcept : _Data() { __std_exception_data t = {m, true}; __std_exception_copy(&t, &_Data); }
+  /* The text is a literal: it is not copied. */
   exception(const char *const m, int) noexcept : _Data() { _Data._What = m; }
   exception(const exception &o) noexcept : _Data() { __std_exception_copy(&o._Data, &_Data); }
   exception &operator=(const exception &o) noexcept {

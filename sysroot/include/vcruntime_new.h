@@ -1,4 +1,5 @@
-/* Declarations of ::operator new and delete (MSVC x64 ABI). */
+/* The allocation functions and the new-handler of the C++ standard, [new]; cxx/new_delete.cpp and cxx/new_handler.cpp
+   define them in every image. */
 #pragma once
 #include <vcruntime.h>
 #include <stddef.h>

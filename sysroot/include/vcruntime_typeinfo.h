@@ -1,10 +1,14 @@
-/* Declaration of type_info and the RTTI exceptions (MSVC x64 ABI). */
+/* type_info and the exceptions of RTTI (MSVC x64 ABI). The compiler emits objects of this layout, with the virtual table
+   of cxx/type_info.cpp. */
 #pragma once
 #include <vcruntime_exception.h>
 #ifdef __cplusplus
+/* The name to print, once somebody asked for it, and the decorated one, which follows in place. */
 struct __std_type_info_data { const char *_UndecoratedName; const char _DecoratedName[1]; };
 struct alignas(16) __type_info_node { void *_Head, *_Pad; };          /* an SLIST_HEADER */
 extern "C" {
+/* vcruntime140.dll: types are equal when their decorated names are, so that they match across modules. The printed name is
+   made on demand and kept in the module's list. */
 __declspec(dllimport) int __cdecl __std_type_info_compare(const __std_type_info_data *, const __std_type_info_data *);
 __declspec(dllimport) size_t __cdecl __std_type_info_hash(const __std_type_info_data *);
 __declspec(dllimport) const char *__cdecl __std_type_info_name(__std_type_info_data *, __type_info_node *);

@@ -1,5 +1,6 @@
 // What the compiler asks of the start-up code and of libc++, in a program that uses a DLL.
 #include "check.h"
+#include "system_headers.h"
 #include "thread_locals.h"
 #include "thrower.h"
 
@@ -10,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <future>
+#include <iostream>
 #include <mutex>
 #include <new>
 #include <regex>
@@ -123,6 +125,8 @@ static void library() {
   std::ostringstream stream;
   stream << 12 << ' ' << 1.5 << ' ' << std::hex << 255;
   check("stream", stream.str() == "12 1.5 ff");
+  std::cout << "ok cout" << std::endl;
+  check("standard_streams", std::cout.good() && std::cerr.good() && std::clog.good() && std::wcout.good());
   std::smatch match;
   const std::string text = "tvm-0.25";
   check("regex", std::regex_match(text, match, std::regex("(\\w+)-(\\d+)\\.(\\d+)")) && match[3] == "25");
@@ -137,7 +141,12 @@ static void library() {
   check("filesystem_remove", fs::remove_all(directory) == 3 && !fs::exists(directory));
 }
 
-// Not checked: the new-handler. Wine 10's _set_new_handler always sets none, so that operator new has none to call.
+static int handler_called;
+static void new_handler() {
+  // The third call gives up: without a handler operator new fails.
+  if (++handler_called == 3) std::set_new_handler(nullptr);
+}
+
 static void memory() {
   bool thrown = false;
   volatile size_t size = size_t(1) << 62;
@@ -148,6 +157,19 @@ static void memory() {
     thrown = true;
   }
   check("bad_alloc", thrown);
+
+  check("no_new_handler_before", std::set_new_handler(new_handler) == nullptr);
+  check("get_new_handler", std::get_new_handler() == new_handler);
+  check("new_handler_before_null", ::operator new(size, std::nothrow) == nullptr && handler_called == 3);
+  handler_called = 0;
+  thrown = false;
+  std::set_new_handler(new_handler);
+  try {
+    ::operator delete(::operator new(size, std::align_val_t(64)), std::align_val_t(64));
+  } catch (const std::bad_alloc &) {
+    thrown = true;
+  }
+  check("new_handler_before_bad_alloc", thrown && handler_called == 3);
 }
 
 __declspec(noinline) static void fault() { *(volatile int *)nullptr = 1; }
@@ -204,8 +226,9 @@ __declspec(noinline) static int overflow(volatile size_t length) {
   return buffer[0];
 }
 
-static void security_cookie(const char *program) {
-  std::string command = std::string("\"") + program + "\" overflow";
+// Runs this program again in another mode, and gives its exit status.
+static DWORD status_of(const char *program, const char *mode) {
+  std::string command = std::string("\"") + program + "\" " + mode;
   STARTUPINFOA startup = {};
   startup.cb = sizeof startup;
   PROCESS_INFORMATION child = {};
@@ -216,19 +239,47 @@ static void security_cookie(const char *program) {
     CloseHandle(child.hProcess);
     CloseHandle(child.hThread);
   }
-  check("overflow_ends_process", status == 0xC0000409);
-  if (status != 0xC0000409) printf("the status was %#lx\n", (unsigned long)status);
+  printf("the status of `%s` was %#lx\n", mode, (unsigned long)status);
+  return status;
 }
 
+static int uncaught() {
+  std::set_terminate([] { _exit(42); });
+  throw_derived_error(1);
+  return 0;
+}
+
+static void endings(const char *program) {
+  check("overflow_ends_process", status_of(program, "overflow") == 0xC0000409);
+  check("uncaught_exception_terminates", status_of(program, "uncaught") == 42);
+  check("exit_runs_destructors", status_of(program, "exit") == 43);
+}
+
+// `exit` destroys what is static; this one has the last word on the status.
+static bool exiting;
+struct AtExit {
+  ~AtExit() {
+    if (exiting) _exit(43);
+  }
+};
+static AtExit at_exit;
+
 int main(int count, char **arguments) {
-  if (count > 1 && strcmp(arguments[1], "overflow") == 0) return overflow(64);
+  const std::string mode = count > 1 ? arguments[1] : "";
+  if (mode == "overflow") return overflow(64);
+  if (mode == "uncaught") return uncaught();
+  if (mode == "exit") {
+    exiting = true;
+    exit(1);
+  }
   exceptions();
   types();
   threads();
   library();
   memory();
   control_flow();
+  system_headers();
   unloading();
-  security_cookie(arguments[0]);
+  endings(arguments[0]);
   return summary();
 }
