@@ -3,7 +3,10 @@
 use crate::project::{Project, TARGET, outputs, shared_store, text};
 use std::{
     fs::Permissions,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
     path::Path,
     process::{Command, Output, Stdio},
     time::Duration,
@@ -186,4 +189,78 @@ fn a_damaged_output_is_found_and_built_again() {
     assert!(text(&healed).contains("built hello@"), "{}", text(&healed));
     let copy = project.directory.path().join(format!("copy/hello-1-{TARGET}/x"));
     assert_eq!(std::fs::read_to_string(copy).unwrap(), "hello\n");
+}
+
+/// Processes of this machine that have `marker` in their command line.
+fn processes_with(marker: &str) -> usize {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    // A process may end while we look.
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(marker))
+        .count()
+}
+
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..600 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what} did not happen within a minute");
+}
+
+#[test]
+fn an_interrupted_build_leaves_no_process_and_no_result() {
+    let project = Project::new();
+    let marker = format!("600.{}", std::process::id());
+    project.recipe("long", "", &format!("sleep {marker} & wait; echo x > /build/out/x\n"));
+    let mut child = project
+        .command(&shared_store(), &["build", "long"])
+        .process_group(0)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("the build's start", || processes_with(&marker) > 0);
+    // As a terminal does on Ctrl-C: to the whole group.
+    let group = format!("-{}", child.id());
+    assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
+    assert!(!child.wait().unwrap().success());
+    wait_until("the end of the build's processes", || processes_with(&marker) == 0);
+    project.recipe("long", "", "echo x > /build/out/x\n");
+    let built = project.run(&["build", "long"]);
+    assert!(built.status.success(), "{}", text(&built));
+}
+
+#[test]
+fn collecting_garbage_keeps_what_a_release_needs() {
+    let project = Project::new();
+    let script =
+        "mkdir /build/out/licenses; echo data > /build/out/data; echo MIT > /build/out/licenses/LICENSE\n";
+    project.recipe("thing", "", script);
+    project.recipe("garbage", "", "head -c 1000000 /dev/zero > /build/out/garbage\n");
+    project.release("small", "thing");
+    let vendored = project.directory.path().join("vendored");
+    assert!(project.run(&["vendor", vendored.to_str().unwrap()]).status.success());
+    let store = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let all = [&["--offline", "--vendored", vendored.to_str().unwrap()], arguments].concat();
+        let output = project.command(store.path(), &all).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    run(&["build", "garbage"]);
+    run(&["release", "small"]);
+    std::fs::remove_dir_all(&vendored).unwrap();
+    std::fs::create_dir(&vendored).unwrap();
+    let collected = run(&["store", "gc"]);
+    assert!(collected.contains("removed") && !collected.contains("removed 0 blobs"), "{collected}");
+    let kept = run(&["release", "small"]);
+    assert!(kept.contains("is up to date") && !kept.contains("built "), "{kept}");
+    std::fs::remove_dir_all(project.directory.path().join("dist")).unwrap();
+    let again = run(&["release", "small"]);
+    assert!(again.contains("is written") && !again.contains("built "), "{again}");
+    assert!(run(&["store", "fsck"]).contains("blobs hashed"));
 }

@@ -9,6 +9,7 @@ mod adversity;
 mod given;
 mod network;
 mod project;
+mod registries;
 
 use project::{Project, TARGET, outputs, shared_store, text};
 use std::{os::unix::fs::PermissionsExt, process::Command};
