@@ -18,4 +18,4 @@ pub use machine::Machine;
 pub use member::{Content, Limits, Member, list_archive};
 pub use pe::{Import, Pe, inspect_pe};
 pub use policy::{Finding, Policy, check};
-pub use wheel::{Metadata, WheelName, write_wheel};
+pub use wheel::{Metadata, WheelName, record_text, write_wheel};

@@ -138,7 +138,7 @@ pub fn write_wheel(
     own.sort();
     content.extend(own);
     let record = format!("{information}/RECORD");
-    let text = record_text(&content, &record);
+    let text = record_text(content.iter().map(|(path, digest, _)| (path.as_str(), *digest)), &record);
     content.push((record, store.put_bytes(text.as_bytes())?, false));
 
     let mut zip = ZipFile::new(store)?;
@@ -158,11 +158,10 @@ fn wheel(name: &WheelName) -> String {
     text
 }
 
-/// The text of RECORD: path, digest and size of each file, sorted; of itself the path alone.
-fn record_text(files: &[(String, Digest, bool)], record: &str) -> String {
+/// The text of RECORD: path, digest and size of each file, sorted; of itself (`record`) the path alone.
+pub fn record_text<'a>(files: impl Iterator<Item = (&'a str, Digest)>, record: &str) -> String {
     let mut lines: Vec<_> = files
-        .iter()
-        .map(|(path, digest, _)| {
+        .map(|(path, digest)| {
             let hash = URL_SAFE_NO_PAD.encode(digest.sha256);
             format!("{},sha256={hash},{}\n", quoted(path), digest.size)
         })

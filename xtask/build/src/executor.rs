@@ -6,6 +6,7 @@ use crate::{
     policy,
     project::Project,
     resolve::{Resolved, resolve},
+    wheel,
 };
 use anyhow::{Context, Result, bail};
 use environment::{Backend, Environment, Launch};
@@ -37,10 +38,19 @@ pub struct Built {
     pub resolved: Resolved,
     /// Output tree and log.
     pub result: ActionResult,
+    /// The tree with the wheel that the outputs are packed as, for recipes with `[wheel]`.
+    pub wheel: Option<Digest>,
     /// Whether the result was there already.
     pub cached: bool,
     /// How long it took.
     pub time: Duration,
+}
+
+impl Built {
+    /// What dependents and users get: the wheel, or the outputs as they are.
+    pub fn provides(&self) -> Digest {
+        self.wheel.unwrap_or(self.result.outputs)
+    }
 }
 
 /// What became of a node.
@@ -159,7 +169,7 @@ impl Executor<'_> {
             for &dependency in &self.plan.dependencies[index] {
                 match &state.outcomes[dependency] {
                     Some(Outcome::Built(built)) => {
-                        dependencies.push((self.plan.nodes[dependency].recipe.clone(), built.result.outputs));
+                        dependencies.push((self.plan.nodes[dependency].recipe.clone(), built.provides()));
                     }
                     Some(Outcome::Failed(_)) => blocked = Some(self.plan.nodes[dependency].clone()),
                     Some(Outcome::Skipped(cause)) => blocked = Some(cause.clone()),
@@ -227,7 +237,8 @@ impl Executor<'_> {
         if !cached {
             history::record(self.store, node, &resolved.key)?;
         }
-        Ok(Built { resolved, result, cached, time: start.elapsed() })
+        let wheel = wheel::pack(self.project, self.store, &resolved, &result)?;
+        Ok(Built { resolved, result, wheel, cached, time: start.elapsed() })
     }
 
     /// Keeps other processes with the same store from doing the same work at the same time.

@@ -9,6 +9,7 @@ mod policy;
 mod project;
 mod recipe;
 mod resolve;
+mod wheel;
 
 pub use executor::{Built, Options, Outcome, execute};
 pub use history::{differences, last, tree_differences};

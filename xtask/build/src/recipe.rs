@@ -1,6 +1,7 @@
 //! Recipes: how an artifact is made from inputs, as data in `recipes/NAME.toml`.
 
 use anyhow::{Context, Result, ensure};
+use artifact::Metadata;
 use serde::Deserialize;
 use std::path::Path;
 
@@ -18,6 +19,9 @@ pub struct Recipe {
     /// A sentence for listings.
     #[serde(default)]
     pub description: String,
+    /// What a Python package says of itself. With it the outputs are packed as a wheel ([`artifact::write_wheel`] says how they
+    /// stand), which is what dependents and releases get.
+    pub wheel: Option<Metadata>,
     /// What is composed into `/build/src` for every target.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -63,6 +67,8 @@ pub struct Target {
     pub policy: Option<String>,
     /// Which C runtime and system headers it was made with (`open-msvc`, `debian-trixie`), for the manifest.
     pub sysroot: Option<String>,
+    /// The wheel's compatibility tag: Python, ABI and platform.
+    pub tag: Option<String>,
     /// Further sources for this target alone.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -87,6 +93,11 @@ impl Recipe {
         for (index, target) in self.targets.iter().enumerate() {
             let twice = self.targets[..index].iter().any(|other| other.triple == target.triple);
             ensure!(!twice, "target `{}` stands there twice", target.triple);
+            ensure!(
+                self.wheel.is_some() == target.tag.is_some(),
+                "a recipe with `[wheel]`, and no other, has a `tag` for each target (at `{}`)",
+                target.triple
+            );
             for source in self.sources.iter().chain(&target.sources) {
                 ensure!(
                     source.input.is_some() != source.project.is_some(),
@@ -150,6 +161,10 @@ mod tests {
             (format!("name = \"hello\"\nversion = \"../1\"\n{TARGET}"), "letters, digits"),
             (format!("name = \"hello\"\nversion = \"1\"\n{TARGET}{TARGET}"), "twice"),
             (format!("name = \"hello\"\nversion = \"1\"\nspeed = 3\n{TARGET}"), "unknown field `speed`"),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\n{TARGET}tag = \"py3-none-any\"\n"),
+                "a recipe with `[wheel]`",
+            ),
             (
                 format!("name = \"hello\"\nversion = \"1\"\n[[source]]\npath = \"a\"\n{TARGET}"),
                 "exactly one of",

@@ -5,7 +5,7 @@ use crate::{
     manifest::{Artifact, EnvironmentFacts, File, InputFacts, PolicyFacts, SCHEMA, Step, archive_kind},
 };
 use anyhow::{Context, Result, bail};
-use artifact::{Kind, write_archive};
+use artifact::{Content, Kind, Limits, list_archive, write_archive};
 use build::{Built, Node, Outcome, Plan, Project};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -97,6 +97,52 @@ fn artifact(
 ) -> Result<Artifact> {
     let (recipe, target) = project.node(node)?;
     let outputs = Tree::read(store, &built.result.outputs)?;
+    let packed = match built.wheel {
+        Some(tree) => wheel(store, &tree)?,
+        None => {
+            let title = format!("{}-{}-{}", node.recipe, recipe.version, node.target);
+            let kind = archive_kind(&node.target);
+            let (files, links) = files(&outputs).with_context(|| {
+                format!("`{node}` can't be archived\n  hint: `{}` makes it", target.script)
+            })?;
+            let digest = archive(store, &built.result.outputs, &outputs, &title, kind)?;
+            Packed { archive: File::new(&format!("{title}.{}", kind.extension()), &digest), files, links }
+        }
+    };
+    let policy = match &target.policy {
+        Some(name) => Some(PolicyFacts { name: name.clone(), text: policy_digest(&project.root, name)? }),
+        None => None,
+    };
+    let checked_by = checks
+        .iter()
+        .filter(|check| check.target == node.target && needs(plan, check, node))
+        .map(|check| check.recipe.clone())
+        .collect();
+    let artifact = Artifact {
+        archive: packed.archive,
+        license: recipe.license.clone(),
+        version: recipe.version.clone(),
+        policy,
+        sysroot: target.sysroot.clone(),
+        checked_by,
+        files: packed.files,
+        links: packed.links,
+        step: step(project, built)?,
+    };
+    if artifact.licenses().next().is_none() {
+        bail!("`{node}` has no `licenses/`; every artifact carries the licences of what it contains");
+    }
+    Ok(artifact)
+}
+
+/// An archive, and what is in it.
+struct Packed {
+    archive: File,
+    files: Vec<File>,
+    links: BTreeMap<String, String>,
+}
+
+fn files(outputs: &Tree) -> Result<(Vec<File>, BTreeMap<String, String>)> {
     let mut files = Vec::new();
     let mut links = BTreeMap::new();
     for (path, entry) in outputs.iter() {
@@ -107,39 +153,33 @@ fn artifact(
             Entry::Symlink { target } => {
                 links.insert(path.to_owned(), target.clone());
             }
-            Entry::Directory => bail!(
-                "`{node}` has the empty directory `{path}`\n  hint: an artifact holds files and links; let `{}` remove it",
-                target.script
-            ),
+            Entry::Directory => {
+                bail!("the directory `{path}` is empty, and an artifact holds files and links alone")
+            }
         }
     }
-    let policy = match &target.policy {
-        Some(name) => Some(PolicyFacts { name: name.clone(), text: policy_digest(&project.root, name)? }),
-        None => None,
+    Ok((files, links))
+}
+
+/// The wheel in a tree that holds nothing else.
+fn wheel(store: &Store, tree: &Digest) -> Result<Packed> {
+    let tree = Tree::read(store, tree)?;
+    let Some((path, Entry::File { digest, .. })) = tree.iter().next() else {
+        bail!("there is no wheel in the tree that was packed")
     };
-    let checked_by = checks
-        .iter()
-        .filter(|check| check.target == node.target && needs(plan, check, node))
-        .map(|check| check.recipe.clone())
+    let limits = Limits { bytes: u64::MAX, members: usize::MAX };
+    let members = list_archive(store.open_blob(digest)?, Kind::Zip, limits)?;
+    let mut files: Vec<_> = members
+        .into_iter()
+        .filter_map(|member| match member.content {
+            Content::File { digest, executable } => {
+                Some(File { executable, ..File::new(&member.path, &digest) })
+            }
+            Content::Link { .. } | Content::Directory => None,
+        })
         .collect();
-    let mut artifact = Artifact {
-        archive: File::new("", &built.result.outputs),
-        license: recipe.license.clone(),
-        version: recipe.version.clone(),
-        policy,
-        sysroot: target.sysroot.clone(),
-        checked_by,
-        files,
-        links,
-        step: step(project, built)?,
-    };
-    if artifact.licenses().next().is_none() {
-        bail!("`{node}` has no `licenses/`; every artifact carries the licences of what it contains");
-    }
-    let (title, kind) = (artifact.title(), archive_kind(&node.target));
-    let archive = archive(store, &built.result.outputs, &outputs, &title, kind)?;
-    artifact.archive = File::new(&format!("{title}.{}", kind.extension()), &archive);
-    Ok(artifact)
+    files.sort();
+    Ok(Packed { archive: File::new(path, digest), files, links: BTreeMap::new() })
 }
 
 /// Whether `goal` is built from `node`, however far down.
@@ -194,4 +234,61 @@ pub fn lock_digest(root: &Path, environment: &str) -> Result<Digest> {
 /// The digest of a policy's file.
 pub fn policy_digest(root: &Path, policy: &str) -> Result<Digest> {
     Digest::of_file(&root.join("recipes/policies").join(format!("{policy}.toml")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{example, verify, write};
+
+    fn text(directory: &Path) -> String {
+        verify(directory, None).unwrap().iter().map(|problem| format!("{problem}\n")).collect()
+    }
+
+    /// The release of the example, its artifact for Linux packed as a wheel.
+    #[test]
+    fn a_wheel_is_listed_checked_and_held_against_its_record() {
+        let (directory, store, mut manifest) = example::release();
+        let mut tree = Tree::new();
+        for (path, text) in [("hello/__init__.py", "print('hello')\n"), ("licenses/LICENSE", "license")] {
+            let digest = store.put_bytes(text.as_bytes()).unwrap();
+            tree.insert(path, Entry::File { digest, executable: false }).unwrap();
+        }
+        let metadata = artifact::Metadata {
+            name: "hello".into(),
+            summary: "says hello".into(),
+            requires_python: ">=3.9".into(),
+            ..artifact::Metadata::default()
+        };
+        let (name, digest) =
+            artifact::write_wheel(&store, &tree, &metadata, "1.0", "MIT", "py3-none-any").unwrap();
+        let mut packed = Tree::new();
+        packed.insert(&name.file_name(), Entry::File { digest, executable: false }).unwrap();
+        let packed = wheel(&store, &packed.write(&store).unwrap()).unwrap();
+        let index = manifest.artifacts.iter().position(|it| it.archive.path != example::ARCHIVE).unwrap();
+        let artifact = &mut manifest.artifacts[index];
+        (artifact.archive, artifact.files, artifact.links) = (packed.archive, packed.files, packed.links);
+        manifest.licenses = manifest.artifacts.iter().flat_map(Artifact::licenses).collect();
+        manifest.licenses.sort();
+        assert_eq!(manifest.licenses[0].path, "licenses/hello-1.0-py3-none-any/LICENSE");
+
+        let path = directory.path().join("good");
+        write(&store, &manifest, &path).unwrap();
+        assert_eq!(text(&path), "");
+
+        let forge = |change: fn(&mut Artifact), name: &str| {
+            let mut forged = manifest.clone();
+            change(&mut forged.artifacts[index]);
+            let path = directory.path().join(name);
+            write(&store, &forged, &path).unwrap();
+            text(&path)
+        };
+        let other = forge(|it| it.files[0].sha256 = "0".repeat(64), "other");
+        assert!(other.contains("has no RECORD of the files that it holds"), "{other}");
+        let fewer = forge(|it| it.files.retain(|file| !file.path.ends_with("/WHEEL")), "fewer");
+        assert!(fewer.contains("lacks `hello-1.0.dist-info/WHEEL`"), "{fewer}");
+        assert!(fewer.contains("holds `hello-1.0.dist-info/WHEEL`, which is not in the manifest"), "{fewer}");
+        let version = forge(|it| it.version = "2.0".into(), "version");
+        assert!(version.contains("is of the version `2.0` elsewhere"), "{version}");
+    }
 }

@@ -128,6 +128,7 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
             inputs: recipe.sources.iter().filter_map(|source| source.input.clone()).collect(),
         },
         result: ActionResult { outputs: outputs.write(store).unwrap(), log: None },
+        wheel: None,
         cached: false,
         time: Duration::ZERO,
     }

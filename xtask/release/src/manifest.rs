@@ -4,7 +4,7 @@
 //! [`crate::verify`] refuses any other writing of the same data.
 
 use anyhow::{Context, Result};
-use artifact::Kind;
+use artifact::{Kind, WheelName};
 use input::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ pub struct Artifact {
     pub sysroot: Option<String>,
     /// The checks (by recipe, for the same target) that ran it. Their environments say on what: `wine` is not Windows.
     pub checked_by: Vec<String>,
-    /// The files in the archive, below its top directory, sorted.
+    /// The files in the archive, below its top directory, if it has one, sorted.
     pub files: Vec<File>,
     /// The symbolic links in the archive, with their texts.
     pub links: BTreeMap<String, String>,
@@ -141,16 +141,37 @@ impl File {
 }
 
 impl Artifact {
-    /// `NAME-VERSION-TARGET`: the archive's name without extension, its top directory, and the name below `licenses/`.
+    /// The wheel's name, when it is one.
+    pub fn wheel(&self) -> Option<WheelName> {
+        let stem = self.archive.path.strip_suffix(".whl")?;
+        WheelName::parse(stem)
+    }
+
+    /// `NAME-VERSION-TARGET`, or a wheel's name: the archive's name without extension, and the name below `licenses/`.
     pub fn title(&self) -> String {
-        format!("{}-{}-{}", self.step.recipe, self.version, self.step.target)
+        match self.wheel() {
+            Some(wheel) => wheel.stem(),
+            None => format!("{}-{}-{}", self.step.recipe, self.version, self.step.target),
+        }
+    }
+
+    /// What every path in the archive begins with: the title. Wheels have no top directory.
+    pub fn top(&self) -> String {
+        match self.wheel() {
+            Some(_) => String::new(),
+            None => self.title() + "/",
+        }
     }
 
     /// The licence texts in the archive: where they stand in the release directory, and what they are.
     pub fn licenses(&self) -> impl Iterator<Item = File> {
         let title = self.title();
+        let place = match self.wheel() {
+            Some(wheel) => wheel.information() + "/licenses/",
+            None => "licenses/".to_owned(),
+        };
         self.files.iter().filter_map(move |file| {
-            let rest = file.path.strip_prefix("licenses/")?;
+            let rest = file.path.strip_prefix(&place)?;
             Some(File { path: format!("licenses/{title}/{rest}"), executable: false, ..file.clone() })
         })
     }

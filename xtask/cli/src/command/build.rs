@@ -45,7 +45,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 "{} exists already\n  hint: remove it, or give another `--output`",
                 destination.display()
             );
-            store.export(&built.result.outputs, &destination)?;
+            store.export(&built.provides(), &destination)?;
         }
     }
     Ok(status(&outcomes))

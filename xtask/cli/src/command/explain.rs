@@ -37,7 +37,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     for (known, outcome) in plan.nodes.iter().zip(&outcomes) {
         match outcome {
             Outcome::Built(built) if before.contains(known) => {
-                dependencies.push((known.recipe.clone(), built.result.outputs));
+                dependencies.push((known.recipe.clone(), built.provides()));
             }
             Outcome::Built(_) => {}
             Outcome::Failed(_) | Outcome::Skipped(_) => return Ok(ExitCode::FAILURE),

@@ -44,7 +44,7 @@ fn members(directory: &Path, artifact: &Artifact) -> Result<Vec<Member>> {
 
 fn compare(artifact: &Artifact, members: Vec<Member>, problems: &mut Problems) {
     let archive = artifact.archive.path.as_str();
-    let title = artifact.title();
+    let top = artifact.top();
     let files = artifact.files.iter().map(|file| {
         // A digest that is none was told before; the member is named here once more, as different.
         let content = match file.digest() {
@@ -56,7 +56,7 @@ fn compare(artifact: &Artifact, members: Vec<Member>, problems: &mut Problems) {
     let links =
         artifact.links.iter().map(|(path, target)| (path.as_str(), Content::Link { target: target.clone() }));
     let expected: BTreeMap<String, Content> =
-        files.chain(links).map(|(path, content)| (format!("{title}/{path}"), content)).collect();
+        files.chain(links).map(|(path, content)| (format!("{top}{path}"), content)).collect();
     let mut seen = BTreeSet::new();
     for member in members {
         let path = &member.path;

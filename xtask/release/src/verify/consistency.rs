@@ -3,6 +3,7 @@
 
 use super::{Problems, is_safe};
 use crate::{Artifact, File, Manifest, archive_kind};
+use artifact::{WheelName, record_text};
 use input::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use store::Digest;
@@ -68,12 +69,17 @@ fn digest(file: &File, problems: &mut Problems) {
 
 fn archive(artifact: &Artifact, problems: &mut Problems) {
     let title = artifact.title();
-    let name = format!("{title}.{}", archive_kind(&artifact.step.target).extension());
-    if artifact.archive.path != name {
-        problems.manifest(format!(
-            "the archive of {title} is named `{}` and should be named `{name}`",
-            artifact.archive.path
-        ));
+    match artifact.wheel() {
+        Some(name) => wheel(artifact, &name, problems),
+        None => {
+            let name = format!("{title}.{}", archive_kind(&artifact.step.target).extension());
+            if artifact.archive.path != name {
+                problems.manifest(format!(
+                    "the archive of {title} is named `{}` and should be named `{name}`",
+                    artifact.archive.path
+                ));
+            }
+        }
     }
     let whose = format!("`{title}` ");
     let names = artifact.files.iter().map(|file| file.path.as_str());
@@ -86,6 +92,27 @@ fn archive(artifact: &Artifact, problems: &mut Problems) {
         if leads_out(path, target) {
             problems.manifest(format!("{whose}has the link `{path}`, which leads out of it to `{target}`"));
         }
+    }
+}
+
+/// A wheel is of the artifact's version, and its RECORD lists what the manifest does.
+fn wheel(artifact: &Artifact, name: &WheelName, problems: &mut Problems) {
+    let title = name.stem();
+    if name.version != artifact.version {
+        problems.manifest(format!("the wheel `{title}` is of the version `{}` elsewhere", artifact.version));
+    }
+    let own = |file: &str| format!("{}/{file}", name.information());
+    for path in [own("METADATA"), own("WHEEL")] {
+        if !artifact.files.iter().any(|file| file.path == path) {
+            problems.manifest(format!("the wheel `{title}` lacks `{path}`"));
+        }
+    }
+    let record = own("RECORD");
+    let (given, others): (Vec<_>, Vec<_>) = artifact.files.iter().partition(|file| file.path == record);
+    let digests = others.into_iter().filter_map(|file| Some((file.path.as_str(), file.digest().ok()?)));
+    let expected = Digest::of(record_text(digests, &record).as_bytes());
+    if given.first().and_then(|file| file.digest().ok()) != Some(expected) {
+        problems.manifest(format!("the wheel `{title}` has no RECORD of the files that it holds"));
     }
 }
 
