@@ -7,9 +7,13 @@
 
 mod adversity;
 mod given;
+mod model;
 mod network;
 mod project;
 mod registries;
+#[path = "../../xtask/input/tests/fetch/server.rs"]
+#[allow(dead_code, reason = "the tests of `input` use the rest")]
+mod server;
 
 use project::{Project, TARGET, outputs, shared_store, text};
 use std::{os::unix::fs::PermissionsExt, process::Command};

@@ -78,11 +78,14 @@ impl Global {
             1 => "debug",
             _ => "trace",
         };
+        let mut filter = tracing_subscriber::EnvFilter::try_from_env("MLC_REPRO_LOG")
+            .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+        // Dumps what goes over the wire, tokens included.
+        if let Ok(directive) = "ureq_proto::util=debug".parse() {
+            filter = filter.add_directive(directive);
+        }
         tracing_subscriber::fmt()
-            .with_env_filter(
-                tracing_subscriber::EnvFilter::try_from_env("MLC_REPRO_LOG")
-                    .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level)),
-            )
+            .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
             .without_time()

@@ -1,8 +1,12 @@
 //! Where the registries are: what this machine's own clients are configured with. No address stands in this repository.
 
-use crate::client::without_credentials;
+use crate::client::{Token, without_credentials};
 use anyhow::{Context, Result, ensure};
-use std::process::Command;
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The value of an environment variable that is set and not empty.
 fn variable(name: &str) -> Option<String> {
@@ -90,6 +94,44 @@ fn repositories(uris: &str) -> String {
         .filter_map(|line| line.strip_prefix('\'')?.split_once("/dists/"))
         .map(|(base, _)| format!("{base}\n"))
         .collect()
+}
+
+/// The Hugging Face hub: `HF_ENDPOINT`, else what the client of hubs (`huggingface_hub`, of Python) uses.
+pub fn hub_endpoint() -> Result<String> {
+    let endpoint = match variable("HF_ENDPOINT") {
+        Some(endpoint) => endpoint,
+        None => {
+            let default = "from huggingface_hub import constants; print(constants.ENDPOINT)";
+            output("python3", &["-c", default]).context(
+                "it is not known which hub models come from\n  hint: give its address with `--endpoint` or HF_ENDPOINT, or install Python's `huggingface_hub`",
+            )?
+        }
+    };
+    Ok(endpoint.trim().trim_end_matches('/').to_owned())
+}
+
+/// What proves to a hub who asks, from where its other clients take it: `HF_TOKEN`, else the file `HF_TOKEN_PATH`, else
+/// `token` in `HF_HOME`, in `huggingface` of `XDG_CACHE_HOME`, or in `~/.cache/huggingface`. It is shown nowhere.
+///
+/// Errors: what is there is no token. The message does not repeat it.
+pub fn hub_token() -> Result<Option<Token>> {
+    let names = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
+    if let Some((name, text)) = names.iter().find_map(|name| Some((name, variable(name)?))) {
+        return Token::new(&text).with_context(|| format!("{name} holds no token")).map(Some);
+    }
+    let directory = variable("HF_HOME").map(PathBuf::from).or_else(|| {
+        let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.or_else(|| variable("HOME").map(|home| Path::new(&home).join(".cache")))?;
+        Some(cache.join("huggingface"))
+    });
+    let path = variable("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(directory?.join("token")));
+    let Some(path) = path else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) if text.trim().is_empty() => Ok(None),
+        Ok(text) => Token::new(&text).with_context(|| format!("{} holds no token", path.display())).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
 }
 
 /// Where inputs would be fetched from, for `doctor`; a line each, without credentials.

@@ -1,6 +1,6 @@
 //! One download: resumed, bounded, hashed while it streams, kept only when it is what the lock says.
 
-use crate::client::without_credentials;
+use crate::client::{self, Address, without_credentials};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs::{File, OpenOptions},
@@ -20,7 +20,7 @@ pub fn download(
     store: &Store,
     agent: &Agent,
     name: &str,
-    urls: &[String],
+    addresses: &[Address],
     digest: &Digest,
     meter: &dyn Meter,
     progress: &dyn Progress,
@@ -32,12 +32,12 @@ pub fn download(
         return part.remove();
     }
     let mut problems = Vec::new();
-    for url in urls {
+    for address in addresses {
         for attempt in 0..TRIES {
-            match part.receive(agent, url, digest, meter) {
+            match part.receive(agent, address, digest, meter) {
                 Ok(()) => return part.keep(store, digest).with_context(|| format!("cannot keep `{name}`")),
                 Err(problem) => {
-                    let shown = without_credentials(url);
+                    let shown = without_credentials(&address.url);
                     let again = problem.retry && attempt + 1 < TRIES;
                     if again {
                         progress.note(&format!("`{name}` from {shown}: {:#}; trying again", problem.error));
@@ -50,7 +50,7 @@ pub fn download(
             }
         }
     }
-    ensure!(!urls.is_empty(), "there is no address for `{name}`");
+    ensure!(!addresses.is_empty(), "there is no address for `{name}`");
     bail!(
         "cannot fetch `{name}` ({} bytes, sha256 {})\n  {}",
         digest.size,
@@ -108,29 +108,25 @@ impl Part {
     fn receive(
         &mut self,
         agent: &Agent,
-        url: &str,
+        address: &Address,
         digest: &Digest,
         meter: &dyn Meter,
     ) -> Result<(), Problem> {
         let (mut hash, mut have) = self.resume(digest)?;
-        let mut request = agent.get(url);
-        if have > 0 {
-            request = request.header("Range", format!("bytes={have}-"));
-        }
-        let response = match request.call() {
+        let response = match client::get(agent, address, have) {
             Ok(response) => response,
-            Err(ureq::Error::StatusCode(status @ (408 | 416 | 429 | 500..=599))) => {
-                if status == 416 {
+            Err(error) => {
+                if let ureq::Error::StatusCode(416) = error {
                     self.file.set_len(0)?;
                 }
-                return Err(Problem { error: anyhow::anyhow!("the server answered {status}"), retry: true });
-            }
-            Err(ureq::Error::StatusCode(status)) => {
-                return Err(Problem { error: anyhow::anyhow!("the server answered {status}"), retry: false });
-            }
-            Err(error) => {
-                let retry = !matches!(error, ureq::Error::TooManyRedirects | ureq::Error::BadUri(_));
-                return Err(Problem { error: error.into(), retry });
+                let retry = match error {
+                    ureq::Error::StatusCode(status) => matches!(status, 408 | 416 | 429 | 500..=599),
+                    ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed | ureq::Error::BadUri(_) => {
+                        false
+                    }
+                    _ => true,
+                };
+                return Err(Problem { error: client::explain(error, address), retry });
             }
         };
         if have > 0 && response.status() != 206 {

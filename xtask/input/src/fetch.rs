@@ -1,6 +1,14 @@
 //! Makes the blobs of inputs present in the store, in parallel.
 
-use crate::{Input, Source, client, configuration, download::download, git, index, vendor};
+use crate::{
+    Input, Source,
+    client::{self, Address},
+    configuration,
+    download::download,
+    git,
+    hub::{self, Hub},
+    index, vendor,
+};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     path::PathBuf,
@@ -20,11 +28,13 @@ pub struct FetchOptions {
     pub vendored: Option<PathBuf>,
     /// How long a server may say nothing before it is given up.
     pub patience: Duration,
+    /// The Hugging Face hub that models come from; `None` for the one that this machine is configured with.
+    pub endpoint: Option<String>,
 }
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self { connections: 6, offline: false, vendored: None, patience: client::PATIENCE }
+        Self { connections: 6, offline: false, vendored: None, patience: client::PATIENCE, endpoint: None }
     }
 }
 
@@ -34,6 +44,7 @@ struct Registries {
     debian: OnceLock<Result<Vec<String>, String>>,
     python: OnceLock<Result<String, String>>,
     npm: OnceLock<Result<String, String>>,
+    hub: OnceLock<Result<Hub, String>>,
 }
 
 impl Registries {
@@ -53,6 +64,13 @@ impl Registries {
         let found =
             self.python.get_or_init(|| configuration::python_index().map_err(|error| format!("{error:#}")));
         found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+    }
+
+    fn hub(&self, agent: &ureq::Agent, options: &FetchOptions) -> Result<&Hub> {
+        let found = self.hub.get_or_init(|| {
+            Hub::open(agent.clone(), options.endpoint.as_deref()).map_err(|error| format!("{error:#}"))
+        });
+        found.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 }
 
@@ -144,12 +162,12 @@ fn fetch_one(
         !options.offline,
         "`{name}` is not in the store, and nothing may be downloaded\n  hint: leave `--offline` out, or give `--vendored DIR`"
     );
-    let urls = match &input.source {
+    let addresses: Vec<Address> = match &input.source {
         Source::Pypi { package, file, .. } => {
-            vec![index::python_file(agent, registries.python()?, package, file)?.url]
+            vec![index::python_file(agent, registries.python()?, package, file)?.url.into()]
         }
         Source::Debian { pool, .. } | Source::DebianSource { pool, .. } => {
-            registries.debian()?.iter().map(|mirror| format!("{mirror}/{pool}")).collect()
+            registries.debian()?.iter().map(|mirror| format!("{mirror}/{pool}").into()).collect()
         }
         Source::Crate { package, version } => {
             let path = index::crate_file(package, version)?;
@@ -161,16 +179,17 @@ fn fetch_one(
             );
             return Ok(());
         }
-        Source::Npm { package, version } => vec![index::npm_file(registries.npm()?, package, version)],
+        Source::Npm { package, version } => vec![index::npm_file(registries.npm()?, package, version).into()],
         Source::Git { .. } => {
             let meter = progress.begin(name, 0, Unit::Bytes);
             meter.message("git fetch");
             return git::fetch(store, input, options.patience)
                 .with_context(|| format!("cannot fetch `{name}`"));
         }
-        Source::Https { urls, .. } => urls.clone(),
+        Source::HuggingFace { .. } => vec![hub::address(registries.hub(agent, options)?, &input.source)?],
+        Source::Https { urls, .. } => urls.iter().cloned().map(Address::from).collect(),
         Source::Path { .. } => bail!("`{name}` is a path"),
     };
     let meter = progress.begin(name, input.digest.size, Unit::Bytes);
-    download(store, agent, name, &urls, &input.digest, meter.as_ref(), progress)
+    download(store, agent, name, &addresses, &input.digest, meter.as_ref(), progress)
 }

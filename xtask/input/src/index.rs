@@ -1,5 +1,6 @@
 //! Package indices: what a package's file is called, where it is, how large it is.
 
+use crate::client::join;
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{
@@ -49,29 +50,9 @@ pub fn python_file(agent: &Agent, index: &str, package: &str, file: &str) -> Res
         .find(|candidate| candidate.filename == file)
         .with_context(|| format!("{shown} has no file `{file}`"))?;
     if !found.url.contains("://") {
-        found.url = join(&url, &found.url)?;
+        found.url = join(&url, &found.url).context("an index without a scheme")?;
     }
     Ok(found)
-}
-
-/// Resolves an address that an index gives relative to itself.
-fn join(base: &str, relative: &str) -> Result<String> {
-    let start = base.find("://").context("an index without a scheme")? + 3;
-    let host_end = base[start..].find('/').map_or(base.len(), |slash| start + slash);
-    if relative.starts_with('/') {
-        return Ok(format!("{}{relative}", &base[..host_end]));
-    }
-    let mut parts: Vec<&str> = base[host_end..].split('/').filter(|part| !part.is_empty()).collect();
-    for part in relative.split('/') {
-        match part {
-            ".." => {
-                parts.pop();
-            }
-            "." | "" => {}
-            part => parts.push(part),
-        }
-    }
-    Ok(format!("{}/{}", &base[..host_end], parts.join("/")))
 }
 
 /// Where an npm registry has the file of a package.
@@ -131,13 +112,5 @@ mod tests {
     fn npm_packages_are_where_every_registry_has_them() {
         let file = npm_file("https://x.invalid", "@scope/name", "1.0.0");
         assert_eq!(file, "https://x.invalid/@scope/name/-/name-1.0.0.tgz");
-    }
-
-    #[test]
-    fn relative_addresses_are_resolved() {
-        let base = "https://x.invalid/simple/six/";
-        assert_eq!(join(base, "../../files/a.whl").unwrap(), "https://x.invalid/files/a.whl");
-        assert_eq!(join(base, "/files/a.whl").unwrap(), "https://x.invalid/files/a.whl");
-        assert_eq!(join(base, "a.whl").unwrap(), "https://x.invalid/simple/six/a.whl");
     }
 }

@@ -1,11 +1,15 @@
-//! What is asked for, and whether the locks answer it: `containers/NAME.toml` and `recipes/inputs.toml` against their
-//! `.lock` files.
+//! What is asked for, and whether the locks answer it: `containers/NAME.toml`, `models/NAME.toml` and
+//! `recipes/inputs.toml` against their `.lock` files.
 
 use crate::{
-    Input, Lock, Part, Source, Unavailable, client, configuration,
+    Input, Lock, Model, Part, Source, Unavailable, client, configuration,
     debian::IsolatedApt,
     fetch::{FetchOptions, fetch},
-    git, index, pack, unpack,
+    git,
+    hub::Hub,
+    index,
+    model::check_repository,
+    pack, unpack,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -19,7 +23,7 @@ use store::{Digest, Progress, Store};
 
 /// An intent file and its lock.
 pub struct Intent {
-    /// `containers/NAME.toml` or `recipes/inputs.toml`.
+    /// `containers/NAME.toml`, `models/NAME.toml` or `recipes/inputs.toml`.
     pub path: PathBuf,
 }
 
@@ -127,16 +131,21 @@ impl Intent {
     pub fn all(root: &Path) -> Result<BTreeMap<String, Self>> {
         let mut intents = BTreeMap::new();
         intents.insert("inputs".to_owned(), Self { path: root.join("recipes/inputs.toml") });
-        let directory = root.join("containers");
-        for entry in
-            std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
-        {
-            let path = entry?.path();
-            let is_toml = path.extension().is_some_and(|extension| extension == "toml");
-            if let (true, Some(stem)) = (is_toml, path.file_stem().and_then(|stem| stem.to_str())) {
-                // `common.toml` holds what the others include.
-                if stem != "common" {
-                    intents.insert(stem.to_owned(), Self { path: path.clone() });
+        for directory in ["containers", "models"].map(|name| root.join(name)) {
+            // A repository without models is whole.
+            if directory.ends_with("models") && !directory.is_dir() {
+                continue;
+            }
+            for entry in std::fs::read_dir(&directory)
+                .with_context(|| format!("cannot list {}", directory.display()))?
+            {
+                let path = entry?.path();
+                let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+                if let (true, Some(stem)) = (is_toml, path.file_stem().and_then(|stem| stem.to_str())) {
+                    // `common.toml` holds what the others include.
+                    if stem != "common" {
+                        intents.insert(stem.to_owned(), Self { path: path.clone() });
+                    }
                 }
             }
         }
@@ -150,6 +159,19 @@ impl Intent {
 
     fn is_inputs(&self) -> bool {
         self.path.file_name().is_some_and(|name| name == "inputs.toml")
+    }
+
+    fn is_model(&self) -> bool {
+        self.path.parent().is_some_and(|directory| directory.ends_with("models"))
+    }
+
+    fn model(&self) -> Result<Model> {
+        let text = std::fs::read_to_string(&self.path)
+            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        let model = Model::parse(&text).with_context(|| format!("{} is malformed", self.path.display()))?;
+        let is_named = self.path.file_stem().is_some_and(|stem| stem == model.name());
+        ensure!(is_named, "{} is about {}", self.path.display(), model.repository);
+        Ok(model)
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
@@ -186,6 +208,14 @@ pub fn check(intent: &Intent) -> Result<()> {
         }
         return Ok(());
     }
+    if intent.is_model() {
+        let model = intent.model()?;
+        for input in &lock.inputs {
+            model.check_input(input).with_context(|| format!("{shown} does not answer\n  {hint}"))?;
+        }
+        ensure!(!lock.inputs.is_empty(), "{shown} is empty\n  {hint}");
+        return Ok(());
+    }
     let container: Container = intent.parse()?;
     for package in &container.packages {
         ensure!(lock.get(package).is_some(), "{shown} lacks the package `{package}`\n  {hint}");
@@ -209,9 +239,23 @@ pub fn update(
 ) -> Result<Vec<String>> {
     let path = intent.lock_path();
     let old = if path.exists() { Lock::load(&path)? } else { Lock::default() };
-    let new = match intent.is_inputs() {
-        true => resolve_inputs(store, intent, &old, options, progress)?,
-        false => {
+    let new = match (intent.is_inputs(), intent.is_model()) {
+        (true, _) => resolve_inputs(store, intent, &old, options, progress)?,
+        (_, true) => {
+            let model = intent.model()?;
+            let is_answered = old.inputs.iter().all(|input| model.check_input(input).is_ok());
+            match is_answered && !old.inputs.is_empty() {
+                // A commit never changes, so what is locked already is kept.
+                true => old.clone(),
+                false => {
+                    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
+                    let (model, inputs) = hub.resolve(store, &model.repository, &model.revision, progress)?;
+                    write(&intent.path, &model.to_toml()?)?;
+                    Lock { inputs, ..Lock::default() }
+                }
+            }
+        }
+        _ => {
             let container: Container = intent.parse()?;
             Lock {
                 inputs: IsolatedApt::new(&container.suite, &container.architecture, progress)?
@@ -220,17 +264,70 @@ pub fn update(
             }
         }
     };
-    let text = new.to_toml()?;
-    if std::fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-        let directory = path.parent().context("a lock has a directory")?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
-        file.write_all(text.as_bytes())?;
-        // Temporary files are for their owner alone; a lock is read by everybody who reads the repository.
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        file.as_file().sync_all()?;
-        file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    }
+    write(&path, &new.to_toml()?)?;
     Ok(changes(&old, &new))
+}
+
+/// Locks `OWNER/NAME` at a commit, branch or tag that is not locked yet: `models/NAME.toml` and `.lock` are written. One
+/// that is locked already is given as it is.
+///
+/// Errors: the hub does not have it; another revision or repository of this name is locked.
+pub fn lock_model(
+    store: &Store,
+    root: &Path,
+    repository: &str,
+    revision: &str,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Model> {
+    check_repository(repository)?;
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    ensure!(
+        !revision.is_empty() && revision.bytes().all(fine) && !revision.starts_with(['.', '-']),
+        "`{}` is no revision\n  hint: give a commit, a branch or a tag",
+        revision.escape_debug()
+    );
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let path = Model::path(root, name)?;
+    let known = if path.exists() { Some(Model::load(root, name)?) } else { None };
+    if let Some(known) =
+        known.clone().filter(|known| (&*known.repository, &*known.revision) == (repository, revision))
+    {
+        return Ok(known);
+    }
+    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
+    let (model, inputs) = hub.resolve(store, repository, revision, progress)?;
+    if let Some(known) = known {
+        ensure!(
+            (&known.repository, &known.revision) == (&model.repository, &model.revision),
+            "{} asks for {} at {}, not for {repository} at {}\n  hint: change it there and run `cargo xtask lock update {name}`, or remove it",
+            path.display(),
+            known.repository,
+            known.revision,
+            model.revision
+        );
+        return Ok(known);
+    }
+    let directory = path.parent().context("a model has a directory")?;
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    write(&path.with_extension("lock"), &Lock { inputs, ..Lock::default() }.to_toml()?)?;
+    write(&path, &model.to_toml()?)?;
+    Ok(model)
+}
+
+/// Writes a file of the repository, whole or not at all, unless it says that already.
+fn write(path: &Path, text: &str) -> Result<()> {
+    if std::fs::read_to_string(path).ok().as_deref() == Some(text) {
+        return Ok(());
+    }
+    let directory = path.parent().context("a lock has a directory")?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    // Temporary files are for their owner alone; a lock is read by everybody who reads the repository.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    file.as_file().sync_all()?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
 }
 
 fn resolve_inputs(
@@ -329,7 +426,9 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
         | Source::DebianSource { version, .. }
         | Source::Crate { version, .. }
         | Source::Npm { version, .. } => version.clone(),
-        Source::Git { revision, .. } => revision[..12.min(revision.len())].to_owned(),
+        Source::Git { revision, .. } | Source::HuggingFace { revision, .. } => {
+            revision[..12.min(revision.len())].to_owned()
+        }
         Source::Https { .. } | Source::Path { .. } => input.digest.hex()[..12].to_owned(),
     };
     for input in &new.inputs {

@@ -1,6 +1,6 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
-use crate::{Format, git, pack};
+use crate::{Format, Model, client::is_private, git, hub::is_file_name, pack};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -65,6 +65,15 @@ pub enum Source {
         /// Root of the tree, submodules included.
         tree: Digest,
     },
+    /// A file of a model, on whatever Hugging Face hub this machine is configured with.
+    HuggingFace {
+        /// `OWNER/NAME`.
+        repository: String,
+        /// The commit.
+        revision: String,
+        /// The file's name, at the top of the repository.
+        file: String,
+    },
     /// A file at any of these addresses.
     Https {
         /// Tried in order.
@@ -100,7 +109,7 @@ impl Source {
     pub fn file_name(&self) -> &str {
         let last = |path: &'_ str| path.rsplit('/').next().map_or(0, |name| path.len() - name.len());
         match self {
-            Self::Pypi { file, .. } => file,
+            Self::Pypi { file, .. } | Self::HuggingFace { file, .. } => file,
             Self::Debian { pool, .. } | Self::DebianSource { pool, .. } => &pool[last(pool)..],
             Self::Crate { .. } => "package.crate",
             Self::Npm { .. } => "package.tgz",
@@ -190,8 +199,13 @@ impl Lock {
                 "{origin}: input `{}` is a path of a machine, which no lock can pin",
                 input.name
             );
+            if let Source::HuggingFace { repository, revision, file } = &input.source {
+                let model = Model::new(repository, revision, "");
+                let fine = model.is_ok() && is_file_name(file);
+                ensure!(fine, "{origin}: input `{}` is no file of a model", input.name);
+            }
             if let Source::Https { urls, .. } = &input.source {
-                let fine = !urls.is_empty() && urls.iter().all(|url| is_address(url));
+                let fine = !urls.is_empty() && urls.iter().all(|url| is_private(url));
                 ensure!(fine, "{origin}: input `{}` needs `urls` that start with https://", input.name);
             }
             if let Source::Git { url, revision, submodules, .. } = &input.source {
@@ -250,11 +264,6 @@ impl Lock {
     pub fn get(&self, name: &str) -> Option<&Input> {
         self.inputs.iter().find(|input| input.name == name)
     }
-}
-
-/// Plain HTTP is for mirrors on this machine only.
-fn is_address(url: &str) -> bool {
-    url.starts_with("https://") || url.starts_with("http://127.0.0.1") || url.starts_with("http://localhost")
 }
 
 #[cfg(test)]

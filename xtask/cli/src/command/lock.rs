@@ -16,8 +16,8 @@ pub struct Arguments {
 enum Command {
     /// Resolve anew and write the lock files
     ///
-    /// `inputs` is recipes/inputs.toml; every other name is an environment of containers/. Debian packages are
-    /// resolved to the newest of their suite; inputs that are locked already stay as they are.
+    /// `inputs` is recipes/inputs.toml; every other name is an environment of containers/ or a model of models/. Debian
+    /// packages are resolved to the newest of their suite; inputs and models that are locked already stay as they are.
     Update {
         /// Only these [default: all]
         #[arg(value_name = "NAME")]

@@ -1,4 +1,6 @@
-//! `model convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
+//! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
+
+pub mod fetch;
 
 use crate::context::Global;
 use anyhow::{Context, Result};
@@ -8,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-/// Convert Hugging Face checkpoints to MLC weights, and look at the result
+/// Fetch Hugging Face checkpoints, convert them to MLC weights, and look at the result
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -17,6 +19,7 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    Fetch(fetch::Arguments),
     /// Convert a checkpoint's weights, to the byte as the reference does on its CPU path
     ///
     /// Example: cargo xtask model convert Qwen2.5-3B-Instruct --quantization q4f16_1 -o Qwen2.5-3B-q4f16_1
@@ -120,6 +123,7 @@ struct Sizes {
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
+        Command::Fetch(arguments) => return fetch::run(global, arguments),
         Command::Convert { source, conversation_template, memory, replace } => {
             convert(global, source, *memory, *replace)?;
             if let Some(template) = conversation_template {

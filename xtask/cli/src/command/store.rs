@@ -40,6 +40,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             let project = global.project()?;
             let mut kept: Vec<Reference> = super::fetch::all_inputs(&project)?
                 .iter()
+                .chain(&super::model::fetch::all_inputs(&project.root)?)
                 .map(|input| Reference::Blob(input.digest))
                 .collect();
             let options = input::FetchOptions { offline: true, ..global.fetch_options() };

@@ -34,9 +34,11 @@ pub struct Request {
     pub path: String,
     /// The value of `Range`.
     pub range: Option<String>,
+    /// The value of `Authorization`.
+    pub authorization: Option<String>,
 }
 
-/// Answers requests in the order of a script; the last answer counts for all that follow.
+/// Answers requests, each in a thread of its own.
 pub struct Server {
     address: String,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -45,7 +47,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// Answers in the order of a script; the last answer counts for all that follow.
     pub fn start(script: Vec<Answer>) -> Self {
+        Self::answering(move |turn, _| script[turn.min(script.len() - 1)].clone())
+    }
+
+    /// Answers as `answer` says for the number of a request, from 0, and the request.
+    pub fn answering(answer: impl Fn(usize, &Request) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -64,7 +72,7 @@ impl Server {
                         requests.push(request.clone());
                         requests.len() - 1
                     };
-                    let answer = script[turn.min(script.len() - 1)].clone();
+                    let answer = answer(turn, &request);
                     // A client that gives up closes the connection; that is no failure of the server.
                     std::thread::spawn(move || drop(answer_with(stream, &request, &answer)));
                 }
@@ -103,15 +111,17 @@ impl Drop for Server {
 fn read_request(stream: &TcpStream) -> Option<Request> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
     let path = lines.next()?.split(' ').nth(1)?.to_owned();
-    let mut range = None;
+    let mut request = Request { path, range: None, authorization: None };
     for line in lines.take_while(|line| !line.is_empty()) {
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("range")
-        {
-            range = Some(value.trim().to_owned());
+        let Some((name, value)) = line.split_once(':') else { continue };
+        let value = Some(value.trim().to_owned());
+        match name.to_ascii_lowercase().as_str() {
+            "range" => request.range = value,
+            "authorization" => request.authorization = value,
+            _ => {}
         }
     }
-    Some(Request { path, range })
+    Some(request)
 }
 
 fn answer_with(mut stream: TcpStream, request: &Request, answer: &Answer) -> std::io::Result<()> {

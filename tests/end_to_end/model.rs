@@ -1,0 +1,218 @@
+//! Models: fetched from a hub on this machine, which speaks as Hugging Face's does.
+
+use crate::{
+    project::{Project, text},
+    server::{Answer, Request, Server},
+};
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+use store::Digest;
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const TOKEN: &str = "hf_secretsecretsecret";
+
+/// A Llama of one layer, small but for its vocabulary: the weights have some megabytes.
+pub fn checkpoint() -> Vec<(String, Vec<u8>)> {
+    const HIDDEN: usize = 64;
+    const VOCABULARY: usize = 16_000;
+    let config = serde_json::json!({
+        "model_type": "llama", "hidden_size": HIDDEN, "intermediate_size": 96, "num_hidden_layers": 1,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": VOCABULARY, "tie_word_embeddings": true,
+        "rms_norm_eps": 1e-6, "max_position_embeddings": 128
+    });
+    let layer = |name: &str, shape: &[usize]| (format!("model.layers.0.{name}.weight"), shape.to_vec());
+    let tensors = [
+        ("model.embed_tokens.weight".to_owned(), vec![VOCABULARY, HIDDEN]),
+        layer("self_attn.q_proj", &[64, HIDDEN]),
+        layer("self_attn.k_proj", &[32, HIDDEN]),
+        layer("self_attn.v_proj", &[32, HIDDEN]),
+        layer("self_attn.o_proj", &[HIDDEN, 64]),
+        layer("mlp.gate_proj", &[96, HIDDEN]),
+        layer("mlp.up_proj", &[96, HIDDEN]),
+        layer("mlp.down_proj", &[HIDDEN, 96]),
+        layer("input_layernorm", &[HIDDEN]),
+        layer("post_attention_layernorm", &[HIDDEN]),
+        ("model.norm.weight".to_owned(), vec![HIDDEN]),
+    ];
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape) in tensors {
+        let start = data.len();
+        for index in 0..shape.iter().product::<usize>() {
+            let value = (index.wrapping_mul(2_654_435_761) % 1000) as f32 / 1000.0 - 0.5;
+            data.extend_from_slice(&((value.to_bits() >> 16) as u16).to_le_bytes());
+        }
+        let offsets = [start, data.len()];
+        header.insert(name, serde_json::json!({"dtype": "BF16", "shape": shape, "data_offsets": offsets}));
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let weights = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
+    let tokenizer = r#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}}, "added_tokens": []}"#;
+    vec![
+        ("LICENSE".to_owned(), b"Do as you like.\n".to_vec()),
+        ("README.md".to_owned(), b"Not needed.\n".to_vec()),
+        ("config.json".to_owned(), config.to_string().into_bytes()),
+        ("model.safetensors".to_owned(), weights),
+        ("tokenizer.json".to_owned(), tokenizer.as_bytes().to_vec()),
+    ]
+}
+
+/// A hub that gives its files to those with the token, and the place, on another port, where it keeps the large ones.
+pub struct Hub {
+    pub server: Server,
+    pub storage: Server,
+}
+
+impl Hub {
+    /// With a model `owner/tiny` of these files; the first answer of the storage breaks off.
+    pub fn start(files: Vec<(String, Vec<u8>)>, license: &str) -> Self {
+        let large = files.iter().find(|(name, _)| name.ends_with(".safetensors")).unwrap().1.clone();
+        let storage = Server::answering(move |turn, _| match turn {
+            0 => Answer::Cut(large.clone(), 700_000),
+            _ => Answer::File(large.clone()),
+        });
+        let siblings: Vec<_> = files
+            .iter()
+            .map(|(name, content)| match name.ends_with(".safetensors") {
+                true => serde_json::json!({
+                    "rfilename": name, "size": content.len(),
+                    "lfs": { "sha256": Digest::of(content).hex(), "size": content.len(), "pointerSize": 134 }
+                }),
+                false => serde_json::json!({ "rfilename": name, "size": content.len() }),
+            })
+            .collect();
+        let description = serde_json::json!({
+            "id": "owner/tiny", "sha": COMMIT, "siblings": siblings, "cardData": { "license": license }
+        });
+        let kept = storage.url("/blob?signature=x");
+        let server = Server::answering(move |_, request: &Request| {
+            if request.authorization.as_deref() != Some(&format!("Bearer {TOKEN}")) {
+                return Answer::Status(401);
+            }
+            let path = request.path.as_str();
+            if ["main", COMMIT]
+                .iter()
+                .any(|name| path == format!("/api/models/owner/tiny/revision/{name}?blobs=true"))
+            {
+                return Answer::File(description.to_string().into_bytes());
+            }
+            // Small files are a redirection away on the same server.
+            if let Some(name) = path.strip_prefix("/cache/") {
+                let file = files.iter().find(|(known, _)| known == name);
+                return file.map_or(Answer::Status(404), |(_, content)| Answer::File(content.clone()));
+            }
+            match path.strip_prefix(&format!("/owner/tiny/resolve/{COMMIT}/")) {
+                Some("model.safetensors") => Answer::Redirect(kept.clone()),
+                Some(name) => Answer::Redirect(format!("/cache/{name}")),
+                None => Answer::Status(404),
+            }
+        });
+        Self { server, storage }
+    }
+
+    /// A command that is configured with this hub.
+    pub fn command(&self, project: &Project, store: &Path, arguments: &[&str]) -> Command {
+        let mut command = project.command(store, arguments);
+        command
+            .env("HF_ENDPOINT", self.server.url("/"))
+            .env("HF_TOKEN", TOKEN)
+            .env("NO_PROXY", "127.0.0.1")
+            .env_remove("HUGGING_FACE_HUB_TOKEN");
+        command
+    }
+
+    pub fn run(&self, project: &Project, store: &Path, arguments: &[&str]) -> Output {
+        self.command(project, store, arguments).output().unwrap()
+    }
+}
+
+#[test]
+fn a_model_is_locked_fetched_and_laid_out_and_the_token_stays_with_its_hub() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let hub = Hub::start(checkpoint(), "apache-2.0");
+    let fetch = ["model", "fetch", "owner/tiny@main", "-o", "checkpoint"];
+    let output = hub.command(&project, store.path(), &fetch).env("MLC_REPRO_LOG", "trace").output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("licence: apache-2.0") && !said.contains("has the licence"), "{said}");
+    assert!(!said.contains("secretsecret"), "the token is shown: {said}");
+
+    // The large file broke off and went on, at the other server, which never saw the token.
+    let ranges: Vec<_> = hub.storage.requests().into_iter().map(|request| request.range).collect();
+    assert_eq!(ranges, [None, Some("bytes=700000-".to_owned())]);
+    assert!(hub.storage.requests().iter().all(|request| request.authorization.is_none()));
+
+    let root = project.directory.path();
+    let lock = std::fs::read_to_string(root.join("models/tiny.lock")).unwrap();
+    for (name, content) in checkpoint() {
+        let path = root.join("checkpoint").join(&name);
+        if name == "README.md" {
+            assert!(!path.exists() && !lock.contains(&name));
+            continue;
+        }
+        assert!(std::fs::read(&path).unwrap() == content, "{name}");
+        let entry = format!(
+            "[[input]]\nname = \"tiny/{name}\"\nkind = \"hugging-face\"\nrepository = \"owner/tiny\"\nrevision = \
+             \"{COMMIT}\"\nfile = \"{name}\"\nsize = {}\nsha256 = \"{}\"\n",
+            content.len(),
+            Digest::of(&content).hex()
+        );
+        assert!(lock.contains(&entry), "{entry} is not in {lock}");
+    }
+    assert!(
+        std::fs::read_to_string(root.join("models/tiny.toml")).unwrap().contains("license = \"apache-2.0\"")
+    );
+
+    // What is locked and there needs no hub, and the lock answers what is asked for.
+    let before = hub.server.requests().len();
+    for arguments in [&["model", "fetch", "tiny", "--offline"][..], &["lock", "check"]] {
+        let output = hub.run(&project, store.path(), arguments);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    assert_eq!(hub.server.requests().len(), before);
+
+    // Another store fetches it by the lock alone.
+    let other = tempfile::tempdir().unwrap();
+    let output = hub.run(&project, other.path(), &["model", "fetch", "tiny"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(!hub.server.requests()[before..].iter().any(|request| request.path.starts_with("/api/")));
+}
+
+#[test]
+fn a_hub_that_refuses_or_lies_locks_nothing() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let hub = Hub::start(checkpoint(), "qwen-research");
+    let mut command = hub.command(&project, store.path(), &["model", "fetch", "owner/tiny@main"]);
+    command.env_remove("HF_TOKEN").env("HF_HOME", store.path());
+    let said = text(&command.output().unwrap());
+    assert!(said.contains("answered 401: it wants a token") && said.contains("set HF_TOKEN"), "{said}");
+
+    for (model, expected) in [
+        ("owner/other@main", "does not exist"),
+        ("owner/tiny", "which revision of owner/tiny is meant?"),
+        ("tiny", "there is no model `tiny`"),
+        ("../tiny@main", "should be OWNER/NAME"),
+        ("owner/tiny@ma/../in", "is no revision"),
+    ] {
+        let output = hub.run(&project, store.path(), &["model", "fetch", model]);
+        assert_eq!(output.status.code(), Some(1), "{model}");
+        assert!(text(&output).contains(expected), "{expected}: {}", text(&output));
+    }
+    let plain = ["model", "fetch", "owner/tiny@main", "--endpoint", "http://hub.invalid"];
+    let said = text(&hub.run(&project, store.path(), &plain));
+    assert!(said.contains("neither https:// nor this machine"), "{said}");
+    assert!(!project.directory.path().join("models").exists());
+
+    // The licence is told before anybody publishes anything.
+    let said = text(&hub.run(&project, store.path(), &["model", "fetch", "owner/tiny@main"]));
+    assert!(said.contains("`tiny` has the licence `qwen-research`: it is for research only"), "{said}");
+
+    // A file that is not what was locked is not taken.
+    let mut changed = checkpoint();
+    changed[3].1[100_000] ^= 1;
+    let liar = Hub::start(changed, "mit");
+    let fresh = tempfile::tempdir().unwrap();
+    let said = text(&liar.run(&project, fresh.path(), &["model", "fetch", "tiny"]));
+    assert!(said.contains("not that of the lock"), "{said}");
+}

@@ -1,0 +1,148 @@
+//! `model fetch`, and the checkpoints of locked models.
+
+use crate::context::Global;
+use anyhow::{Context, Result, ensure};
+use input::{FetchOptions, Input, Model, Source, Terms};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use store::{Entry, Progress, Store, Tree};
+
+/// Lock a model of a Hugging Face hub, and download it
+///
+/// Writes models/NAME.toml and models/NAME.lock, which belong into the repository: every file with its size and
+/// SHA-256, and the licence. What is locked is only downloaded. Downloads go on where they stopped. The hub is that of
+/// `--endpoint`, of HF_ENDPOINT, or of Python's `huggingface_hub`; a token is taken from HF_TOKEN or that client's file.
+///
+/// Examples:
+///   cargo xtask model fetch Qwen/Qwen2.5-0.5B-Instruct@main
+///   cargo xtask model fetch Qwen2.5-0.5B-Instruct -o checkpoint
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// What to lock, at a commit, branch or tag; or the name of what is locked
+    #[arg(value_name = "OWNER/NAME@REVISION|NAME")]
+    model: String,
+    /// The hub, such as a mirror of your company [default: HF_ENDPOINT]
+    #[arg(long, value_name = "URL")]
+    endpoint: Option<String>,
+    /// Lay the checkpoint out as DIR too: read-only files that share the store's space where they can
+    #[arg(long, short, value_name = "DIR")]
+    output: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
+    let root = global.project_root()?;
+    let store = global.open_store()?;
+    let progress = global.progress();
+    let options = FetchOptions { endpoint: arguments.endpoint.clone(), ..global.fetch_options() };
+    if let Some(directory) = &arguments.output {
+        ensure!(
+            !directory.exists(),
+            "{} exists already\n  hint: remove it, or give another `--output`",
+            directory.display()
+        );
+    }
+    let model = match arguments.model.split_once('@') {
+        Some((repository, revision)) => {
+            ensure!(!options.offline, "a model cannot be looked up with `--offline`");
+            input::lock_model(&store, &root, repository, revision, &options, &progress)?
+        }
+        None => {
+            ensure!(
+                !arguments.model.contains('/'),
+                "which revision of {} is meant?\n  hint: give OWNER/NAME@REVISION, such as {}@main",
+                arguments.model,
+                arguments.model
+            );
+            Model::load(&root, &arguments.model)?
+        }
+    };
+    let tree = fetch(&store, &root, &model, &options, &progress)?;
+    if let Some(directory) = &arguments.output {
+        store.materialise(&tree, directory)?;
+    }
+    let files = model.lock(&root)?.inputs;
+    if global.json {
+        println!("{}", serde_json::to_string_pretty(&json(&model, &files)?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for file in &files {
+        progress.line(&format!(
+            "{}  {:>12}  {}",
+            file.digest.hex(),
+            file.digest.size,
+            file.source.file_name()
+        ));
+    }
+    let bytes: u64 = files.iter().map(|file| file.digest.size).sum();
+    progress.line(&format!(
+        "{} at {}: {} files, {} MB, are in the store",
+        model.repository,
+        &model.revision[..12],
+        files.len(),
+        bytes / 1_000_000
+    ));
+    progress.line(&format!("licence: {}", model.license));
+    warn(&model, &progress)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn json(model: &Model, files: &[Input]) -> Result<serde_json::Value> {
+    let files: Vec<_> = files
+        .iter()
+        .map(|file| {
+            serde_json::json!({
+                "path": file.source.file_name(), "size": file.digest.size, "sha256": file.digest.hex()
+            })
+        })
+        .collect();
+    Ok(serde_json::json!({
+        "repository": model.repository, "revision": model.revision, "license": model.license,
+        "warning": Terms::of(&model.license)?.warning(), "files": files
+    }))
+}
+
+/// Says what the licence of a model does not allow.
+pub fn warn(model: &Model, progress: &dyn Progress) -> Result<()> {
+    if let Some(warning) = Terms::of(&model.license)?.warning() {
+        progress.note(&format!("`{}` has the licence `{}`: {warning}", model.name(), model.license));
+    }
+    Ok(())
+}
+
+/// The files of every locked model of a repository.
+pub fn all_inputs(root: &Path) -> Result<Vec<Input>> {
+    let Ok(entries) = std::fs::read_dir(root.join("models")) else { return Ok(Vec::new()) };
+    let mut inputs = Vec::new();
+    for entry in entries {
+        let path = entry.context("cannot list models/")?.path();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            inputs.extend(input::Lock::load(&path)?.inputs);
+        }
+    }
+    Ok(inputs)
+}
+
+/// Fetches a locked model, and gives its files as a tree of the store.
+pub fn fetch(
+    store: &Store,
+    root: &Path,
+    model: &Model,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Tree> {
+    let lock = model.lock(root)?;
+    let inputs: Vec<&Input> = lock.inputs.iter().collect();
+    input::fetch(store, &inputs, options, progress)
+        .with_context(|| format!("cannot fetch the model `{}`", model.name()))?;
+    let mut tree = Tree::new();
+    for input in inputs {
+        if let Source::HuggingFace { file, .. } = &input.source {
+            tree.insert(file, Entry::File { digest: input.digest, executable: false })?;
+        }
+    }
+    Ok(tree)
+}

@@ -1,0 +1,225 @@
+//! Hugging Face hubs, and whatever speaks the same addresses: `/api/models/OWNER/NAME/revision/REVISION` says what a
+//! revision holds, `/OWNER/NAME/resolve/REVISION/FILE` gives a file, directly or by a redirection to where it is kept.
+
+mod license;
+
+pub use license::Terms;
+
+use crate::{
+    Input, Model, Source,
+    client::{self, Address, Token, is_private, without_credentials},
+    configuration,
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::io::Read;
+use store::{Digest, Progress, Store, Unit};
+use ureq::Agent;
+
+/// The most that a hub's description of a revision may have.
+const LARGEST_ANSWER: u64 = 64 << 20;
+/// The most that a file may have whose SHA-256 the hub does not say: it is read to be hashed, and kept.
+const LARGEST_PLAIN: u64 = 256 << 20;
+
+/// A hub, and who asks.
+pub struct Hub {
+    agent: Agent,
+    endpoint: String,
+    token: Option<Token>,
+}
+
+#[derive(Deserialize)]
+struct Revision {
+    sha: String,
+    #[serde(default)]
+    siblings: Vec<Sibling>,
+    #[serde(default, rename = "cardData")]
+    card: Option<Card>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+    lfs: Option<LargeFile>,
+}
+
+/// A file that Git keeps outside of itself.
+#[derive(Deserialize)]
+struct LargeFile {
+    sha256: String,
+    size: u64,
+}
+
+#[derive(Default, Deserialize)]
+struct Card {
+    license: Option<serde_json::Value>,
+    license_name: Option<String>,
+}
+
+impl Card {
+    fn license(self) -> String {
+        let license = match self.license {
+            Some(serde_json::Value::String(license)) => license,
+            _ => "unknown".to_owned(),
+        };
+        if license == "other" { self.license_name.unwrap_or(license) } else { license }
+    }
+}
+
+impl Hub {
+    /// The hub at `endpoint`, or the one that this machine's client is configured with, with its token.
+    ///
+    /// Errors: none is configured; it is on another machine and not reached by TLS.
+    pub fn open(agent: Agent, endpoint: Option<&str>) -> Result<Self> {
+        let endpoint = match endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => configuration::hub_endpoint()?,
+        };
+        ensure!(
+            is_private(&endpoint),
+            "the hub {} is neither https:// nor this machine",
+            without_credentials(&endpoint)
+        );
+        Ok(Self { agent, endpoint, token: configuration::hub_token()? })
+    }
+
+    /// Where a file of a revision is.
+    pub fn file(&self, repository: &str, revision: &str, file: &str) -> Address {
+        let url = format!("{}/{repository}/resolve/{revision}/{file}", self.endpoint);
+        Address { url, token: self.token.clone() }
+    }
+
+    /// What a revision (a commit, a branch or a tag) holds of what a conversion can use: the model with its commit and
+    /// licence, and every file with size and SHA-256.
+    ///
+    /// The hub says both of large files. Of the others it says neither reliably: they are fetched, and kept.
+    ///
+    /// Errors: there is no such revision, or it asks for a token; its answer makes no sense; it holds no weights.
+    pub fn resolve(
+        &self,
+        store: &Store,
+        repository: &str,
+        revision: &str,
+        progress: &dyn Progress,
+    ) -> Result<(Model, Vec<Input>)> {
+        let path = format!("/api/models/{repository}/revision/{revision}?blobs=true");
+        let address = Address { url: format!("{}{path}", self.endpoint), token: self.token.clone() };
+        let answer = self.read(&address, LARGEST_ANSWER)?;
+        let shown = without_credentials(&address.url);
+        let found: Revision = serde_json::from_slice(&answer)
+            .with_context(|| format!("{shown} does not answer as a hub does"))?;
+        let license = found.card.unwrap_or_default().license();
+        let model = Model::new(repository, &found.sha, &license).with_context(|| format!("{shown} lies"))?;
+        let is_commit = Model::new(repository, revision, "").is_ok();
+        ensure!(
+            !is_commit || found.sha == revision,
+            "{shown} answers with another commit, {}",
+            model.revision
+        );
+        let files: Vec<Sibling> =
+            found.siblings.into_iter().filter(|file| is_wanted(&file.rfilename)).collect();
+        let meter = progress.begin(&format!("looking at {repository}"), files.len() as u64, Unit::Items);
+        let mut inputs = Vec::new();
+        for file in files {
+            let digest = match file.lfs {
+                Some(large) => Digest::from_hex(&large.sha256, large.size)
+                    .with_context(|| format!("{shown} gives a bad sha256 for `{}`", file.rfilename))?,
+                None => {
+                    let address = self.file(repository, &model.revision, &file.rfilename);
+                    store.put_bytes(&self.read(&address, LARGEST_PLAIN)?)?
+                }
+            };
+            meter.add(1);
+            inputs.push(model.input(&file.rfilename, digest));
+        }
+        inputs.sort_by(|a, b| a.name.cmp(&b.name));
+        let has = |ending: &str| inputs.iter().any(|input| input.source.file_name().ends_with(ending));
+        ensure!(
+            has(".safetensors"),
+            "{repository} at {} has no safetensors files\n  hint: weights in pickles (pytorch_model.bin) are not read; the hub may hold a converted revision",
+            model.revision
+        );
+        ensure!(has("config.json"), "{repository} at {} has no config.json", model.revision);
+        Ok((model, inputs))
+    }
+
+    fn read(&self, address: &Address, limit: u64) -> Result<Vec<u8>> {
+        let shown = without_credentials(&address.url);
+        let response = match client::get(&self.agent, address, 0) {
+            Ok(response) => response,
+            Err(ureq::Error::StatusCode(404)) => {
+                bail!(
+                    "{shown} does not exist\n  hint: check owner, name and revision; what is private looks like this without a token"
+                )
+            }
+            Err(error) => {
+                return Err(client::explain(error, address)).with_context(|| format!("cannot read {shown}"));
+            }
+        };
+        let mut bytes = Vec::new();
+        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+        std::io::copy(&mut (&mut body).take(limit + 1), &mut bytes)
+            .with_context(|| format!("cannot read {shown}"))?;
+        ensure!(bytes.len() as u64 <= limit, "{shown} has more than {limit} bytes");
+        Ok(bytes)
+    }
+}
+
+/// Whether a conversion can use a file: weights, configuration, the tokenizer; and the licence.
+fn is_wanted(name: &str) -> bool {
+    let ending = name.rsplit('.').next().unwrap_or("");
+    let of_use = matches!(ending, "safetensors" | "json" | "model" | "tiktoken") || name == "merges.txt";
+    let terms = ["LICENSE", "LICENCE", "NOTICE", "USE_POLICY"].iter().any(|start| name.starts_with(start));
+    // Some hold the same weights a second time, named for another program.
+    let again = name.starts_with("consolidated");
+    is_file_name(name) && (of_use || terms) && !again
+}
+
+/// Whether a name is that of a file at the top of a repository, in letters that need no quoting anywhere.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
+    !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-']) && name.bytes().all(plain)
+}
+
+/// The address of a locked file. Errors: `source` is not of a hub.
+pub(crate) fn address(hub: &Hub, source: &Source) -> Result<Address> {
+    match source {
+        Source::HuggingFace { repository, revision, file } => Ok(hub.file(repository, revision, file)),
+        _ => bail!("this is no file of a hub"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_conversion_uses_is_wanted() {
+        for name in
+            ["config.json", "model-00001-of-00002.safetensors", "tokenizer.model", "merges.txt", "LICENSE"]
+        {
+            assert!(is_wanted(name), "{name}");
+        }
+        for name in [
+            "pytorch_model.bin",
+            "original/params.json",
+            "../config.json",
+            ".gitattributes",
+            "README.md",
+            "consolidated.safetensors",
+            "a b.json",
+            "",
+        ] {
+            assert!(!is_wanted(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn licences_are_named_as_model_cards_name_them() {
+        let license = |text: &str| serde_json::from_str::<Card>(text).unwrap().license();
+        assert_eq!(license(r#"{"license": "apache-2.0"}"#), "apache-2.0");
+        assert_eq!(license(r#"{"license": "other", "license_name": "qwen-research"}"#), "qwen-research");
+        assert_eq!(license(r#"{"license": "other"}"#), "other");
+        assert_eq!(license("{}"), "unknown");
+    }
+}
