@@ -17,7 +17,9 @@ use std::{
 
 const TEMPLATES: &str = include_str!("conversation_templates.json");
 const CHAT_CONFIG: &str = "mlc-chat-config.json";
-const FILES: [&str; 6] = [
+pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
+/// The tokenizer's files, in the order in which `mlc-chat-config.json` lists them.
+pub(crate) const FILES: [&str; 6] = [
     "tokenizer.model",
     "tokenizer.json",
     "vocab.json",
@@ -171,7 +173,7 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
 
 /// Fills what is still null from `generation_config.json`, `config.json` and defaults.
 fn fill(result: &mut Map<String, Value>, directory: &Path, config: Map<String, Value>) -> Result<()> {
-    let path = directory.join("generation_config.json");
+    let path = directory.join(GENERATION_CONFIG);
     let generation = match path.exists() {
         true => match read_json(&path)? {
             Value::Object(map) => map,

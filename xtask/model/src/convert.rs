@@ -12,7 +12,7 @@ use crate::{
     output::Staging,
     plan::{Job, Plan},
     quantization::scheme,
-    shards::Shards,
+    shards::{Shards, Sums},
 };
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
@@ -20,7 +20,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-use store::{Meter, Progress, Unit};
+use store::{Digest, Meter, Progress, Unit};
 
 /// What to convert, and how.
 #[derive(Clone, Debug)]
@@ -74,6 +74,8 @@ pub struct Summary {
     pub read: u64,
     /// The index that was written.
     pub cache: TensorCache,
+    /// The digests of the shards, in their order.
+    pub shards: Vec<Digest>,
     /// Tensors of the checkpoint that became no parameter.
     pub ignored: Vec<String>,
 }
@@ -130,29 +132,31 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary> {
     let sums = pool.install(|| run(&checkpoint, &plan, options, staging.path(), meter.as_ref()))?;
     drop(meter);
 
+    let (sums, shards) = sums.into_iter().map(|sums| (sums.md5, sums.digest)).unzip();
     let cache = index(&plan, sums);
     staging.write(TENSOR_CACHE, &cache.to_json()?)?;
     if let Some(text) = cache.to_json_b16()? {
         staging.write(TENSOR_CACHE_B16, &text)?;
     }
-    staging.publish(plan.shards.len())?;
+    staging.publish(staging.path())?;
     Ok(Summary {
         architecture: architecture.registry,
         parameters: plan.total_parameters,
         read,
         cache,
+        shards,
         ignored: plan.ignored,
     })
 }
 
-/// Runs all jobs and gives the MD5 of every shard.
+/// Runs all jobs and gives the sums of every shard.
 fn run(
     checkpoint: &Checkpoint,
     plan: &Plan,
     options: &Options,
     directory: &Path,
     meter: &dyn Meter,
-) -> Result<Vec<String>> {
+) -> Result<Vec<Sums>> {
     let shards = Shards::new(directory, plan, options.memory);
     rayon::scope(|scope| {
         for job in &plan.jobs {

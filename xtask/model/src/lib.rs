@@ -1,5 +1,6 @@
 //! Hugging Face checkpoints to MLC weights, to the byte as the reference converts them, and as fast as memory allows.
 
+mod action;
 mod architecture;
 mod cast;
 mod chat_config;
@@ -22,6 +23,7 @@ mod shards;
 mod tokenizer;
 mod verify;
 
+pub use action::{Chat, Converted, convert_in_store, place};
 pub use architecture::{Architecture, Role, architecture};
 pub use chat_config::{ChatOptions, chat_config, conversation_templates};
 pub use checkpoint::{Checkpoint, SourceFile, Tensor, read_config};

@@ -1,10 +1,11 @@
 //! The output directory: nothing in it looks whole before it is.
 
-use crate::container::{TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, is_shard_name, shard_name};
+use crate::container::{TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, is_shard_name};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     collections::BTreeSet,
     fs::{self, File, TryLockError},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -22,10 +23,10 @@ pub(crate) struct Staging {
 impl Staging {
     pub fn open(output: &Path, source: &Path) -> Result<Self> {
         fs::create_dir_all(output).with_context(|| format!("cannot create {}", output.display()))?;
-        let resolve =
-            |path: &Path| fs::canonicalize(path).with_context(|| format!("cannot find {}", path.display()));
+        let resolved =
+            fs::canonicalize(output).with_context(|| format!("cannot find {}", output.display()))?;
         ensure!(
-            resolve(output)? != resolve(source)?,
+            fs::canonicalize(source).ok() != Some(resolved),
             "{} holds the checkpoint; the converted model cannot go there\nhint: give another `--output`",
             output.display()
         );
@@ -41,7 +42,8 @@ impl Staging {
         }
         for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
             let left = entry.with_context(|| format!("cannot read {}", path.display()))?.path();
-            fs::remove_file(&left).with_context(|| format!("cannot remove {}", left.display()))?;
+            let removed = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+            removed.with_context(|| format!("cannot remove {}", left.display()))?;
         }
         Ok(Self { output: output.to_owned(), path, _lock: lock })
     }
@@ -72,12 +74,14 @@ impl Staging {
     /// Writes a small file beside the shards.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+        File::create_new(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .with_context(|| format!("cannot write {}\nhint: is the disk full?", path.display()))
     }
 
-    /// Puts `shards` shards in place of what there was. The index goes first and comes last: without it, there is
-    /// no model.
-    pub fn publish(self, shards: usize) -> Result<()> {
+    /// Puts the files of `from`, which is inside, in place of what there was. The index goes first and comes last:
+    /// without it, there is no model.
+    pub fn publish(&self, from: &Path) -> Result<()> {
         for name in [TENSOR_CACHE, TENSOR_CACHE_B16] {
             let path = self.output.join(name);
             if path.exists() {
@@ -92,15 +96,27 @@ impl Staging {
                     .with_context(|| format!("cannot remove {}", entry.path().display()))?;
             }
         }
-        let names = (0..shards).map(shard_name).chain([TENSOR_CACHE_B16.to_owned(), TENSOR_CACHE.to_owned()]);
-        for name in names {
-            let (from, to) = (self.path.join(&name), self.output.join(&name));
-            if from.exists() {
-                fs::rename(&from, &to)
-                    .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
-            }
+        let mut names = Vec::new();
+        for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
+            names.push(entry.with_context(|| format!("cannot read {}", from.display()))?.file_name());
         }
-        Ok(())
+        names.sort_by_key(|name| name == TENSOR_CACHE);
+        for name in names {
+            // What a kill leaves must not be an index on the disk and shards that are not.
+            if name == TENSOR_CACHE {
+                self.sync()?;
+            }
+            let (from, to) = (from.join(&name), self.output.join(&name));
+            fs::rename(&from, &to)
+                .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
+        }
+        self.sync()
+    }
+
+    fn sync(&self) -> Result<()> {
+        File::open(&self.output)
+            .and_then(|directory| directory.sync_all())
+            .with_context(|| format!("cannot sync {}", self.output.display()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Shards while they are made: kept in memory until they are full, or, when a tensor alone is larger, written as it
-//! is computed. MD5 is computed of the same bytes, while the next ones are made.
+//! is computed. MD5 and SHA-256 are computed of the same bytes, while the next ones are made, and what is written goes
+//! to the disk at once, so that little is left to wait for at the end.
 
 use crate::{
     container::shard_name,
@@ -8,7 +9,7 @@ use crate::{
     plan::{Job, Output, Plan},
 };
 use anyhow::{Context, Result, anyhow};
-use md5::{Digest, Md5};
+use md5::{Digest as _, Md5};
 use rayon::Scope;
 use std::{
     collections::HashMap,
@@ -19,7 +20,9 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    thread::JoinHandle,
 };
+use store::{Digest, HashWriter};
 
 /// Shards up to this size are kept in memory: those that are not one large tensor.
 const KEPT: u64 = 32 << 20;
@@ -37,9 +40,17 @@ pub(crate) struct Shards<'p> {
 struct State {
     open: HashMap<usize, Kept>,
     remaining: Vec<usize>,
-    sums: Vec<Option<String>>,
+    sums: Vec<Option<Sums>>,
+    syncing: Vec<JoinHandle<Result<()>>>,
     spare: Vec<Vec<u8>>,
     failure: Option<anyhow::Error>,
+}
+
+/// What a shard's bytes give.
+pub(crate) struct Sums {
+    /// Hexadecimal.
+    pub md5: String,
+    pub digest: Digest,
 }
 
 /// The buffer of a shard.
@@ -53,7 +64,8 @@ impl<'p> Shards<'p> {
         }
         let state = State {
             open: HashMap::new(),
-            sums: vec![None; remaining.len()],
+            sums: remaining.iter().map(|_| None).collect(),
+            syncing: Vec::new(),
             remaining,
             spare: Vec::new(),
             failure: None,
@@ -126,9 +138,13 @@ impl<'p> Shards<'p> {
         self.give(scope, output.shard, buffer, 1)
     }
 
-    /// The MD5 of every shard, in hexadecimal.
-    pub fn finish(self) -> Result<Vec<String>> {
+    /// The sums of every shard; all are on the disk.
+    pub fn finish(self) -> Result<Vec<Sums>> {
         self.check()?;
+        let syncing = std::mem::take(&mut self.state().syncing);
+        for thread in syncing {
+            thread.join().map_err(|_| anyhow!("a thread failed"))??;
+        }
         let sums = std::mem::take(&mut self.state().sums);
         sums.into_iter().collect::<Option<_>>().context("a shard was not written")
     }
@@ -161,7 +177,7 @@ impl<'p> Shards<'p> {
             let result = self.write_shard(shard, &buffer);
             let mut state = self.state();
             match result {
-                Ok(sum) => state.sums[shard] = Some(sum),
+                Ok(sums) => state.sums[shard] = Some(sums),
                 Err(error) => state.failure = Some(error),
             }
             state.spare.push(buffer);
@@ -178,24 +194,54 @@ impl<'p> Shards<'p> {
         Ok(())
     }
 
-    fn write_shard(&self, shard: usize, bytes: &[u8]) -> Result<String> {
-        let path = self.directory.join(shard_name(shard));
-        let context = || format!("cannot write {}\nhint: is the disk full?", path.display());
-        let mut file = File::create_new(&path).with_context(context)?;
+    fn write_shard(&self, shard: usize, bytes: &[u8]) -> Result<Sums> {
+        let mut file = ShardFile::create(self.directory.join(shard_name(shard)))?;
+        file.append(bytes)?;
+        self.finish_file(file)
+    }
+
+    fn finish_file(&self, file: ShardFile) -> Result<Sums> {
+        let (written, digest) = file.file.finish();
+        let path = file.path;
+        let sync = move || written.sync_all().with_context(|| cannot_write(&path));
+        let thread = std::thread::Builder::new().spawn(sync).context("cannot start a thread")?;
+        self.state().syncing.push(thread);
+        let md5 = file.md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Sums { md5, digest })
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write {}\nhint: is the disk full?", path.display())
+}
+
+/// A shard that is being written.
+struct ShardFile {
+    path: PathBuf,
+    file: HashWriter<File>,
+    md5: Md5,
+}
+
+impl ShardFile {
+    fn create(path: PathBuf) -> Result<Self> {
+        let file = File::create_new(&path).with_context(|| cannot_write(&path))?;
+        Ok(Self { path, file: HashWriter::new(file), md5: Md5::new() })
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<()> {
         // In pieces that stay in the cache between hashing and writing.
-        let mut md5 = Md5::new();
         for piece in bytes.chunks(256 << 10) {
-            md5.update(piece);
-            file.write_all(piece).with_context(context)?;
+            self.md5.update(piece);
+            self.file.write_all(piece).with_context(|| cannot_write(&self.path))?;
         }
-        Ok(hex(&md5.finalize()))
+        Ok(())
     }
 }
 
 /// Where the windows of a tensor go.
 enum Target {
     Kept { shard: usize, buffer: Kept, position: usize },
-    Streamed { shard: usize, path: PathBuf, file: File, md5: Box<Md5> },
+    Streamed { shard: usize, file: Box<ShardFile> },
 }
 
 impl Target {
@@ -204,9 +250,8 @@ impl Target {
         if shards.sizes[shard] <= KEPT {
             return Ok(Self::Kept { shard, buffer: shards.take(shard), position: output.offset as usize });
         }
-        let path = shards.directory.join(shard_name(shard));
-        let file = File::create_new(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self::Streamed { shard, path, file, md5: Box::default() })
+        let file = ShardFile::create(shards.directory.join(shard_name(shard)))?;
+        Ok(Self::Streamed { shard, file: Box::new(file) })
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<()> {
@@ -216,32 +261,20 @@ impl Target {
                 *position += bytes.len();
                 Ok(())
             }
-            Self::Streamed { path, file, md5, .. } => {
-                for piece in bytes.chunks(256 << 10) {
-                    md5.update(piece);
-                    file.write_all(piece).with_context(|| {
-                        format!("cannot write {}\nhint: is the disk full?", path.display())
-                    })?;
-                }
-                Ok(())
-            }
+            Self::Streamed { file, .. } => file.append(bytes),
         }
     }
 
     fn finish<'s>(self, shards: &'s Shards, scope: &Scope<'s>) -> Result<()> {
         match self {
             Self::Kept { shard, buffer, .. } => shards.give(scope, shard, buffer, 1),
-            Self::Streamed { shard, md5, .. } => {
+            Self::Streamed { shard, file } => {
+                let sums = shards.finish_file(*file)?;
                 let mut state = shards.state();
                 state.remaining[shard] -= 1;
-                let sum = state.sums.get_mut(shard).ok_or_else(|| anyhow!("there is no shard {shard}"))?;
-                *sum = Some(hex(&md5.finalize()));
+                state.sums[shard] = Some(sums);
                 Ok(())
             }
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
-use model::{Checkpoint, Instructions, Options, convert, diff, inspect, picture, report, verify};
+use model::{
+    Chat, Checkpoint, Converted, Instructions, Options, convert, convert_in_store, diff, inspect, picture,
+    place, report, verify,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::{fs, path::Path};
-use store::Silent;
+use store::{Silent, Store};
 use tempfile::TempDir;
 
 const HIDDEN: usize = 64;
@@ -131,6 +134,58 @@ fn every_processor_and_every_number_of_threads_gives_the_same_bytes() {
             }
         }
     }
+}
+
+#[test]
+fn a_conversion_is_done_once_and_found_in_the_store() {
+    let source = checkpoint(&config(), &safetensors(&tensors()));
+    let place_of_store = tempfile::tempdir().unwrap();
+    let store = Store::open(&place_of_store.path().join("store")).unwrap();
+    let run = |options: &Options, chat: Option<&Chat>| -> Converted {
+        convert_in_store(&store, options, chat, None, &Silent).unwrap()
+    };
+    let direct = tempfile::tempdir().unwrap();
+    let options = Options::new(source.path(), direct.path(), "q4f16_1");
+    convert(&options, &Silent).unwrap();
+
+    let first = run(&options, None);
+    let second = run(&Options { jobs: 1, instructions: Instructions::Baseline, ..options.clone() }, None);
+    assert_eq!((first.cached, second.cached), (false, true));
+    assert_eq!((first.action, first.root), (second.action, second.root));
+    let files: Vec<_> = first.outputs.iter().map(|(name, _)| name).collect();
+    assert_eq!(files, ["params_shard_0.bin", "tensor-cache.json"]);
+
+    // What is laid out is what a conversion past the store writes, and is left alone the second time.
+    let output = place_of_store.path().join("out");
+    assert!(place(&store, &first, source.path(), &output, false).unwrap());
+    assert!(!place(&store, &first, source.path(), &output, false).unwrap());
+    for name in files {
+        assert_eq!(fs::read(direct.path().join(name)).unwrap(), fs::read(output.join(name)).unwrap());
+    }
+    fs::write(output.join("params_shard_1.bin"), "left").unwrap();
+    assert!(place(&store, &first, source.path(), &output, false).unwrap());
+    assert!(!output.join("params_shard_1.bin").exists() && !output.join(".converting").exists());
+
+    // Another scheme, template, size or input is another action; another model is not replaced unasked.
+    let chat = Chat { conversation_template: "llama-3".to_owned(), ..Chat::default() };
+    let mut longer = chat.clone();
+    longer.overrides.insert("context_window_size".to_owned(), 64.into());
+    let other = run(&Options { quantization: "q4f32_1".to_owned(), ..options.clone() }, None);
+    let mut actions = vec![first.action, other.action];
+    actions.extend([&chat, &longer].map(|chat| run(&options, Some(chat)).action));
+    let mut changed = config();
+    changed["rms_norm_eps"] = 1e-5.into();
+    fs::write(source.path().join("config.json"), changed.to_string()).unwrap();
+    actions.push(run(&options, None).action);
+    actions.sort();
+    actions.dedup();
+    assert_eq!(actions.len(), 5);
+    let unquantized = run(&Options { quantization: "q0f16".to_owned(), ..options }, None);
+    let error = place(&store, &unquantized, source.path(), &output, false).unwrap_err();
+    assert!(error.to_string().contains("holds another model"), "{error:#}");
+    assert_eq!(verify(&output).unwrap(), Vec::<String>::new());
+    assert!(place(&store, &unquantized, source.path(), &output, true).unwrap());
+    assert_eq!(verify(&output).unwrap(), Vec::<String>::new());
 }
 
 #[test]

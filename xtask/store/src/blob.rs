@@ -70,6 +70,11 @@ pub(crate) fn is_stamped(metadata: &Metadata, digest: &Digest) -> bool {
         && metadata.mode() & 0o222 == 0
 }
 
+/// Whether a file still is what [`Store::materialise`] made of a blob, as far as one `stat` tells.
+pub fn is_untouched(path: &Path, digest: &Digest) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| is_stamped(&metadata, digest))
+}
+
 /// Whether a file or directory has the time that was given to it when it was made.
 pub(crate) fn has_blob_time(metadata: &Metadata) -> bool {
     metadata.mtime() == BLOB_TIME as i64 && metadata.mtime_nsec() == 0

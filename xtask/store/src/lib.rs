@@ -9,6 +9,7 @@ mod checkout;
 mod collect;
 mod digest;
 mod directory;
+mod known;
 mod message;
 mod nar;
 mod progress;
@@ -18,7 +19,7 @@ mod temporary;
 mod tree;
 
 pub use action::Action;
-pub use blob::{BLOB_TIME, BlobWriter};
+pub use blob::{BLOB_TIME, BlobWriter, is_untouched};
 pub use collect::{Collected, Examined, Reference, Usage};
 pub use digest::{Digest, HashWriter};
 pub use progress::{Meter, Progress, Silent, Unit};

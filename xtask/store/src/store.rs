@@ -57,6 +57,7 @@ impl std::error::Error for Damaged {}
 /// | `ac/ab/HEX` | REAPI `ActionResult` messages by the action's digest |
 /// | `checkouts/HEX` | trees laid out as files, hard-linked to blobs |
 /// | `roots/NAME` | what `gc` must keep |
+/// | `known/` | digests of files elsewhere, with what tells whether they changed |
 /// | `tmp/` | a directory a process, locked while it lives |
 /// | `quarantine/` | blobs that were found damaged, and checkouts that may share their files, until the next `gc` |
 pub struct Store {

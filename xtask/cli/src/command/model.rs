@@ -1,9 +1,12 @@
 //! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
 
 pub mod fetch;
+pub mod store;
 
 use crate::context::Global;
+use ::store::Progress;
 use anyhow::{Context, Result};
+use model::Chat;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -22,7 +25,13 @@ enum Command {
     Fetch(fetch::Arguments),
     /// Convert a checkpoint's weights, to the byte as the reference does on its CPU path
     ///
-    /// Example: cargo xtask model convert Qwen2.5-3B-Instruct --quantization q4f16_1 -o Qwen2.5-3B-q4f16_1
+    /// The result is kept in the store by what it was made of, so a second run finds it there; the output directory
+    /// gets read-only files that share its space where they can. The checkpoint is a directory, or a model that `model
+    /// fetch` locked, by its name. What is left unfinished when it is stopped is never taken for a model.
+    ///
+    /// Examples:
+    ///   cargo xtask model convert Qwen2.5-3B-Instruct --quantization q4f16_1 -o Qwen2.5-3B-q4f16_1
+    ///   cargo xtask model convert DIR --quantization q4f16_0 --conversation-template qwen2 -o OUT
     #[command(verbatim_doc_comment)]
     Convert {
         #[command(flatten)]
@@ -30,6 +39,11 @@ enum Command {
         /// Write mlc-chat-config.json and the tokenizer's files too, with this conversation template
         #[arg(long, value_name = "NAME")]
         conversation_template: Option<String>,
+        #[command(flatten)]
+        sizes: Sizes,
+        /// Write to the output directory alone, and keep nothing in the store
+        #[arg(long)]
+        no_store: bool,
         /// An upper bound of memory for buffers, in MB
         #[arg(long, value_name = "MB", default_value_t = 256)]
         memory: u64,
@@ -84,7 +98,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Source {
-    /// The checkpoint's directory; nothing is written there
+    /// The checkpoint's directory, to which nothing is written; or a model that is locked in models/
+    #[arg(value_name = "DIR|MODEL")]
     directory: PathBuf,
     /// The quantization, such as q4f16_1
     #[arg(long, value_name = "SCHEME")]
@@ -124,24 +139,22 @@ struct Sizes {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Fetch(arguments) => return fetch::run(global, arguments),
-        Command::Convert { source, conversation_template, memory, replace } => {
-            convert(global, source, *memory, *replace)?;
-            if let Some(template) = conversation_template {
-                chat_config(global, source, template, serde_json::Map::new())?;
+        Command::Convert { source, conversation_template, sizes, no_store, memory, replace } => {
+            let chat = conversation_template.as_ref().map(|template| Chat {
+                conversation_template: template.clone(),
+                overrides: sizes.overrides(),
+            });
+            let options = source.options(global, *memory, *replace);
+            if *no_store {
+                convert(global, &options, chat.as_ref())?;
+            } else {
+                store::convert(global, &options, chat.as_ref())?;
             }
         }
         Command::ChatConfig { source, conversation_template, sizes } => {
-            let given = [
-                ("context_window_size", sizes.context_window_size),
-                ("sliding_window_size", sizes.sliding_window_size),
-                ("prefill_chunk_size", sizes.prefill_chunk_size),
-                ("attention_sink_size", sizes.attention_sink_size),
-                ("max_batch_size", sizes.max_batch_size),
-                ("tensor_parallel_shards", sizes.tensor_parallel_shards),
-            ];
-            let overrides =
-                given.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?.into()))).collect();
-            chat_config(global, source, conversation_template, overrides)?;
+            let chat =
+                Chat { conversation_template: conversation_template.clone(), overrides: sizes.overrides() };
+            chat_config(global, &source.options(global, 256, false), &chat)?;
         }
         Command::Verify { directory } => return verify(global, directory),
         Command::Inspect { directory } => inspect(global, directory)?,
@@ -172,21 +185,40 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn convert(global: &Global, source: &Source, memory: u64, replace: bool) -> Result<()> {
-    let start = Instant::now();
-    let mut options = model::Options::new(&source.directory, &source.output, &source.quantization);
-    options.architecture.clone_from(&source.architecture);
-    options.jobs = global.jobs();
-    options.memory = memory << 20;
-    options.replace = replace;
-    let progress = global.progress();
-    let summary = model::convert(&options, &progress)?;
-    for name in &summary.ignored {
-        progress.line(&format!("no parameter uses `{name}`"));
+impl Source {
+    fn options(&self, global: &Global, megabytes: u64, replace: bool) -> model::Options {
+        model::Options {
+            architecture: self.architecture.clone(),
+            jobs: global.jobs(),
+            memory: megabytes << 20,
+            replace,
+            ..model::Options::new(&self.directory, &self.output, &self.quantization)
+        }
     }
+}
+
+impl Sizes {
+    fn overrides(&self) -> serde_json::Map<String, serde_json::Value> {
+        let given = [
+            ("context_window_size", self.context_window_size),
+            ("sliding_window_size", self.sliding_window_size),
+            ("prefill_chunk_size", self.prefill_chunk_size),
+            ("attention_sink_size", self.attention_sink_size),
+            ("max_batch_size", self.max_batch_size),
+            ("tensor_parallel_shards", self.tensor_parallel_shards),
+        ];
+        given.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?.into()))).collect()
+    }
+}
+
+/// Converts past the store.
+fn convert(global: &Global, options: &model::Options, chat: Option<&Chat>) -> Result<()> {
+    let start = Instant::now();
+    let progress = global.progress();
+    let summary = model::convert(options, &progress)?;
     progress.line(&format!(
         "{}: {} million parameters ({}), {} MB to {} MB in {} shards, {:.1} s",
-        source.output.display(),
+        options.output.display(),
         summary.parameters / 1_000_000,
         summary.architecture,
         summary.read / 1_000_000,
@@ -194,26 +226,13 @@ fn convert(global: &Global, source: &Source, memory: u64, replace: bool) -> Resu
         summary.cache.records.len(),
         start.elapsed().as_secs_f64()
     ));
-    Ok(())
+    chat.map_or(Ok(()), |chat| chat_config(global, options, chat))
 }
 
-fn chat_config(
-    global: &Global,
-    source: &Source,
-    template: &str,
-    overrides: serde_json::Map<String, serde_json::Value>,
-) -> Result<()> {
-    let options = model::ChatOptions {
-        source: source.directory.clone(),
-        output: source.output.clone(),
-        quantization: source.quantization.clone(),
-        architecture: source.architecture.clone(),
-        conversation_template: template.to_owned(),
-        overrides,
-    };
+fn chat_config(global: &Global, options: &model::Options, chat: &Chat) -> Result<()> {
     let progress = global.progress();
-    for note in model::chat_config(&options)? {
-        progress.line(&note);
+    for note in model::chat_config(&chat.options(options))? {
+        progress.note(&note);
     }
     Ok(())
 }
