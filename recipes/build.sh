@@ -22,6 +22,14 @@ case $TARGET in
     # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind.
     readonly link_flags='-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack'
     ;;
+*-linux-android)
+    # The NDK's toolchain file adds hardening of its own; `configure` checks that it did.
+    readonly ndk=$source_root/ndk android_api=28
+    readonly prefix_map=-ffile-prefix-map
+    # Lines are enough to make sense of a stack; they go to a file of their own.
+    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -gline-tables-only"
+    readonly link_flags='-Wl,--build-id=sha1 -Wl,--no-undefined -Wl,-z,relro,-z,now,-z,noexecstack -Wl,-z,max-page-size=16384'
+    ;;
 *)
     echo "no toolchain is known for the target \`$TARGET\`" >&2
     exit 1
@@ -44,6 +52,23 @@ configure() {
             -DCMAKE_NM=/usr/lib/llvm-18/bin/llvm-nm -DCMAKE_STRIP=/usr/lib/llvm-18/bin/llvm-strip
         )
         ;;
+    *-linux-android)
+        local revision
+        revision=$(sed -n 's/^Pkg\.Revision *= *//p' "$ndk/source.properties")
+        if [ "$revision" != 27.2.12479018 ]; then
+            echo "this is NDK revision ${revision:-unknown}, and the policies are for 27.2.12479018 (r27c)" >&2
+            exit 1
+        fi
+        # The toolchain file adds its own flags to these, and takes none out of the environment.
+        toolchain=(
+            -DCMAKE_TOOLCHAIN_FILE="$ndk/build/cmake/android.toolchain.cmake"
+            -DANDROID_ABI=arm64-v8a -DANDROID_PLATFORM=android-$android_api -DANDROID_STL=c++_static
+            "-DCMAKE_C_FLAGS=$compile_flags" "-DCMAKE_CXX_FLAGS=$compile_flags"
+            "-DCMAKE_SHARED_LINKER_FLAGS=$link_flags" "-DCMAKE_MODULE_LINKER_FLAGS=$link_flags"
+            # Android looks beside the application's libraries, and nowhere else.
+            -DCMAKE_SKIP_RPATH=ON
+        )
+        ;;
     esac
     # Installed run paths are used from the start, so that no build directory is ever written into a library.
     # No registry of packages, no Git: what is found must not depend on the machine.
@@ -53,6 +78,19 @@ configure() {
         -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_FIND_USE_SYSTEM_PACKAGE_REGISTRY=OFF \
         -DCMAKE_DISABLE_FIND_PACKAGE_Git=ON \
         "${toolchain[@]}" "$@"
+    case $TARGET in
+    *-linux-android)
+        # A flag that was replaced, not added to, is missed by nothing else: a library without it links without a word.
+        local flag
+        for flag in --target=aarch64-none-linux-android$android_api -DANDROID -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+            $link_flags; do
+            if ! grep -qF -- "$flag" build.ninja; then
+                echo "the build does not use \`$flag\`" >&2
+                exit 1
+            fi
+        done
+        ;;
+    esac
 }
 
 # install_library DIRECTORY NAME...: copies shared libraries (and their import libraries) out of DIRECTORY, stripped.
@@ -69,6 +107,14 @@ install_library() {
             mkdir -p "$out/lib"
             llvm-strip --strip-unneeded -o "$out/lib/lib$name.so" "$directory/lib$name.so"
             chmod 644 "$out/lib/lib$name.so"
+            ;;
+        *-linux-android)
+            local tools=$ndk/toolchains/llvm/prebuilt/linux-x86_64/bin
+            mkdir -p "$out/lib" "$out/debug"
+            "$tools/llvm-objcopy" --only-keep-debug "$directory/lib$name.so" "$out/debug/lib$name.so.debug"
+            "$tools/llvm-strip" --strip-unneeded -o "$out/lib/lib$name.so" "$directory/lib$name.so"
+            "$tools/llvm-objcopy" --add-gnu-debuglink="$out/debug/lib$name.so.debug" "$out/lib/lib$name.so"
+            chmod 644 "$out/lib/lib$name.so" "$out/debug/lib$name.so.debug"
             ;;
         esac
     done
@@ -87,10 +133,16 @@ install_licence() {
     install -D -m 644 "$1" "$out/licenses/$2"
 }
 
-# install_runtime_licences: the licences of what the MSVC sysroot links statically into every DLL (libc++, the start-up code).
+# install_runtime_licences: the licences of what is linked statically into every library: of the MSVC sysroot (libc++, the start-up
+# code), or of the NDK (libc++, compiler-rt, libunwind).
 install_runtime_licences() {
-    mkdir -p "$out/licenses"
-    cp -r --no-preserve=mode "$source_root/dependencies/msvc-sysroot/licenses/." "$out/licenses/"
+    case $TARGET in
+    *-windows-msvc)
+        mkdir -p "$out/licenses"
+        cp -r --no-preserve=mode "$source_root/dependencies/msvc-sysroot/licenses/." "$out/licenses/"
+        ;;
+    *-linux-android) install_licence "$ndk/NOTICE.toolchain" android-ndk/NOTICE.toolchain ;;
+    esac
 }
 
 # no_build_paths: fails when a byte of the output names the place it was built in.

@@ -67,3 +67,58 @@ fn an_input_that_is_given_is_pinned_only_when_it_is_the_locked_one() {
         assert!(verdict.status.success(), "{given}: {}", text(&verdict));
     }
 }
+
+#[test]
+fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_not_name() {
+    let project = Project::new();
+    let script = "mkdir /build/out/licenses; echo MIT > /build/out/licenses/LICENSE; echo x > /build/out/x\n";
+    for name in ["whole", "waits"] {
+        project.recipe(name, "", script);
+    }
+    project.recipe("after", "\"waits\"", script);
+    let recipe = project.directory.path().join("recipes/waits.toml");
+    let plain = std::fs::read_to_string(&recipe).unwrap();
+    let source = "[[source]]\ninput = \"far\"\npath = \"far\"\n[[target]]";
+    std::fs::write(&recipe, plain.replace("[[target]]", source)).unwrap();
+    let lock = std::fs::read_to_string(project.directory.path().join("recipes/inputs.lock")).unwrap();
+    let pending = "pending = [\"far\"]\n";
+    project.write("recipes/inputs.lock", &lock.replace("input = []\n", &format!("{pending}input = []\n")));
+    let selection = |name: &str| format!("[[artifact]]\nrecipe = \"{name}\"\ntargets = [\"{TARGET}\"]\n");
+    let artifacts: String = ["whole", "waits", "after"].map(selection).concat();
+    project.write("releases/small.toml", &format!("name = \"small\"\n{artifacts}"));
+
+    let output = project.run(&["release", "small", "--keep-going"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for expected in [
+        format!("waits@{TARGET} waits for far"),
+        format!("after@{TARGET} waits for far"),
+        "nobody knows its digest".to_owned(),
+        "--input NAME=PATH".to_owned(),
+    ] {
+        assert!(said.contains(&expected), "{expected}: {said}");
+    }
+    assert!(!project.directory.path().join("dist/small").exists());
+
+    let output = project.run(&["release", "small", "--partial"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let manifest = std::fs::read_to_string(project.directory.path().join("dist/small/release.json")).unwrap();
+    assert!(manifest.contains("\"missing\": [") && manifest.contains("\"waits_for\": ["), "{manifest}");
+    for arguments in [&["verify", "dist/small"][..], &["verify", "--rebuild", "dist/small"]] {
+        let verdict = project.run(arguments);
+        assert!(verdict.status.success(), "{}", text(&verdict));
+        assert!(text(&verdict).contains(&format!("it is partial: after@{TARGET} is missing")));
+    }
+    // A hole that nobody recorded is found.
+    std::fs::remove_file(project.directory.path().join("releases/small.toml")).unwrap();
+    let more = artifacts + &selection("late");
+    project.recipe("late", "", script);
+    project.write("releases/small.toml", &format!("name = \"small\"\n{more}"));
+    assert!(
+        text(&project.run(&["verify", "dist/small"])).contains(&format!("lacks the artifact late@{TARGET}"))
+    );
+
+    // A build that fails is no input that can't be had.
+    project.recipe("late", "", "exit 3\n");
+    assert_eq!(project.run(&["release", "small", "--partial"]).status.code(), Some(1));
+}

@@ -1,6 +1,9 @@
 //! ELF shared libraries (System V ABI, gABI): what one needs, exports and says of itself.
 
-use crate::names::{MOST_BYTES, name};
+use crate::{
+    AndroidIdent,
+    names::{MOST_BYTES, name},
+};
 use anyhow::{Context, Result};
 use object::{
     Endianness, Object, ObjectSection, elf,
@@ -40,6 +43,8 @@ pub struct Elf {
     pub alignment: u64,
     /// Whether there is a symbol table or debug information beside the dynamic one.
     pub unstripped: bool,
+    /// Android's note, where there is one.
+    pub android: Option<AndroidIdent>,
     /// Sections: name, offset in the file, size in the file.
     pub sections: Vec<(String, u64, u64)>,
 }
@@ -61,6 +66,18 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
             elf::PT_GNU_RELRO => elf.relro = true,
             elf::PT_GNU_STACK => elf.executable_stack = segment.p_flags(endian).0 & elf::PF_X.0 != 0,
             elf::PT_LOAD => elf.alignment = elf.alignment.min(segment.p_align(endian)),
+            elf::PT_NOTE => {
+                let notes = segment.notes(endian, bytes).context("the notes are damaged")?;
+                let mut notes = notes.context("the notes are damaged")?;
+                while let Some(note) = notes.next().context("the notes are damaged")? {
+                    // NT_VERSION is the type that bionic gives its own note too.
+                    if note.name() == b"Android"
+                        && note.n_type(endian) == object::elf::NoteType(elf::NT_VERSION)
+                    {
+                        elf.android = AndroidIdent::parse(note.desc());
+                    }
+                }
+            }
             _ => {}
         }
     }

@@ -1,5 +1,6 @@
 //! What artifacts are made of: deterministic archives and wheels, what stands in PE and ELF files, and whether that may stand there.
 
+mod android;
 mod archive;
 mod difference;
 mod elf;
@@ -11,6 +12,7 @@ mod pe;
 mod policy;
 mod wheel;
 
+pub use android::AndroidIdent;
 pub use archive::{Kind, write_archive};
 pub use difference::{Difference, first_difference};
 pub use elf::{Elf, inspect_elf};

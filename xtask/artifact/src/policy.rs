@@ -1,7 +1,7 @@
 //! What an artifact may contain: `recipes/policies/NAME.toml`. All findings are collected, not just the first.
 
 use crate::{
-    Machine,
+    Machine, android,
     elf::{inspect_elf, parse_version},
     pattern::{fits, fits_any},
     pe::inspect_pe,
@@ -74,6 +74,23 @@ pub struct ElfPolicy {
     /// Least alignment of loaded segments in bytes (16384 for Android).
     #[serde(default)]
     pub alignment: u64,
+    /// Files that hold what was stripped from others, and are never loaded: only their machine counts.
+    #[serde(default)]
+    pub debug: Vec<String>,
+    /// Rules for Android.
+    pub android: Option<AndroidPolicy>,
+}
+
+/// Rules for Android. Always: every symbol that is wanted is one of a library that is needed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AndroidPolicy {
+    /// The API level, as the note has it.
+    pub api: u32,
+    /// The NDK's name, as the note has it.
+    pub ndk: String,
+    /// The directory of stub libraries of that API level, from the root that the build saw.
+    pub stubs: String,
 }
 
 /// Something that breaks a policy.
@@ -101,7 +118,7 @@ impl Policy {
 }
 
 /// Checks all files of `outputs`, which were made for `target`, an LLVM triple. `system` is the environment's tree, for the
-/// export tables of system DLLs.
+/// export tables of system DLLs and the stubs of Android's libraries.
 pub fn check(
     store: &Store,
     policy: &Policy,
@@ -158,8 +175,16 @@ pub fn check(
                     if machine.map(Machine::elf) != Some(elf.machine) {
                         report(path, format!("is for the machine {}, not for `{target}`", elf.machine));
                     }
+                    if fits_any(&rules.debug, path) {
+                        continue;
+                    }
                     for problem in check_elf(rules, &elf, outputs) {
                         report(path, problem);
+                    }
+                    if let Some(rules) = &rules.android {
+                        for problem in android::check(store, rules, &elf, outputs, system)? {
+                            report(path, problem);
+                        }
                     }
                     exports = Some(elf.exports);
                 }
@@ -251,6 +276,11 @@ fn check_pe(
     Ok(problems)
 }
 
+/// The library of a name among the outputs.
+pub fn own_library<'a>(outputs: &'a Tree, name: &str) -> Option<&'a Entry> {
+    outputs.iter().find(|(path, _)| path.rsplit('/').next() == Some(name)).map(|(_, entry)| entry)
+}
+
 fn check_elf(rules: &ElfPolicy, elf: &crate::Elf, outputs: &Tree) -> Vec<String> {
     let mut problems = Vec::new();
     for (wrong, problem) in [
@@ -265,7 +295,7 @@ fn check_elf(rules: &ElfPolicy, elf: &crate::Elf, outputs: &Tree) -> Vec<String>
         }
     }
     for needed in &elf.needed {
-        let own = outputs.iter().any(|(path, _)| path.rsplit('/').next() == Some(needed));
+        let own = own_library(outputs, needed).is_some();
         if !own && !fits_any(&rules.needed, needed) {
             problems.push(format!("needs `{needed}`, which is not on the allow-list"));
         }

@@ -9,6 +9,7 @@ mod policy;
 mod project;
 mod recipe;
 mod resolve;
+mod waiting;
 mod wheel;
 
 pub use executor::{Built, Options, Outcome, execute};
@@ -17,3 +18,4 @@ pub use plan::{Node, Plan};
 pub use project::Project;
 pub use recipe::{Recipe, Source, Target};
 pub use resolve::{Resolved, SOURCE_DATE_EPOCH, resolve};
+pub use waiting::waiting;

@@ -25,6 +25,7 @@ pub fn check(
         result.outputs.to_string(),
         resolved.environment.root.to_string(),
         resolved.node.target.clone(),
+        resolved.action.input_root.map_or_else(String::new, |root| root.to_string()),
     ])
     .digest();
     if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
@@ -32,7 +33,11 @@ pub fn check(
     }
     let policy = Policy::load(&path)?;
     let outputs = Tree::read(store, &result.outputs)?;
-    let system = Tree::read(store, &resolved.environment.root)?;
+    // What the build saw: a toolchain may stand in its environment, or be one of its sources.
+    let mut system = Tree::read(store, &resolved.environment.root)?;
+    if let Some(root) = &resolved.action.input_root {
+        system.merge("build/src", &Tree::read(store, root)?)?;
+    }
     let findings = artifact::check(store, &policy, &resolved.node.target, &outputs, &system)?;
     let log = Some(store.put_bytes(&serde_json::to_vec(&findings)?)?);
     let outputs = Tree::new().write(store)?;

@@ -2,11 +2,13 @@
 
 use crate::{
     Definition, Manifest,
-    manifest::{Artifact, EnvironmentFacts, File, InputFacts, PolicyFacts, SCHEMA, Step, archive_kind},
+    manifest::{
+        Artifact, EnvironmentFacts, File, InputFacts, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
+    },
 };
 use anyhow::{Context, Result, bail};
 use artifact::{Content, Kind, Limits, list_archive, write_archive};
-use build::{Built, Node, Outcome, Plan, Project};
+use build::{Built, Node, Outcome, Plan, Project, waiting};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -17,13 +19,14 @@ use store::{Action, ActionResult, Digest, Entry, Store, Tree};
 const ARCHIVE: &str = "1";
 
 /// Makes the manifest of a release whose plan was executed, and the archives, as blobs of the store. Errors: something
-/// of it is not built.
+/// of it is not built; but with `partial`, artifacts and checks that wait for inputs are recorded as missing instead.
 pub fn assemble(
     project: &Project,
     store: &Store,
     definition: &Definition,
     plan: &Plan,
     outcomes: &[Outcome],
+    partial: bool,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
         schema: SCHEMA.to_owned(),
@@ -34,10 +37,32 @@ pub fn assemble(
         environments: BTreeMap::new(),
         inputs: BTreeMap::new(),
         licenses: Vec::new(),
+        missing: Vec::new(),
     };
-    let (artifacts, checks) = (definition.artifacts(project)?, definition.checks(project)?);
+    let (mut artifacts, mut checks) = (definition.artifacts(project)?, definition.checks(project)?);
+    let mut needed: BTreeSet<Node> = plan.nodes.iter().cloned().collect();
+    if partial {
+        let waiting = waiting(plan, outcomes);
+        for goals in [&mut artifacts, &mut checks] {
+            goals.retain(|node| match waiting.get(node) {
+                None => true,
+                Some(inputs) => {
+                    let (recipe, target) = (node.recipe.clone(), node.target.clone());
+                    manifest.missing.push(Missing { recipe, target, waits_for: inputs.clone() });
+                    false
+                }
+            });
+        }
+        manifest.missing.sort();
+        if artifacts.is_empty() {
+            bail!("every artifact of the release waits for an input");
+        }
+        // What only the missing ones would have been made from is no part of this release.
+        let goals: Vec<_> = artifacts.iter().chain(&checks).cloned().collect();
+        needed = Plan::new(project, &goals)?.nodes.into_iter().collect();
+    }
     let mut built = BTreeMap::new();
-    for (node, outcome) in plan.nodes.iter().zip(outcomes) {
+    for (node, outcome) in plan.nodes.iter().zip(outcomes).filter(|(node, _)| needed.contains(*node)) {
         let Outcome::Built(result) = outcome else {
             bail!("`{node}` is not built, so the release would have a hole")
         };

@@ -14,6 +14,6 @@ pub use compare::compare;
 pub use definition::Definition;
 pub use directory::{Written, write};
 pub use manifest::{
-    Artifact, EnvironmentFacts, File, InputFacts, Manifest, PolicyFacts, SCHEMA, Step, archive_kind,
+    Artifact, EnvironmentFacts, File, InputFacts, Manifest, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
 };
-pub use verify::{Problem, verify};
+pub use verify::{Problem, missing, verify};

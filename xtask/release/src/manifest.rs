@@ -33,6 +33,22 @@ pub struct Manifest {
     pub inputs: BTreeMap<String, InputFacts>,
     /// Licence texts, as files of the release directory.
     pub licenses: Vec<File>,
+    /// What the release's definition asks for and this release lacks, since it was asked to be written all the same
+    /// (`--partial`); left out when it is whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<Missing>,
+}
+
+/// An artifact or check that a partial release lacks.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Missing {
+    /// The recipe.
+    pub recipe: String,
+    /// The LLVM triple.
+    pub target: String,
+    /// The inputs that could not be had when the release was made.
+    pub waits_for: Vec<String>,
 }
 
 /// A shipped artifact: an archive.

@@ -7,7 +7,7 @@ mod locks;
 #[cfg(test)]
 mod tests;
 
-use crate::{Manifest, SCHEMA};
+use crate::{Manifest, Missing, SCHEMA};
 use anyhow::{Context, Result};
 use build::Project;
 pub(crate) use files::{Found, check_checksums, check_files, list};
@@ -79,6 +79,13 @@ pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Vec<Problem
         locks::check(&manifest, project, &mut problems);
     }
     Ok(problems.0)
+}
+
+/// What a release that passes [`verify`] says that it lacks.
+pub fn missing(directory: &Path) -> Result<Vec<Missing>> {
+    let text = read_text(&directory.join("release.json"))?;
+    let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
+    Ok(manifest.missing)
 }
 
 /// The manifest and its text, or nothing when it can't be made sense of.

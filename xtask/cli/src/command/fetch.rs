@@ -2,23 +2,33 @@
 
 use crate::context::Global;
 use anyhow::Result;
-use build::Project;
+use build::{Plan, Project};
 use input::Input;
+use release::Definition;
 use std::process::ExitCode;
 
-/// Download every locked input into the store
+/// Download locked inputs into the store
+///
+/// Examples:
+///   cargo xtask fetch                     every input and package of every lock
+///   cargo xtask fetch --release tvm       what this release is made from
+///   cargo xtask fetch android-ndk
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Only inputs and packages with these names
     #[arg(value_name = "NAME")]
     names: Vec<String>,
+    /// Only what this release is made from
+    #[arg(long, value_name = "NAME")]
+    release: Option<String>,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
     let store = global.open_store()?;
-    let mut inputs = all_inputs(&project)?;
+    let mut inputs = inputs(&project, arguments.release.as_deref())?;
     if !arguments.names.is_empty() {
         for name in &arguments.names {
             anyhow::ensure!(
@@ -36,10 +46,31 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Every input of every lock, each once.
-pub fn all_inputs(project: &Project) -> Result<Vec<Input>> {
-    let mut inputs = project.inputs.inputs.clone();
-    for name in project.environments()? {
+/// The inputs and packages of a release, with the sandbox that it is built in, or of every lock; each once. Errors: the
+/// release needs something that is pending.
+pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
+    let (mut inputs, environments) = match release {
+        None => (project.inputs.inputs.clone(), project.environments()?),
+        Some(name) => {
+            let definition = Definition::load(&project.root, name)?;
+            let mut goals = definition.artifacts(project)?;
+            goals.extend(definition.checks(project)?);
+            let (mut inputs, mut environments) = (Vec::new(), vec!["sandbox".to_owned()]);
+            for node in Plan::new(project, &goals)?.nodes {
+                let (recipe, target) = project.node(&node)?;
+                environments.push(target.environment.clone());
+                for source in recipe.sources.iter().chain(&target.sources) {
+                    inputs.extend(
+                        source.input.as_deref().map(|name| project.input(name)).transpose()?.cloned(),
+                    );
+                }
+            }
+            environments.sort();
+            environments.dedup();
+            (inputs, environments)
+        }
+    };
+    for name in environments {
         inputs.extend(project.environment(&name)?.1.inputs);
     }
     inputs.sort_by(|a, b| (&a.name, a.digest).cmp(&(&b.name, b.digest)));

@@ -2,9 +2,10 @@
 
 use crate::context::{GivenInputs, Global};
 use anyhow::Result;
-use build::{Outcome, Plan, Project};
+use build::{Node, Outcome, Plan, Project};
 use release::{Definition, Manifest, Written};
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -26,8 +27,32 @@ pub struct Arguments {
     /// Go on with what does not depend on a failed artifact
     #[arg(long)]
     keep_going: bool,
+    /// Write the release without what waits for inputs that can't be had; release.json names what is missing
+    #[arg(long)]
+    partial: bool,
     #[command(flatten)]
     given: GivenInputs,
+}
+
+/// What to do when something can't be built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Stop.
+    Stop,
+    /// Build everything else, and write no release.
+    KeepGoing,
+    /// Build everything else, and write a release that lacks what waits for inputs.
+    Partial,
+}
+
+impl Arguments {
+    fn effort(&self) -> Effort {
+        match (self.partial, self.keep_going) {
+            (true, _) => Effort::Partial,
+            (false, true) => Effort::KeepGoing,
+            (false, false) => Effort::Stop,
+        }
+    }
 }
 
 /// Runs the command.
@@ -39,7 +64,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
     let destination = directory.join(&arguments.name);
     let Some((manifest, written)) =
-        make(global, &project, &store, &arguments.name, arguments.keep_going, &destination)?
+        make(global, &project, &store, &arguments.name, arguments.effort(), &destination)?
     else {
         return Ok(ExitCode::FAILURE);
     };
@@ -60,13 +85,37 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Names the artifacts and checks that wait for inputs, and how to bring those.
+fn tell_waiting(name: &str, goals: &[Node], waiting: &BTreeMap<Node, Vec<String>>, effort: Effort) {
+    if waiting.is_empty() {
+        return;
+    }
+    eprintln!("release `{name}` lacks what waits for inputs that can't be had:");
+    for node in goals {
+        if let Some(inputs) = waiting.get(node) {
+            eprintln!("  {node} waits for {}", inputs.join(", "));
+        }
+    }
+    eprintln!(
+        "  hint: bring an input with `cargo xtask fetch NAME` where its address answers, from a directory that `vendor` wrote \
+         (`--vendored DIR`), or from a copy of your own (`--input NAME=PATH`)"
+    );
+    match effort {
+        Effort::Stop => eprintln!("  hint: `--keep-going` builds everything else first"),
+        Effort::KeepGoing => {
+            eprintln!("  hint: `--partial` writes the release without them, and says so in release.json")
+        }
+        Effort::Partial => {}
+    }
+}
+
 /// Builds and writes a release; nothing when something of it failed, which has been told then.
 pub fn make(
     global: &Global,
     project: &Project,
     store: &Store,
     name: &str,
-    keep_going: bool,
+    effort: Effort,
     destination: &Path,
 ) -> Result<Option<(Manifest, Written)>> {
     let definition = Definition::load(&project.root, name)?;
@@ -74,19 +123,23 @@ pub fn make(
     goals.extend(definition.checks(project)?);
     let plan = Plan::new(project, &goals)?;
     let quiet = Global { quiet: true, json: false, ..global.clone() };
-    let outcomes =
-        super::build::execute(if global.json { &quiet } else { global }, project, store, &plan, keep_going)?;
+    let shown = if global.json { &quiet } else { global };
+    let outcomes = super::build::execute(shown, project, store, &plan, effort != Effort::Stop)?;
+    let waiting = build::waiting(&plan, &outcomes);
+    tell_waiting(name, &goals, &waiting, effort);
     let mut references = Vec::new();
-    for outcome in &outcomes {
+    for (node, outcome) in plan.nodes.iter().zip(&outcomes) {
         match outcome {
             Outcome::Built(built) => {
                 references.push(Reference::Action(built.resolved.key));
                 references.push(Reference::Tree(built.resolved.environment.root));
             }
+            _ if effort == Effort::Partial && waiting.contains_key(node) => {}
             Outcome::Failed(_) | Outcome::Skipped(_) => return Ok(None),
         }
     }
-    let manifest = release::assemble(project, store, &definition, &plan, &outcomes)?;
+    let manifest =
+        release::assemble(project, store, &definition, &plan, &outcomes, effort == Effort::Partial)?;
     for file in manifest.files() {
         references.push(Reference::Blob(store::Digest::from_hex(&file.sha256, file.size)?));
     }

@@ -38,7 +38,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Gc { dry_run } => {
             let project = global.project()?;
-            let mut kept: Vec<Reference> = super::fetch::all_inputs(&project)?
+            let mut kept: Vec<Reference> = super::fetch::inputs(&project, None)?
                 .iter()
                 .chain(&super::model::fetch::all_inputs(&project.root)?)
                 .map(|input| Reference::Blob(input.digest))

@@ -1,5 +1,6 @@
 //! `verify DIR`.
 
+use super::release::Effort;
 use crate::context::Global;
 use anyhow::{Context, Result};
 use input::Input;
@@ -43,6 +44,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         let how =
             if arguments.rebuild { "was rebuilt to the same bytes" } else { "is what its manifest says" };
         println!("PASS  {} {how}", directory.display());
+        for missing in release::missing(directory)? {
+            println!("note: it is partial: {}@{} is missing", missing.recipe, missing.target);
+        }
     } else {
         for problem in &problems {
             println!("FAIL  {problem}");
@@ -56,17 +60,22 @@ fn rebuild(global: &Global, project: &build::Project, directory: &Path) -> Resul
     let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
     let store = global.open_store()?;
     let progress = global.progress();
-    let inputs = super::fetch::all_inputs(project)?;
+    let mut inputs = project.inputs.inputs.clone();
+    inputs.retain(|input| manifest.inputs.contains_key(&input.name));
+    for name in manifest.environments.keys().map(String::as_str).chain(["sandbox"]) {
+        inputs.extend(project.environment(name)?.1.inputs);
+    }
     let inputs: Vec<&Input> = inputs.iter().collect();
     input::fetch(&store, &inputs, &global.fetch_options(), &progress)?;
     // On the store's own file system, where inputs are handed over by hard links.
     let scratch = store.scratch()?;
     let vendored = scratch.path().join("inputs");
     input::vendor(&store, &inputs, &vendored, &progress)?;
+    let effort = if manifest.missing.is_empty() { Effort::Stop } else { Effort::Partial };
     let fresh = Global { offline: true, vendored: Some(vendored), json: false, ..global.clone() };
     let fresh_store = Store::open(&scratch.path().join("store"))?;
     let rebuilt = scratch.path().join("dist").join(&manifest.name);
-    if super::release::make(&fresh, project, &fresh_store, &manifest.name, false, &rebuilt)?.is_none() {
+    if super::release::make(&fresh, project, &fresh_store, &manifest.name, effort, &rebuilt)?.is_none() {
         return Ok(vec![Problem { file: manifest.name, problem: "could not be built again".to_owned() }]);
     }
     release::compare(directory, &rebuilt)
