@@ -1,0 +1,8 @@
+# LLVM for Windows, first part: what everything else stands on.
+source=/build/src/llvm/llvm
+. /build/src/build.sh
+. /build/src/llvm-build.sh
+
+configure_llvm
+make_libraries BinaryFormat Demangle Option Support TargetParser
+no_build_paths
