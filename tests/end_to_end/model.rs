@@ -216,3 +216,96 @@ fn a_hub_that_refuses_or_lies_locks_nothing() {
     let said = text(&liar.run(&project, fresh.path(), &["model", "fetch", "tiny"]));
     assert!(said.contains("not that of the lock"), "{said}");
 }
+
+#[test]
+fn a_locked_model_is_converted_once_laid_out_and_checked() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let hub = Hub::start(checkpoint(), "mit");
+    let run = |arguments: &[&str]| {
+        let output = hub.run(&project, store.path(), arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    run(&["model", "fetch", "owner/tiny@main", "-o", "checkpoint"]);
+    let convert = |source: &'static str, output: &'static str| {
+        let template = ["--conversation-template", "llama-3", "--context-window-size", "64"];
+        [&["model", "convert", source, "--quantization", "q4f16_1", "-o", output][..], &template].concat()
+    };
+    let said = run(&convert("tiny", "converted"));
+    assert!(said.contains("converted is converted: llama in q4f16_1"), "{said}");
+    assert!(run(&convert("tiny", "converted")).contains("converted is up to date"));
+    // The directory has the same files, so it is the same action.
+    assert!(run(&convert("checkpoint", "again")).contains("again is laid out from the store"));
+    assert!(run(&["model", "verify", "again"]).contains("PASS"));
+    let read = |name: &str| std::fs::read(project.directory.path().join(name)).unwrap();
+    for name in ["params_shard_0.bin", "tensor-cache.json", "mlc-chat-config.json", "tokenizer.json"] {
+        assert_eq!(read(&format!("converted/{name}")), read(&format!("again/{name}")), "{name}");
+    }
+    let config: serde_json::Value = serde_json::from_slice(&read("converted/mlc-chat-config.json")).unwrap();
+    assert_eq!(config["context_window_size"], 64);
+
+    // Past the store, the bytes are the same.
+    let mut direct = convert("checkpoint", "direct");
+    direct.push("--no-store");
+    run(&direct);
+    for name in ["params_shard_0.bin", "tensor-cache.json", "mlc-chat-config.json"] {
+        assert_eq!(read(&format!("converted/{name}")), read(&format!("direct/{name}")), "{name}");
+    }
+    for (arguments, key) in [
+        (&["model", "inspect", "converted", "--json"][..], "\"bits_per_parameter\""),
+        (&["model", "verify", "converted", "--json"], "\"PASS\""),
+        (&["model", "diff", "converted", "direct", "--json"], "[]"),
+    ] {
+        assert!(run(arguments).contains(key), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_model_is_part_of_a_release_that_is_verified_and_rebuilt() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let hub = Hub::start(checkpoint(), "qwen-research");
+    let run = |arguments: &[&str]| hub.run(&project, store.path(), arguments);
+    assert!(run(&["model", "fetch", "owner/tiny@main"]).status.success());
+    project.write(
+        "releases/models.toml",
+        "name = \"models\"\n[[model]]\nname = \"tiny\"\nquantization = \"q4f16_1\"\n\
+         conversation_template = \"llama-3\"\nsizes = { context_window_size = 64 }\n\
+         [[model]]\nname = \"tiny\"\nquantization = \"q4f16_0\"\n",
+    );
+    let said = text(&run(&["release", "models"]));
+    assert!(said.contains("models is written") && said.contains("built tiny-q4f16_1"), "{said}");
+    assert!(said.contains("it is for research only"), "{said}");
+    let said = text(&run(&["release", "models"]));
+    assert!(said.contains("is up to date") && said.contains("cached tiny-q4f16_0"), "{said}");
+
+    let release = project.directory.path().join("dist/models");
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(release.join("release.json")).unwrap()).unwrap();
+    let model = &manifest["models"][0];
+    assert_eq!(model["license"], "qwen-research");
+    let inputs = ["tiny/LICENSE", "tiny/config.json", "tiny/model.safetensors", "tiny/tokenizer.json"];
+    assert_eq!(model["inputs"], serde_json::json!(inputs));
+    assert_eq!(manifest["inputs"]["tiny/config.json"]["source"]["revision"], COMMIT);
+    let shard = std::fs::read(release.join("tiny-q4f16_1/params_shard_0.bin")).unwrap();
+    let listed = model["files"].as_array().unwrap();
+    assert!(listed.iter().any(|file| file["sha256"] == Digest::of(&shard).hex()));
+    assert!(release.join("licenses/tiny-q4f16_1/LICENSE").is_file());
+    assert!(!release.join("tiny-q4f16_0/mlc-chat-config.json").exists());
+
+    for arguments in [&["verify", "dist/models"][..], &["verify", "--rebuild", "dist/models"]] {
+        let output = run(arguments);
+        assert!(output.status.success() && text(&output).contains("PASS"), "{}", text(&output));
+    }
+    let mut damaged = shard.clone();
+    damaged[1000] ^= 1;
+    std::fs::write(release.join("tiny-q4f16_1/params_shard_0.bin"), damaged).unwrap();
+    let said = text(&run(&["verify", "dist/models"]));
+    assert!(said.contains("tiny-q4f16_1/params_shard_0.bin: changed: its sha256 is"), "{said}");
+    assert!(text(&run(&["release", "models"])).contains("is written"));
+
+    // A manifest that says something else than the repository does not pass.
+    let lock = std::fs::read_to_string(project.directory.path().join("models/tiny.toml")).unwrap();
+    project.write("models/tiny.toml", &lock.replace("qwen-research", "mit"));
+    let said = text(&run(&["verify", "dist/models"]));
+    assert!(said.contains("has the licence `qwen-research`, and `mit` in models/tiny.toml"), "{said}");
+}

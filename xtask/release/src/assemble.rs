@@ -1,7 +1,7 @@
 //! From an executed plan to a manifest, and archives in the store.
 
 use crate::{
-    Definition, Manifest,
+    Definition, Manifest, Model,
     manifest::{
         Artifact, EnvironmentFacts, File, InputFacts, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
     },
@@ -9,6 +9,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use artifact::{Content, Kind, Limits, list_archive, write_archive};
 use build::{Built, Node, Outcome, Plan, Project, waiting};
+use input::Input;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -26,6 +27,7 @@ pub fn assemble(
     definition: &Definition,
     plan: &Plan,
     outcomes: &[Outcome],
+    models: &[(Model, Vec<Input>)],
     partial: bool,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
@@ -36,6 +38,7 @@ pub fn assemble(
         intermediates: Vec::new(),
         environments: BTreeMap::new(),
         inputs: BTreeMap::new(),
+        models: Vec::new(),
         licenses: Vec::new(),
         missing: Vec::new(),
     };
@@ -54,7 +57,7 @@ pub fn assemble(
             });
         }
         manifest.missing.sort();
-        if artifacts.is_empty() {
+        if artifacts.is_empty() && models.is_empty() {
             bail!("every artifact of the release waits for an input");
         }
         // What only the missing ones would have been made from is no part of this release.
@@ -93,6 +96,9 @@ pub fn assemble(
     }
     for node in &checks {
         manifest.checks.push(step(project, built[node])?);
+    }
+    for (model, inputs) in models {
+        manifest.add_model(model, inputs);
     }
     manifest.licenses.sort();
     Ok(manifest)

@@ -1,5 +1,6 @@
 //! `releases/NAME.toml`: which artifacts, for which targets, and what must pass first.
 
+use crate::Conversion;
 use anyhow::{Context, Result, ensure};
 use build::{Node, Project};
 use serde::Deserialize;
@@ -17,6 +18,9 @@ pub struct Definition {
     /// Recipes whose outputs are reports: a release is made only when they succeed.
     #[serde(default, rename = "check")]
     checks: Vec<Selection>,
+    /// Models that are converted and shipped.
+    #[serde(default, rename = "model")]
+    pub models: Vec<Conversion>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -41,7 +45,13 @@ impl Definition {
         let definition: Self =
             toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
         ensure!(definition.name == name, "{} is named `{}` inside", path.display(), definition.name);
-        ensure!(!definition.artifacts.is_empty(), "{} names no artifact", path.display());
+        let is_empty = definition.artifacts.is_empty() && definition.models.is_empty();
+        ensure!(!is_empty, "{} names no artifact and no model", path.display());
+        let mut titles = BTreeSet::new();
+        for model in &definition.models {
+            let title = model.title();
+            ensure!(titles.insert(title.clone()), "{} names the model {title} twice", path.display());
+        }
         let mut seen = BTreeSet::new();
         for selection in definition.artifacts.iter().chain(&definition.checks) {
             for target in &selection.targets {
@@ -50,6 +60,22 @@ impl Definition {
             }
         }
         Ok(definition)
+    }
+
+    /// The definitions of a repository. Errors: one of them is malformed.
+    pub fn all(root: &Path) -> Result<Vec<Self>> {
+        let directory = root.join("releases");
+        let mut definitions = Vec::new();
+        for entry in
+            std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
+        {
+            let path = entry?.path();
+            let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+            if let (true, Some(name)) = (is_toml, path.file_stem().and_then(|stem| stem.to_str())) {
+                definitions.push(Self::load(root, name)?);
+            }
+        }
+        Ok(definitions)
     }
 
     /// The artifacts. Errors: a recipe or target that does not exist.
@@ -93,7 +119,7 @@ mod tests {
         assert!(load(&format!("name = \"tvm\"\n{ARTIFACT}")).is_ok());
         for (text, expected) in [
             (format!("name = \"tvm2\"\n{ARTIFACT}"), "is named `tvm2` inside"),
-            ("name = \"tvm\"\n".to_owned(), "names no artifact"),
+            ("name = \"tvm\"\n".to_owned(), "names no artifact and no model"),
             (format!("name = \"tvm\"\n{ARTIFACT}{ARTIFACT}"), "names tvm-ffi@x86_64-unknown-linux-gnu twice"),
             (format!("name = \"tvm\"\nspeed = 1\n{ARTIFACT}"), "unknown field `speed`"),
         ] {

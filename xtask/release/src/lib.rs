@@ -7,6 +7,7 @@ mod directory;
 #[cfg(test)]
 mod example;
 mod manifest;
+mod model;
 mod verify;
 
 pub use assemble::assemble;
@@ -16,4 +17,5 @@ pub use directory::{Written, write};
 pub use manifest::{
     Artifact, EnvironmentFacts, File, InputFacts, Manifest, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
 };
+pub use model::{Conversion, Model};
 pub use verify::{Problem, missing, verify};

@@ -3,6 +3,7 @@
 //! The text is canonical: keys sorted, two spaces of indentation, no floating-point numbers, one newline at the end.
 //! [`crate::verify`] refuses any other writing of the same data.
 
+use crate::Model;
 use anyhow::{Context, Result};
 use artifact::{Kind, WheelName};
 use input::Source;
@@ -31,6 +32,9 @@ pub struct Manifest {
     pub environments: BTreeMap<String, EnvironmentFacts>,
     /// Locked inputs by name.
     pub inputs: BTreeMap<String, InputFacts>,
+    /// Converted models, in the order of the definition; left out when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<Model>,
     /// Licence texts, as files of the release directory.
     pub licenses: Vec<File>,
     /// What the release's definition asks for and this release lacks, since it was asked to be written all the same
@@ -207,7 +211,8 @@ impl Manifest {
 
     /// Every file of the release directory but the manifest and the checksums.
     pub fn files(&self) -> impl Iterator<Item = &File> {
-        self.artifacts.iter().map(|artifact| &artifact.archive).chain(&self.licenses)
+        let models = self.models.iter().flat_map(|model| &model.files);
+        self.artifacts.iter().map(|artifact| &artifact.archive).chain(models).chain(&self.licenses)
     }
 
     /// `SHA256SUMS`: `HEX  PATH` lines sorted by path, as `sha256sum -c --strict` reads them. `json` is the manifest's

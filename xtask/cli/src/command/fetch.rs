@@ -3,7 +3,7 @@
 use crate::context::Global;
 use anyhow::Result;
 use build::{Plan, Project};
-use input::Input;
+use input::{Input, Model};
 use release::Definition;
 use std::process::ExitCode;
 
@@ -46,8 +46,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The inputs and packages of a release, with the sandbox that it is built in, or of every lock; each once. Errors: the
-/// release needs something that is pending.
+/// The inputs and packages of a release, with the sandbox that it is built in, or of every lock; each once. Of models,
+/// those that the release names, or any. Errors: the release needs something that is pending.
 pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
     let (mut inputs, environments) = match release {
         None => (project.inputs.inputs.clone(), project.environments()?),
@@ -72,6 +72,15 @@ pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
     };
     for name in environments {
         inputs.extend(project.environment(&name)?.1.inputs);
+    }
+    let definitions = match release {
+        Some(name) => vec![Definition::load(&project.root, name)?],
+        None => Definition::all(&project.root)?,
+    };
+    for definition in definitions {
+        for conversion in &definition.models {
+            inputs.extend(Model::load(&project.root, &conversion.name)?.lock(&project.root)?.inputs);
+        }
     }
     inputs.sort_by(|a, b| (&a.name, a.digest).cmp(&(&b.name, b.digest)));
     inputs.dedup();

@@ -76,6 +76,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     for file in manifest.files().filter(|file| !file.path.contains('/')) {
         progress.line(&format!("{}  {}", file.sha256, file.path));
     }
+    for model in &manifest.models {
+        let title = model.conversion.title();
+        progress.line(&format!("{}  {title}, {} files", model.outputs.hex(), model.files.len()));
+    }
     progress.line(&format!(
         "{} {} in {:.1} s",
         destination.display(),
@@ -124,7 +128,10 @@ pub fn make(
     let plan = Plan::new(project, &goals)?;
     let quiet = Global { quiet: true, json: false, ..global.clone() };
     let shown = if global.json { &quiet } else { global };
-    let outcomes = super::build::execute(shown, project, store, &plan, effort != Effort::Stop)?;
+    let outcomes = match goals.is_empty() {
+        true => Vec::new(),
+        false => super::build::execute(shown, project, store, &plan, effort != Effort::Stop)?,
+    };
     let waiting = build::waiting(&plan, &outcomes);
     tell_waiting(name, &goals, &waiting, effort);
     let mut references = Vec::new();
@@ -138,8 +145,10 @@ pub fn make(
             Outcome::Failed(_) | Outcome::Skipped(_) => return Ok(None),
         }
     }
-    let manifest =
-        release::assemble(project, store, &definition, &plan, &outcomes, effort == Effort::Partial)?;
+    let models = super::model::store::convert_all(shown, store, &project.root, &definition.models)?;
+    references.extend(models.iter().map(|(model, _)| Reference::Action(model.action)));
+    let partial = effort == Effort::Partial;
+    let manifest = release::assemble(project, store, &definition, &plan, &outcomes, &models, partial)?;
     for file in manifest.files() {
         references.push(Reference::Blob(store::Digest::from_hex(&file.sha256, file.size)?));
     }

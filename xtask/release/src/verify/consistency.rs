@@ -2,24 +2,27 @@
 //! contradict itself.
 
 use super::{Problems, is_safe};
-use crate::{Artifact, File, Manifest, archive_kind};
+use crate::{Artifact, File, Manifest, Model, archive_kind};
 use artifact::{WheelName, record_text};
 use input::Source;
 use std::collections::{BTreeMap, BTreeSet};
-use store::Digest;
+use store::{Digest, Entry, Tree};
 
 /// Everything that a manifest can be told by itself.
 pub fn check(manifest: &Manifest, problems: &mut Problems) {
     if !is_safe(&manifest.name) || manifest.name.contains('/') {
         problems.manifest(format!("`{}` is no name for a release", manifest.name));
     }
-    if manifest.artifacts.is_empty() {
-        problems.manifest("names no artifact");
+    if manifest.artifacts.is_empty() && manifest.models.is_empty() {
+        problems.manifest("names no artifact and no model");
     }
     paths(manifest.files().map(|file| file.path.as_str()), "", problems);
     manifest.files().for_each(|file| digest(file, problems));
     for artifact in &manifest.artifacts {
         archive(artifact, problems);
+    }
+    for model in &manifest.models {
+        self::model(model, problems);
     }
     licenses(manifest, problems);
     steps(manifest, problems);
@@ -116,6 +119,26 @@ fn wheel(artifact: &Artifact, name: &WheelName, problems: &mut Problems) {
     }
 }
 
+/// The files are those of one tree, in the model's directory.
+fn model(model: &Model, problems: &mut Problems) {
+    let title = model.conversion.title();
+    let mut tree = Tree::new();
+    for file in &model.files {
+        let path = file.path.strip_prefix(&format!("{title}/"));
+        let entry = file.digest().map(|digest| Entry::File { digest, executable: file.executable });
+        match (path, entry) {
+            (Some(path), Ok(entry)) if tree.insert(path, entry.clone()).is_ok() => {}
+            _ => problems.manifest(format!("the model `{title}` can't have the file `{}`", file.path)),
+        }
+    }
+    if !model.files.is_sorted_by(|a, b| a.path < b.path) {
+        problems.manifest(format!("the model `{title}` has files that are not sorted by path"));
+    }
+    if tree.digest().is_ok_and(|root| root != model.outputs) {
+        problems.manifest(format!("the files of the model `{title}` are not those of its outputs"));
+    }
+}
+
 /// Whether a link's text names something outside of the archive.
 fn leads_out(path: &str, target: &str) -> bool {
     if target.is_empty() || target.starts_with('/') {
@@ -143,12 +166,15 @@ fn licenses(manifest: &Manifest, problems: &mut Problems) {
             problems.manifest(format!("`{}` has no licence texts", artifact.title()));
         }
     }
+    for model in &manifest.models {
+        expected.extend(model.licenses(&manifest.inputs));
+    }
     let listed: BTreeSet<File> = manifest.licenses.iter().cloned().collect();
     for file in expected.difference(&listed) {
-        problems.manifest(format!("`licenses` lacks `{}`, which an archive has", file.path));
+        problems.manifest(format!("`licenses` lacks `{}`, which an archive or model has", file.path));
     }
     for file in listed.difference(&expected) {
-        problems.manifest(format!("`licenses` has `{}`, which no archive has", file.path));
+        problems.manifest(format!("`licenses` has `{}`, which no archive or model has", file.path));
     }
     if !manifest.licenses.is_sorted() {
         problems.manifest("`licenses` are not sorted");
@@ -174,6 +200,7 @@ fn steps(manifest: &Manifest, problems: &mut Problems) {
             problems.manifest(format!("{whose} depends on `{name}`, which is not in the manifest"));
         }
     }
+    inputs.extend(manifest.models.iter().flat_map(|model| &model.inputs));
     for artifact in &manifest.artifacts {
         let target = &artifact.step.target;
         for name in &artifact.checked_by {

@@ -7,12 +7,13 @@ use crate::{
 };
 use anyhow::Result;
 use build::{Node, Plan, Project};
-use input::Source;
-use std::collections::BTreeSet;
+use input::{Input, Source};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything in which the release and the repository say different things.
 pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) {
-    inputs(manifest, project, problems);
+    let models = models(manifest, project, problems);
+    inputs(manifest, project, &models, problems);
     for (name, facts) in &manifest.environments {
         match lock_digest(&project.root, name) {
             Ok(digest) if digest == facts.lock => {}
@@ -34,24 +35,66 @@ pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) {
     }
 }
 
-fn inputs(manifest: &Manifest, project: &Project, problems: &mut Problems) {
+/// Models are those of `models/NAME.toml`, made of all their locked files; gives these.
+fn models(
+    manifest: &Manifest,
+    project: &Project,
+    problems: &mut Problems,
+) -> BTreeMap<String, (String, Input)> {
+    let mut locked = BTreeMap::new();
+    for model in &manifest.models {
+        let (name, title) = (&model.conversion.name, model.conversion.title());
+        let found = input::Model::load(&project.root, name).and_then(|intent| {
+            let lock = intent.lock(&project.root)?;
+            Ok((intent, lock))
+        });
+        match found {
+            Ok((intent, lock)) => {
+                if intent.license != model.license {
+                    let (a, b) = (&model.license, &intent.license);
+                    problems.manifest(format!(
+                        "`{title}` has the licence `{a}`, and `{b}` in models/{name}.toml"
+                    ));
+                }
+                if !lock.inputs.iter().map(|input| &input.name).eq(&model.inputs) {
+                    problems
+                        .manifest(format!("`{title}` was made from other files than models/{name}.lock has"));
+                }
+                let file = format!("models/{name}.lock");
+                locked
+                    .extend(lock.inputs.into_iter().map(|input| (input.name.clone(), (file.clone(), input))));
+            }
+            Err(error) => problems.manifest(format!("`{title}`: {error:#}")),
+        }
+    }
+    locked
+}
+
+fn inputs(
+    manifest: &Manifest,
+    project: &Project,
+    models: &BTreeMap<String, (String, Input)>,
+    problems: &mut Problems,
+) {
     for (name, facts) in &manifest.inputs {
         // That it is unpinned is told by the check of the manifest itself.
         if matches!(facts.source, Source::Path { .. }) {
             continue;
         }
-        let Some(input) = project.inputs.get(name) else {
+        let of_recipes = || project.inputs.get(name).map(|input| ("recipes/inputs.lock", input));
+        let of_models = || models.get(name).map(|(lock, input)| (lock.as_str(), input));
+        let Some((lock, input)) = of_recipes().or_else(of_models) else {
             problems.manifest(format!("input `{name}` is not in recipes/inputs.lock"));
             continue;
         };
         if input.digest.hex() != facts.sha256 || input.digest.size != facts.size {
             problems.manifest(format!(
-                "input `{name}` is {}/{}, and {} in recipes/inputs.lock",
+                "input `{name}` is {}/{}, and {} in {lock}",
                 facts.sha256, facts.size, input.digest
             ));
         }
         if input.source != facts.source {
-            problems.manifest(format!("input `{name}` comes from elsewhere than recipes/inputs.lock says"));
+            problems.manifest(format!("input `{name}` comes from elsewhere than {lock} says"));
         }
     }
 }
@@ -126,6 +169,9 @@ fn contents(manifest: &Manifest, project: &Project, problems: &mut Problems) -> 
     others.retain(|node| !goals.contains(node));
     let steps = manifest.artifacts.iter().map(|artifact| &artifact.step);
     same("artifact", artifacts, steps, problems);
+    if !definition.models.iter().eq(manifest.models.iter().map(|model| &model.conversion)) {
+        problems.manifest("has other models than the release's definition asks for");
+    }
     same("check", checks, &manifest.checks, problems);
     same("intermediate", others, &manifest.intermediates, problems);
     Ok(())
