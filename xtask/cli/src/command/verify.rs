@@ -3,7 +3,7 @@
 use super::release::Effort;
 use crate::context::Global;
 use anyhow::{Context, Result};
-use input::Input;
+use input::{Input, Model};
 use release::{Manifest, Problem};
 use std::{
     path::{Path, PathBuf},
@@ -64,6 +64,9 @@ fn rebuild(global: &Global, project: &build::Project, directory: &Path) -> Resul
     inputs.retain(|input| manifest.inputs.contains_key(&input.name));
     for name in manifest.environments.keys().map(String::as_str).chain(["sandbox"]) {
         inputs.extend(project.environment(name)?.1.inputs);
+    }
+    for model in &manifest.models {
+        inputs.extend(Model::load(&project.root, &model.conversion.name)?.lock(&project.root)?.inputs);
     }
     let inputs: Vec<&Input> = inputs.iter().collect();
     input::fetch(&store, &inputs, &global.fetch_options(), &progress)?;
