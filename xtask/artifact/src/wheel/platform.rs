@@ -6,6 +6,8 @@ use crate::{
     pe::inspect_pe,
 };
 use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use std::collections::BTreeMap;
 use store::{Entry, Store, Tree};
 
 /// Libraries that every manylinux system has (PEP 600, PEP 599), but for graphics and those that few link to.
@@ -21,6 +23,23 @@ const MANYLINUX: [&str; 10] = [
     "libstdc++.so.6",
     "libutil.so.1",
 ];
+
+/// `manylinux.toml`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    #[serde(rename = "system")]
+    systems: Vec<Row>,
+}
+
+/// Systems from a glibc on, sorted by it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    glibc: String,
+    /// Name to the highest version.
+    versions: BTreeMap<String, String>,
+}
 
 /// What a platform tag promises.
 enum Platform {
@@ -73,6 +92,17 @@ fn parse(name: &str) -> Option<Platform> {
     }
 }
 
+/// What GCC's libraries have at least on systems with a glibc. Errors: it is older than any that the table knows.
+fn system(glibc: &[u32]) -> Result<BTreeMap<String, String>> {
+    let table: Table =
+        toml::from_str(include_str!("manylinux.toml")).context("manylinux.toml is malformed")?;
+    let known = table.systems.into_iter().rev();
+    let row = known
+        .into_iter()
+        .find(|row| parse_version(&row.glibc).is_some_and(|known| known.as_slice() <= glibc));
+    row.map(|row| row.versions).context("a glibc before 2.17 is not known here")
+}
+
 fn keeps(platform: &Platform, tree: &Tree, path: &str, bytes: &[u8]) -> Result<()> {
     let (is_pe, is_elf) = (bytes.starts_with(b"MZ"), bytes.starts_with(b"\x7fELF"));
     match platform {
@@ -94,9 +124,14 @@ fn keeps(platform: &Platform, tree: &Tree, path: &str, bytes: &[u8]) -> Result<(
                     "`{path}` needs `{needed}`, which not every system has\n  hint: put it into the wheel, or link it statically"
                 );
             }
-            for (library, version) in elf.versions.iter().filter(|(library, _)| library == "GLIBC") {
+            let known = system(glibc)?;
+            for (library, version) in &elf.versions {
+                let ceiling = match library.as_str() {
+                    "GLIBC" => Some(glibc.clone()),
+                    _ => known.get(library).and_then(|version| parse_version(version)),
+                };
                 ensure!(
-                    parse_version(version).is_some_and(|version| version <= *glibc),
+                    ceiling.is_none_or(|most| parse_version(version).is_some_and(|version| version <= most)),
                     "`{path}` needs {library}_{version}"
                 );
             }

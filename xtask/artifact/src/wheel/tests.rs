@@ -172,7 +172,6 @@ fn what_a_wheel_cannot_be_is_refused() {
     }
 }
 
-/// This machine's own C library decides what a library made here needs.
 #[test]
 fn a_manylinux_tag_is_held_against_the_symbols_that_are_used() {
     let directory = tempfile::tempdir().unwrap();
@@ -191,12 +190,37 @@ fn a_manylinux_tag_is_held_against_the_symbols_that_are_used() {
         let place = format!("-L{}", directory.path().display());
         library("liby.so", &["-Wl,--no-as-needed", &place, "-lforeign"])
     };
+    // The versions of a library are what its provider's script says, so providers are made here.
+    let needs = |file: &str, version: &str| {
+        let script = directory.path().join("versions");
+        std::fs::write(&script, format!("{version} {{ global: answer; }};\n")).unwrap();
+        library(
+            file,
+            &[&format!("-Wl,--version-script={}", script.display()), &format!("-Wl,-soname,{file}")],
+        );
+        let user = directory.path().join("user.c");
+        std::fs::write(&user, "int answer(void); int twice(void) { return 2 * answer(); }\n").unwrap();
+        let path = directory.path().join("libuser.so");
+        let mut command = Command::new("cc");
+        command
+            .args(["-shared", "-fPIC", "-nostdlib", "-o"])
+            .arg(&path)
+            .arg(&user)
+            .arg(directory.path().join(file));
+        assert!(command.status().unwrap().success());
+        std::fs::read(path).unwrap()
+    };
+    let young = needs("libstdc++.so.6", "GLIBCXX_3.4.31");
+    let late = needs("libc.so.6", "GLIBC_2.77");
     let machine = if cfg!(target_arch = "aarch64") { ("aarch64", "x86_64") } else { ("x86_64", "aarch64") };
     let mut metadata = metadata();
     metadata.readme = None;
     for (bytes, tag, expected) in [
         (&plain, format!("py3-none-manylinux_2_99_{}", machine.0), None),
-        (&plain, format!("py3-none-manylinux_2_2_{}", machine.0), Some("needs GLIBC_2.")),
+        (&plain, format!("py3-none-manylinux_2_2_{}", machine.0), Some("before 2.17 is not known")),
+        (&young, format!("py3-none-manylinux_2_38_{}", machine.0), Some("needs GLIBCXX_3.4.31")),
+        (&young, format!("py3-none-manylinux_2_39_{}", machine.0), None),
+        (&late, format!("py3-none-manylinux_2_39_{}", machine.0), Some("needs GLIBC_2.77")),
         (&plain, format!("py3-none-manylinux_2_99_{}", machine.1), Some("is for another machine")),
         (&foreign, format!("py3-none-manylinux_2_99_{}", machine.0), Some("which not every system has")),
         (&plain, "py3-none-win_amd64".into(), Some("is no library for Windows")),
