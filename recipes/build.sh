@@ -36,6 +36,16 @@ case $TARGET in
     ;;
 esac
 
+# check_ndk: fails when the NDK is of another revision than the policies are for.
+check_ndk() {
+    local revision
+    revision=$(sed -n 's/^Pkg\.Revision *= *//p' "$ndk/source.properties")
+    if [ "$revision" != 27.2.12479018 ]; then
+        echo "this is NDK revision ${revision:-unknown}, and the policies are for 27.2.12479018 (r27c)" >&2
+        exit 1
+    fi
+}
+
 # configure [CMAKE ARGUMENT...]: configures $source for $TARGET in the current directory.
 configure() {
     local toolchain=()
@@ -53,12 +63,7 @@ configure() {
         )
         ;;
     *-linux-android)
-        local revision
-        revision=$(sed -n 's/^Pkg\.Revision *= *//p' "$ndk/source.properties")
-        if [ "$revision" != 27.2.12479018 ]; then
-            echo "this is NDK revision ${revision:-unknown}, and the policies are for 27.2.12479018 (r27c)" >&2
-            exit 1
-        fi
+        check_ndk
         # The toolchain file adds its own flags to these, and takes none out of the environment.
         toolchain=(
             -DCMAKE_TOOLCHAIN_FILE="$ndk/build/cmake/android.toolchain.cmake"

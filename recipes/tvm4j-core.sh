@@ -15,8 +15,8 @@ pack() {
     (cd "$2" && "$jdk/jar" --create --no-manifest --date=1980-01-01T00:00:02Z --file "$out/$1.jar" "@/build/work/$1.list")
     chmod 644 "$out/$1.jar"
 }
-pack tvm4j-core classes
-pack tvm4j-core-sources "$source/jvm/core/src/main/java"
+pack tvm4j_core classes
+pack tvm4j_core-sources "$source/jvm/core/src/main/java"
 
 # For the JNI library, under the name that its source includes it by.
 install -D -m 644 headers/org_apache_tvm_LibInfo.h "$out/include/org_apache_tvm_native_c_api.h"

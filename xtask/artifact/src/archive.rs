@@ -24,12 +24,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// By a file's name. Wheels are zip archives.
+    /// By a file's name. Wheels, AARs and jars are zip archives.
     pub fn of(file_name: &str) -> Option<Self> {
         if file_name.ends_with(".tar.gz") {
             return Some(Self::TarGz);
         }
-        [".zip", ".whl"].iter().any(|end| file_name.ends_with(end)).then_some(Self::Zip)
+        [".zip", ".whl", ".aar", ".jar"].iter().any(|end| file_name.ends_with(end)).then_some(Self::Zip)
     }
 
     /// What a file name ends with.

@@ -1,5 +1,6 @@
-//! What artifacts are made of: deterministic archives and wheels, what stands in PE and ELF files, and whether that may stand there.
+//! What artifacts are made of: deterministic archives, wheels and AARs, what stands in PE and ELF files, and whether that may stand there.
 
+mod aar;
 mod android;
 mod archive;
 mod difference;
@@ -12,6 +13,7 @@ mod pe;
 mod policy;
 mod wheel;
 
+pub use aar::{Aar, AarMetadata, Coordinates, Dependency, JniLibrary, inspect_aar, write_aar};
 pub use android::AndroidIdent;
 pub use archive::{Kind, write_archive};
 pub use difference::{Difference, first_difference};

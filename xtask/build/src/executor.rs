@@ -1,7 +1,7 @@
 //! Runs a plan: every node is resolved once its dependencies are built, looked up by its key, and run if it is not there.
 
 use crate::{
-    failure, history,
+    aar, failure, history,
     plan::{Node, Plan},
     policy,
     project::Project,
@@ -40,6 +40,8 @@ pub struct Built {
     pub result: ActionResult,
     /// The tree with the wheel that the outputs are packed as, for recipes with `[wheel]`.
     pub wheel: Option<Digest>,
+    /// The tree of the AAR that the outputs are packed as and what is published with it, for recipes with `[aar]`.
+    pub aar: Option<Digest>,
     /// Whether the result was there already.
     pub cached: bool,
     /// How long it took.
@@ -47,9 +49,9 @@ pub struct Built {
 }
 
 impl Built {
-    /// What dependents and users get: the wheel, or the outputs as they are.
+    /// What dependents and users get: the wheel, the AAR, or the outputs as they are.
     pub fn provides(&self) -> Digest {
-        self.wheel.unwrap_or(self.result.outputs)
+        self.wheel.or(self.aar).unwrap_or(self.result.outputs)
     }
 }
 
@@ -238,7 +240,8 @@ impl Executor<'_> {
             history::record(self.store, node, &resolved.key)?;
         }
         let wheel = wheel::pack(self.project, self.store, &resolved, &result)?;
-        Ok(Built { resolved, result, wheel, cached, time: start.elapsed() })
+        let aar = aar::pack(self.project, self.store, &resolved, &result)?;
+        Ok(Built { resolved, result, wheel, aar, cached, time: start.elapsed() })
     }
 
     /// Keeps other processes with the same store from doing the same work at the same time.

@@ -1,5 +1,6 @@
 //! Recipes become a plan, the plan becomes actions, actions are run or found in the store.
 
+mod aar;
 mod executor;
 mod failure;
 mod history;

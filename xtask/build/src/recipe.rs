@@ -1,7 +1,7 @@
 //! Recipes: how an artifact is made from inputs, as data in `recipes/NAME.toml`.
 
 use anyhow::{Context, Result, ensure};
-use artifact::Metadata;
+use artifact::{AarMetadata, Metadata};
 use serde::Deserialize;
 use std::path::Path;
 
@@ -22,6 +22,9 @@ pub struct Recipe {
     /// What a Python package says of itself. With it the outputs are packed as a wheel ([`artifact::write_wheel`] says how they
     /// stand), which is what dependents and releases get.
     pub wheel: Option<Metadata>,
+    /// What an Android library says of itself. With it the outputs are packed as an AAR ([`artifact::write_aar`] says how they
+    /// stand), which is what dependents and releases get, with its POM and module metadata.
+    pub aar: Option<AarMetadata>,
     /// What is composed into `/build/src` for every target.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -89,6 +92,7 @@ impl Recipe {
         let stem = path.file_stem().unwrap_or_default();
         ensure!(stem == self.name.as_str(), "`name` is `{}`, but the file is named otherwise", self.name);
         ensure!(is_name(&self.version), "`version` may have letters, digits and `.+-_` only");
+        ensure!(self.wheel.is_none() || self.aar.is_none(), "a recipe makes a wheel or an AAR, not both");
         ensure!(!self.targets.is_empty(), "there is no `[[target]]`");
         for (index, target) in self.targets.iter().enumerate() {
             let twice = self.targets[..index].iter().any(|other| other.triple == target.triple);

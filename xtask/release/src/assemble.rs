@@ -127,7 +127,9 @@ fn artifact(
     built: &Built,
 ) -> Result<Artifact> {
     let (recipe, target) = project.node(node)?;
-    let outputs = Tree::read(store, &built.result.outputs)?;
+    // Beside an AAR stands what is published with it, so it is archived like plain outputs.
+    let root = built.aar.unwrap_or(built.result.outputs);
+    let outputs = Tree::read(store, &root)?;
     let packed = match built.wheel {
         Some(tree) => wheel(store, &tree)?,
         None => {
@@ -136,7 +138,7 @@ fn artifact(
             let (files, links) = files(&outputs).with_context(|| {
                 format!("`{node}` can't be archived\n  hint: `{}` makes it", target.script)
             })?;
-            let digest = archive(store, &built.result.outputs, &outputs, &title, kind)?;
+            let digest = archive(store, &root, &outputs, &title, kind)?;
             Packed { archive: File::new(&format!("{title}.{}", kind.extension()), &digest), files, links }
         }
     };

@@ -129,6 +129,7 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
         },
         result: ActionResult { outputs: outputs.write(store).unwrap(), log: None },
         wheel: None,
+        aar: None,
         cached: false,
         time: Duration::ZERO,
     }

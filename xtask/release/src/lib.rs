@@ -7,6 +7,7 @@ mod directory;
 #[cfg(test)]
 mod example;
 mod manifest;
+mod maven;
 mod model;
 mod verify;
 
@@ -17,5 +18,6 @@ pub use directory::{Written, write};
 pub use manifest::{
     Artifact, EnvironmentFacts, File, InputFacts, Manifest, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
 };
+pub use maven::publish_maven;
 pub use model::{Conversion, Model};
 pub use verify::{Problem, missing, verify};

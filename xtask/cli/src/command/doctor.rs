@@ -15,6 +15,7 @@ pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
         vec![("repository", repository(global)), ("store", store(global))];
     checks.extend(environment::checks().into_iter().map(|check| (check.name, found(check))));
     checks.push(("sandbox", sandbox(global)));
+    checks.push(("android-ndk", android_ndk(global)));
     checks.push(("registries", input::registries().map(|lines| lines.join("; "))));
     if global.json {
         let rows: Vec<_> = checks
@@ -62,6 +63,21 @@ fn store(global: &Global) -> Result<String> {
         NEEDED / 1_000_000_000
     );
     Ok(format!("{}, {} GB free", store.root().display(), free / 1_000_000_000))
+}
+
+/// Targets for Android alone need it, so a machine without it is no unsound one.
+fn android_ndk(global: &Global) -> Result<String> {
+    const NAME: &str = "android-ndk";
+    let project = global.project()?;
+    let Some(input) = project.inputs.get(NAME) else { return Ok("not locked here".to_owned()) };
+    Ok(match global.open_store()?.contains(&input.digest) {
+        true => format!("{} is in the store", input.source.file_name()),
+        false => format!(
+            "{} ({} MB) is not in the store; targets for Android need it: `cargo xtask fetch {NAME}`, or `--input {NAME}=PATH`",
+            input.source.file_name(),
+            input.digest.size / 1_000_000
+        ),
+    })
 }
 
 fn sandbox(global: &Global) -> Result<String> {

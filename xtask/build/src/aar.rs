@@ -1,0 +1,38 @@
+//! AARs out of the outputs of recipes, written once for the same outputs and metadata.
+
+use crate::{project::Project, resolve::Resolved};
+use anyhow::{Context, Result};
+use artifact::write_aar;
+use store::{Action, ActionResult, Digest, Store, Tree};
+
+/// Raised when the same outputs would become another AAR, or the rules for one change.
+const VERSION: &str = "1";
+
+/// The tree of a result's AAR and what is published with it; nothing when the recipe makes none.
+pub fn pack(
+    project: &Project,
+    store: &Store,
+    resolved: &Resolved,
+    result: &ActionResult,
+) -> Result<Option<Digest>> {
+    let (recipe, _) = project.node(&resolved.node)?;
+    let Some(metadata) = &recipe.aar else { return Ok(None) };
+    let key = Action::named([
+        "aar".to_owned(),
+        VERSION.to_owned(),
+        serde_json::to_string(metadata)?,
+        recipe.version.clone(),
+        recipe.license.clone(),
+        result.outputs.to_string(),
+    ])
+    .digest();
+    if let Some(result) = store.result(&key)? {
+        return Ok(Some(result.outputs));
+    }
+    let outputs = Tree::read(store, &result.outputs)?;
+    let published = write_aar(store, &outputs, metadata, &recipe.version, &recipe.license)
+        .with_context(|| format!("cannot pack `{}` as an AAR", resolved.node))?;
+    let outputs = published.write(store)?;
+    store.put_result(&key, &ActionResult { outputs, log: None })?;
+    Ok(Some(outputs))
+}
