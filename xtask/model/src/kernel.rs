@@ -236,3 +236,6 @@ fn columns<S: Source, A: Arithmetic, const BITS: u32, const SIZE: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,8 +92,10 @@ fn converted(directory: &Path) -> BTreeMap<String, (Vec<u64>, String, Vec<u8>)> 
     tensors
 }
 
+type Module = (&'static str, usize, &'static [(&'static str, usize)]);
+
 /// A layer's linear modules: what they are called here and there, their outputs and inputs, and what they are made of.
-const MODULES: [(&str, usize, &[(&str, usize)]); 4] = [
+const MODULES: [Module; 4] = [
     (
         "self_attn.QKV",
         HIDDEN,
