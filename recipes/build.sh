@@ -89,7 +89,7 @@ configure() {
         local flag
         for flag in --target=aarch64-none-linux-android$android_api -DANDROID -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
             $link_flags; do
-            if ! grep -qF -- "$flag" build.ninja; then
+            if ! grep -qF -- "$flag" build.ninja CMakeFiles/rules.ninja; then
                 echo "the build does not use \`$flag\`" >&2
                 exit 1
             fi
