@@ -70,6 +70,8 @@ configure() {
             -DANDROID_ABI=arm64-v8a -DANDROID_PLATFORM=android-$android_api -DANDROID_STL=c++_static
             "-DCMAKE_C_FLAGS=$compile_flags" "-DCMAKE_CXX_FLAGS=$compile_flags"
             "-DCMAKE_SHARED_LINKER_FLAGS=$link_flags" "-DCMAKE_MODULE_LINKER_FLAGS=$link_flags"
+            # Its configure script would build it with the NDK's compiler, but not for Android.
+            -DTVM_FFI_USE_LIBBACKTRACE=OFF
             # Android looks beside the application's libraries, and nowhere else.
             -DCMAKE_SKIP_RPATH=ON
         )

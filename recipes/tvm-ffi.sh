@@ -15,7 +15,7 @@ install_licence "$source/licenses/LICENSE.pytorch.txt" pytorch/LICENSE
 install_licence "$source/licenses/NOTICE.pytorch.txt" pytorch/NOTICE
 install_licence "$source/3rdparty/dlpack/LICENSE" dlpack/LICENSE
 case $TARGET in
-*-linux-gnu | *-linux-android) install_licence "$source/3rdparty/libbacktrace/LICENSE" libbacktrace/LICENSE ;;
+*-linux-gnu) install_licence "$source/3rdparty/libbacktrace/LICENSE" libbacktrace/LICENSE ;;
 esac
 install_runtime_licences
 no_build_paths

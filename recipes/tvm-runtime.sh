@@ -36,7 +36,7 @@ install_licence "$source/3rdparty/tvm-ffi/3rdparty/dlpack/LICENSE" dlpack/LICENS
 install_licence "$source/3rdparty/OpenCL-Headers/LICENSE" opencl-headers/LICENSE
 install_licence /usr/share/doc/libvulkan-dev/copyright vulkan-headers/copyright
 case $TARGET in
-*-linux-gnu | *-linux-android) install_licence "$source/3rdparty/tvm-ffi/3rdparty/libbacktrace/LICENSE" libbacktrace/LICENSE ;;
+*-linux-gnu) install_licence "$source/3rdparty/tvm-ffi/3rdparty/libbacktrace/LICENSE" libbacktrace/LICENSE ;;
 esac
 install_runtime_licences
 no_build_paths

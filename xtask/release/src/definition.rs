@@ -12,6 +12,9 @@ use std::{collections::BTreeSet, path::Path};
 pub struct Definition {
     /// The name, equal to the file's.
     pub name: String,
+    /// Releases that this one holds all of.
+    #[serde(default)]
+    include: Vec<String>,
     /// What is shipped.
     #[serde(default, rename = "artifact")]
     artifacts: Vec<Selection>,
@@ -33,8 +36,23 @@ struct Selection {
 impl Definition {
     /// Reads `releases/NAME.toml`.
     ///
-    /// Errors: there is none of this name; it is malformed, names no artifact, or something twice.
+    /// Errors: there is none of this name; it is malformed, names no artifact, or something twice; a release that it
+    /// includes, or one that is included itself includes others.
     pub fn load(root: &Path, name: &str) -> Result<Self> {
+        let mut definition = Self::read(root, name)?;
+        for other in std::mem::take(&mut definition.include) {
+            let included =
+                Self::read(root, &other).with_context(|| format!("included by release `{name}`"))?;
+            ensure!(included.include.is_empty(), "release `{other}` is included, so it may include no other");
+            definition.artifacts.splice(0..0, included.artifacts);
+            definition.checks.splice(0..0, included.checks);
+            definition.models.splice(0..0, included.models);
+        }
+        definition.check().with_context(|| format!("in releases/{name}.toml"))?;
+        Ok(definition)
+    }
+
+    fn read(root: &Path, name: &str) -> Result<Self> {
         let is_name = !name.is_empty()
             && !name.starts_with('.')
             && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
@@ -45,21 +63,25 @@ impl Definition {
         let definition: Self =
             toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
         ensure!(definition.name == name, "{} is named `{}` inside", path.display(), definition.name);
-        let is_empty = definition.artifacts.is_empty() && definition.models.is_empty();
-        ensure!(!is_empty, "{} names no artifact and no model", path.display());
+        Ok(definition)
+    }
+
+    fn check(&self) -> Result<()> {
+        let is_empty = self.artifacts.is_empty() && self.models.is_empty();
+        ensure!(!is_empty, "the release names no artifact and no model");
         let mut titles = BTreeSet::new();
-        for model in &definition.models {
+        for model in &self.models {
             let title = model.title();
-            ensure!(titles.insert(title.clone()), "{} names the model {title} twice", path.display());
+            ensure!(titles.insert(title.clone()), "the release names the model {title} twice");
         }
         let mut seen = BTreeSet::new();
-        for selection in definition.artifacts.iter().chain(&definition.checks) {
+        for selection in self.artifacts.iter().chain(&self.checks) {
             for target in &selection.targets {
                 let is_new = seen.insert((&selection.recipe, target));
-                ensure!(is_new, "{} names {}@{target} twice", path.display(), selection.recipe);
+                ensure!(is_new, "the release names {}@{target} twice", selection.recipe);
             }
         }
-        Ok(definition)
+        Ok(())
     }
 
     /// The definitions of a repository. Errors: one of them is malformed.
@@ -125,6 +147,39 @@ mod tests {
         ] {
             let error = format!("{:#}", load(&text).unwrap_err());
             assert!(error.contains(expected), "{expected} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn an_included_release_is_held_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("releases")).unwrap();
+        let write = |name: &str, text: &str| {
+            let text = format!("name = \"{name}\"\n{text}");
+            std::fs::write(directory.path().join(format!("releases/{name}.toml")), text).unwrap();
+        };
+        write("tvm", ARTIFACT);
+        write(
+            "mlc",
+            &format!("include = [\"tvm\"]\n{}", ARTIFACT.replace("x86_64-unknown-linux-gnu", "wasm32")),
+        );
+        let targets: Vec<_> = Definition::load(directory.path(), "mlc")
+            .unwrap()
+            .artifacts
+            .into_iter()
+            .flat_map(|selection| selection.targets)
+            .collect();
+        assert_eq!(targets, ["x86_64-unknown-linux-gnu", "wasm32"]);
+        write("again", &format!("include = [\"tvm\"]\n{ARTIFACT}"));
+        write("deep", "include = [\"mlc\"]\n");
+        write("lost", "include = [\"gone\"]\n");
+        for (name, expected) in [
+            ("again", "names tvm-ffi@x86_64-unknown-linux-gnu twice"),
+            ("deep", "release `mlc` is included, so it may include no other"),
+            ("lost", "included by release `lost`: there is no release `gone`"),
+        ] {
+            let error = format!("{:#}", Definition::load(directory.path(), name).unwrap_err());
+            assert!(error.contains(expected), "{expected}: {error}");
         }
     }
 
