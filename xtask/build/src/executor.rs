@@ -13,7 +13,7 @@ use environment::{Backend, Environment, Launch};
 use input::FetchOptions;
 use std::{
     collections::BTreeMap,
-    fs::{File, Permissions},
+    fs::Permissions,
     io::Write,
     os::unix::fs::PermissionsExt,
     sync::{Condvar, Mutex, MutexGuard},
@@ -196,7 +196,7 @@ impl Executor<'_> {
             return Ok(environment.clone());
         }
         // Assembled under a lock of its own name, so that two nodes do not assemble the same one side by side.
-        let _guard = self.process_lock(&format!("environment-{name}"))?;
+        let _guard = self.store.lock_work(&format!("environment-{name}"), self.progress)?;
         let (definition, lock) = self.project.environment(name)?;
         let environment =
             environment::assemble(self.store, name, &definition, &lock, &self.options.fetch, self.progress)
@@ -221,7 +221,7 @@ impl Executor<'_> {
         let (result, cached) = match self.store.result(&resolved.key)? {
             Some(result) => (result, true),
             None => {
-                let _guard = self.process_lock(&resolved.key.hex())?;
+                let _guard = self.store.lock_work(&resolved.key.hex(), self.progress)?;
                 match self.store.result(&resolved.key)? {
                     Some(result) => (result, true),
                     None => (self.run(&resolved)?, false),
@@ -244,26 +244,11 @@ impl Executor<'_> {
         Ok(Built { resolved, result, wheel, aar, cached, time: start.elapsed() })
     }
 
-    /// Keeps other processes with the same store from doing the same work at the same time.
-    fn process_lock(&self, name: &str) -> Result<File> {
-        let directory = self.store.root().join("locks");
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-        let path = directory.join(name);
-        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        if file.try_lock().is_err() {
-            self.progress.note(&format!("waiting for another process that works on {name}"));
-            file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-        }
-        Ok(file)
-    }
-
     fn run(&self, resolved: &Resolved) -> Result<ActionResult> {
         let node = &resolved.node;
         let key = resolved.action.write(self.store)?;
         let meter = self.progress.begin(&node.to_string(), 0, Unit::Items);
         meter.message("preparing");
-        let root = self.store.checkout(&resolved.environment.root, self.progress)?;
         let scratch = self.store.scratch()?;
         let [source, work, out] = ["src", "work", "out"].map(|name| scratch.path().join(name));
         let input_root = resolved.action.input_root.context("a build without an input tree")?;
@@ -277,13 +262,15 @@ impl Executor<'_> {
         let mut variables = resolved.action.variables.clone();
         variables.insert("JOBS".to_owned(), self.options.jobs.to_string());
         let launch = Launch {
-            root: &root,
+            store: self.store,
+            environment: &resolved.environment,
             arguments: &resolved.action.arguments,
             variables: &variables,
             source: &source,
             work: &work,
             out: &out,
             interactive: false,
+            progress: self.progress,
         };
         meter.message("running");
         let mut log = self.store.writer()?;

@@ -3,6 +3,7 @@
 use crate::progress::Bars;
 use anyhow::{Context, Result};
 use build::{Options, Project};
+use environment::{Backend, Docker, Nix, Sandbox};
 use input::FetchOptions;
 use std::{
     io::IsTerminal,
@@ -59,6 +60,9 @@ pub struct Global {
     /// Take inputs from a directory that `vendor` wrote
     #[arg(long, global = true, value_name = "DIR")]
     pub vendored: Option<PathBuf>,
+    /// How actions are run; every way gives the same bytes
+    #[arg(long, global = true, env = "MLC_REPRO_BACKEND", value_enum, default_value_t = BackendKind::Sandbox)]
+    pub backend: BackendKind,
     /// Print JSON on standard output instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -68,6 +72,28 @@ pub struct Global {
     /// Say more; twice for everything
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// A way to run actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendKind {
+    /// Namespaces of this machine, by bubblewrap out of locked packages
+    Sandbox,
+    /// Containers of Docker or podman: DOCKER_HOST, Docker's context or the usual sockets say where
+    Docker,
+    /// Nix's own sandbox, with a Nix store inside ours
+    Nix,
+}
+
+impl BackendKind {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Docker => "docker",
+            Self::Nix => "nix",
+        }
+    }
 }
 
 impl Global {
@@ -116,6 +142,26 @@ impl Global {
             None => Store::default_root()?,
         };
         Store::open(&root)
+    }
+
+    /// The way to run actions that was chosen.
+    pub fn open_backend(&self, project: &Project, store: &Store) -> Result<Box<dyn Backend>> {
+        let tools = || {
+            let (definition, lock) = project.environment("sandbox")?;
+            environment::assemble(
+                store,
+                "sandbox",
+                &definition,
+                &lock,
+                &self.fetch_options(),
+                &self.progress(),
+            )
+        };
+        Ok(match self.backend {
+            BackendKind::Sandbox => Box::new(Sandbox::new(store, &tools()?, &self.progress())?),
+            BackendKind::Docker => Box::new(Docker::new(None)?),
+            BackendKind::Nix => Box::new(Nix::new(store, &tools()?, &self.progress())?),
+        })
     }
 
     /// How many processors to use.

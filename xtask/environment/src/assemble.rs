@@ -21,6 +21,8 @@ pub struct Environment {
     pub name: String,
     /// Root of the tree.
     pub root: Digest,
+    /// The packages in it, in the lock's order: names and digests of their files.
+    pub packages: Vec<(String, Digest)>,
 }
 
 /// Unpacks every package of the lock (once ever, in parallel, without maintainer scripts), merges the trees and applies
@@ -43,8 +45,9 @@ pub fn assemble(
     let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), definition.fix_ups()?];
     words.extend(lock.inputs.iter().map(|input| input.digest.to_string()));
     let key = Action::named(words).digest();
+    let packages = lock.inputs.iter().map(|input| (input.name.clone(), input.digest)).collect();
     if let Some(result) = store.result(&key)? {
-        return Ok(Environment { name: name.to_owned(), root: result.outputs });
+        return Ok(Environment { name: name.to_owned(), root: result.outputs, packages });
     }
     let inputs: Vec<&Input> = lock.inputs.iter().collect();
     fetch(store, &inputs, options, progress).map_err(|error| explain(name, error))?;
@@ -53,7 +56,7 @@ pub fn assemble(
     fix_up(store, definition, &mut root)?;
     let root = root.write(store)?;
     store.put_result(&key, &ActionResult { outputs: root, log: None })?;
-    Ok(Environment { name: name.to_owned(), root })
+    Ok(Environment { name: name.to_owned(), root, packages })
 }
 
 /// Archives drop a version once there is a newer one; only a new lock helps then.
@@ -110,7 +113,7 @@ fn merge(inputs: &[&Input], trees: &[Tree]) -> Result<Tree> {
     Ok(root)
 }
 
-fn top_links(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn top_links(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
     tree.iter().filter_map(|(path, entry)| match entry {
         Entry::Symlink { target } if !path.contains('/') => Some((path, target.trim_matches('/'))),
         _ => None,
@@ -118,7 +121,11 @@ fn top_links(tree: &Tree) -> impl Iterator<Item = (&str, &str)> {
 }
 
 /// Where something of a package goes. Nothing for an empty directory that is a link elsewhere.
-fn merged_path<'a>(top: &BTreeMap<&str, &str>, path: &'a str, entry: &Entry) -> Option<Cow<'a, str>> {
+pub(crate) fn merged_path<'a>(
+    top: &BTreeMap<&str, &str>,
+    path: &'a str,
+    entry: &Entry,
+) -> Option<Cow<'a, str>> {
     match path.split_once('/') {
         Some((first, rest)) => match top.get(first) {
             Some(target) => Some(Cow::Owned(format!("{target}/{rest}"))),

@@ -3,18 +3,24 @@
 //! bubblewrap and its libraries come from the environment `sandbox`, and are run through that environment's own dynamic
 //! loader, so that nothing need be installed on this machine. It needs user namespaces, and no privileges.
 
-use crate::{Backend, Environment, Launch, doctor};
+use crate::{
+    Backend, Environment, Launch,
+    backend::{COMMAND, ended, prepare},
+    doctor,
+};
 use anyhow::{Context, Result, anyhow, ensure};
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, PipeReader, Read},
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    time::Instant,
 };
 use store::{Progress, Store};
 
 /// Isolation that no launch does without.
-const ISOLATION: &[&str] = &[
+pub(crate) const ISOLATION: &[&str] = &[
     "--unshare-all",
     // Where user namespaces can't be made, this fails rather than goes on without, as root might.
     "--unshare-user",
@@ -36,7 +42,7 @@ const ISOLATION: &[&str] = &[
 ///
 /// User 1000 inside is the user outside. Where that is root, the kernel's switches below `/proc/sys` would be its own to
 /// write, `kernel.core_pattern` among them, which names a program that runs outside.
-const SYSTEM: &[&str] = &[
+pub(crate) const SYSTEM: &[&str] = &[
     "--proc",
     "/proc",
     "--ro-bind",
@@ -56,21 +62,8 @@ const SYSTEM: &[&str] = &[
     "/tmp",
 ];
 
-/// Sets what bubblewrap hands down and has no option for, and becomes the command. The shell and bubblewrap would add
-/// `PWD`.
-const PREPARE: &str = "umask 022; ulimit -c 0; unset PWD OLDPWD; exec \"$@\"";
-
-/// As [`PREPARE`], where the variables name the working directory.
-const PREPARE_WITH_DIRECTORY: &str = "umask 022; ulimit -c 0; exec \"$@\"";
-
 /// Said first by the shell inside: before it, all that is said is bubblewrap's, and the command never began.
 const BEGIN: &str = "printf '\\0'; ";
-
-/// Exit statuses above this one are a signal, as shells and bubblewrap report it (POSIX: greater than 128).
-const SIGNALLED: i32 = 128;
-
-/// Linux' signals are numbered from 1 to this.
-const LAST_SIGNAL: i32 = 64;
 
 /// What bubblewrap says where it may not work, and what to change.
 const PROBLEMS: &[(&str, &str)] = &[
@@ -124,7 +117,8 @@ impl Sandbox {
     }
 
     fn command(&self, launch: &Launch) -> Result<Command> {
-        let mut command = self.bubblewrap(&absolute(launch.root)?);
+        let root = launch.store.checkout(&launch.environment.root, launch.progress)?;
+        let mut command = self.bubblewrap(&root);
         // A session of its own keeps the command from typing into this terminal (TIOCSTI). A shell at the terminal needs the
         // terminal's session for its job control, so there whoever types stays responsible.
         if !launch.interactive || !std::io::stdin().is_terminal() {
@@ -137,16 +131,8 @@ impl Sandbox {
         ] {
             command.arg(kind).arg(absolute(from)?).arg(to);
         }
-        command.args(["--chdir", "/build/work"]);
-        for (name, value) in launch.variables {
-            command.args(["--setenv", name, value]);
-        }
-        let prepare = match launch.variables.contains_key("PWD") {
-            true => PREPARE_WITH_DIRECTORY,
-            false => PREPARE,
-        };
-        let script = if launch.interactive { prepare.to_owned() } else { format!("{BEGIN}{prepare}") };
-        command.args(["--", "/bin/sh", "-c", &script, "sh"]).args(launch.arguments);
+        let begin = if launch.interactive { "" } else { BEGIN };
+        command.args(inside(begin, launch.variables, launch.arguments));
         Ok(command)
     }
 
@@ -158,12 +144,25 @@ impl Sandbox {
     }
 }
 
+/// What bubblewrap is told after the mounts: the variables, and the command behind a shell that begins with `begin`.
+pub(crate) fn inside(begin: &str, variables: &BTreeMap<String, String>, arguments: &[String]) -> Vec<String> {
+    let mut words = vec!["--chdir".to_owned(), "/build/work".to_owned()];
+    for (name, value) in variables {
+        words.extend(["--setenv".to_owned(), name.clone(), value.clone()]);
+    }
+    let script = format!("{begin}{}exec {COMMAND}", prepare(variables));
+    words.extend(["--", "/bin/sh", "-c", &script, "sh"].map(str::to_owned));
+    words.extend_from_slice(arguments);
+    words
+}
+
 impl Backend for Sandbox {
     fn name(&self) -> &'static str {
         "sandbox"
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self) -> Result<String> {
+        let start = Instant::now();
         let mut command = self.bubblewrap(&self.tools);
         let output = command
             .args(["--", "/bin/sh", "-c", ":"])
@@ -171,7 +170,7 @@ impl Backend for Sandbox {
             .output()
             .with_context(|| self.start_error())?;
         match output.status.success() {
-            true => Ok(()),
+            true => Ok(format!("an empty action takes {:.0} ms", start.elapsed().as_secs_f64() * 1000.0)),
             false => Err(not_begun(&String::from_utf8_lossy(&output.stderr))),
         }
     }
@@ -194,7 +193,7 @@ impl Backend for Sandbox {
         }
         let status = child.wait().context("cannot wait for bubblewrap")?;
         match passed? {
-            None => Ok(signal(status)),
+            None => Ok(status.code().map_or(status, ended)),
             Some(_) if status.signal().is_some() => Ok(status),
             Some(complaint) => Err(not_begun(&complaint)),
         }
@@ -226,7 +225,7 @@ fn pass_on(mut reader: PipeReader, output: &mut dyn FnMut(&[u8])) -> Result<Opti
 }
 
 /// bubblewrap's own words, and what to do about them.
-fn not_begun(complaint: &str) -> anyhow::Error {
+pub(crate) fn not_begun(complaint: &str) -> anyhow::Error {
     let complaint = complaint.trim();
     let hint = match doctor::namespaces() {
         Err(error) => format!("{error:#}"),
@@ -237,16 +236,6 @@ fn not_begun(complaint: &str) -> anyhow::Error {
         },
     };
     anyhow!("the sandbox could not be made: {complaint}\n{hint}")
-}
-
-/// An exit status of 128 + signal as the signal itself.
-fn signal(status: ExitStatus) -> ExitStatus {
-    match status.code() {
-        Some(code) if (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(&code) => {
-            ExitStatus::from_raw(code - SIGNALLED)
-        }
-        _ => status,
-    }
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -285,15 +274,5 @@ mod tests {
             let error = not_begun(complaint).to_string();
             assert!(error.contains(complaint.trim()) && error.contains(remedy), "{error}");
         }
-    }
-
-    #[test]
-    fn statuses_above_128_are_signals() {
-        let status = |code: i32| signal(ExitStatus::from_raw(code << 8));
-        assert_eq!(status(0).code(), Some(0));
-        assert_eq!(status(127).code(), Some(127));
-        assert_eq!(status(128).code(), Some(128));
-        assert_eq!(status(139).signal(), Some(11));
-        assert_eq!(status(193).code(), Some(193));
     }
 }

@@ -28,7 +28,6 @@ const SECONDS: &str = "TEST_SECONDS";
 
 struct Machine {
     sandbox: Sandbox,
-    root: PathBuf,
     environment: Environment,
     store: Store,
 }
@@ -38,8 +37,7 @@ fn machine() -> &'static Machine {
     MACHINE.get_or_init(|| {
         let store = Store::open(&store_path()).unwrap();
         let environment = assembled(&store, &FetchOptions::default());
-        let root = store.checkout(&environment.root, &Silent).unwrap();
-        Machine { sandbox: Sandbox::new(&store, &environment, &Silent).unwrap(), root, environment, store }
+        Machine { sandbox: Sandbox::new(&store, &environment, &Silent).unwrap(), environment, store }
     })
 }
 
@@ -80,13 +78,15 @@ fn run_with(arguments: &[&str], variables: &[(&str, &str)], output: &mut dyn FnM
     std::fs::write(source.join("given"), "given").unwrap();
     let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let launch = Launch {
-        root: &machine().root,
+        store: &machine().store,
+        environment: &machine().environment,
         arguments: &arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
         variables: &variables.iter().map(text).collect::<BTreeMap<_, _>>(),
         source: &source,
         work: &work,
         out: &out,
         interactive: false,
+        progress: &Silent,
     };
     let mut all = Vec::new();
     let status = machine()
@@ -332,13 +332,15 @@ fn wait_in_a_process() {
     let seconds = std::env::var(SECONDS).unwrap();
     let script = format!("touch /build/work/begun; sleep {seconds} & sleep {seconds}");
     let launch = Launch {
-        root: &machine().root,
+        store: &machine().store,
+        environment: &machine().environment,
         arguments: &["/bin/bash", "-c", &script].map(str::to_owned),
         variables: &[("PATH".to_owned(), "/usr/bin".to_owned())].into(),
         source: &directory.join("src"),
         work: &directory.join("work"),
         out: &directory.join("out"),
         interactive: false,
+        progress: &Silent,
     };
     machine().sandbox.run(&launch, &mut |_| {}).unwrap();
 }
@@ -378,13 +380,15 @@ fn refusal_in_a_process() {
     assert!(error.ends_with("hint: as root, run `sysctl user.max_user_namespaces=10000`"), "{error}");
     assert!(environment::namespaces().is_err());
     let launch = Launch {
-        root: &machine().root,
+        store: &machine().store,
+        environment: &machine().environment,
         arguments: &["/usr/bin/true".to_owned()],
         variables: &BTreeMap::new(),
         source: Path::new("/tmp"),
         work: Path::new("/tmp"),
         out: Path::new("/tmp"),
         interactive: false,
+        progress: &Silent,
     };
     let run = machine().sandbox.run(&launch, &mut |_| panic!("bubblewrap's words are no output"));
     assert_eq!(run.unwrap_err().to_string(), error);

@@ -124,7 +124,7 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
             node: node.clone(),
             key: action.digest(),
             action,
-            environment: Environment { name: name.into(), root },
+            environment: Environment { name: name.into(), root, packages: Vec::new() },
             inputs: recipe.sources.iter().filter_map(|source| source.input.clone()).collect(),
         },
         result: ActionResult { outputs: outputs.write(store).unwrap(), log: None },

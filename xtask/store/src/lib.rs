@@ -17,6 +17,7 @@ mod result;
 mod store;
 mod temporary;
 mod tree;
+mod work;
 
 pub use action::Action;
 pub use blob::{BLOB_TIME, BlobWriter, is_untouched};

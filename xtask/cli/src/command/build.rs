@@ -3,7 +3,6 @@
 use crate::context::{GivenInputs, Global};
 use anyhow::{Result, ensure};
 use build::{Built, Node, Outcome, Plan, Project};
-use environment::{Backend, Sandbox};
 use std::{path::PathBuf, process::ExitCode};
 use store::Store;
 
@@ -12,6 +11,7 @@ use store::Store;
 /// Examples:
 ///   cargo xtask build tvm-ffi                              for every target that it has
 ///   cargo xtask build tvm-ffi@x86_64-pc-windows-msvc -o out
+///   cargo xtask build tvm-ffi --backend docker             in containers; the bytes are the same
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -69,20 +69,6 @@ pub fn goals(project: &Project, texts: &[String]) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Opens the sandbox out of its locked packages.
-pub fn sandbox(global: &Global, project: &Project, store: &Store) -> Result<impl Backend + use<>> {
-    let (definition, lock) = project.environment("sandbox")?;
-    let tools = environment::assemble(
-        store,
-        "sandbox",
-        &definition,
-        &lock,
-        &global.fetch_options(),
-        &global.progress(),
-    )?;
-    Sandbox::new(store, &tools, &global.progress())
-}
-
 /// Runs a plan and says what became of each node.
 pub fn execute(
     global: &Global,
@@ -92,9 +78,9 @@ pub fn execute(
     keep_going: bool,
 ) -> Result<Vec<Outcome>> {
     let progress = global.progress();
-    let backend = sandbox(global, project, store)?;
+    let backend = global.open_backend(project, store)?;
     let outcomes =
-        build::execute(project, store, &backend, plan, &global.build_options(keep_going), &progress)?;
+        build::execute(project, store, backend.as_ref(), plan, &global.build_options(keep_going), &progress)?;
     if global.json {
         println!(
             "{}",

@@ -1,42 +1,66 @@
 //! `doctor`.
 
-use crate::context::Global;
+use crate::context::{BackendKind, Global};
 use anyhow::{Result, ensure};
-use environment::{Backend, Check};
-use std::{process::ExitCode, time::Instant};
+use clap::ValueEnum;
+use environment::Check;
+use std::process::ExitCode;
 
 /// Say what works on this machine, and how to mend what does not
+///
+/// Of the backends only the one that is chosen must work (`--backend`, MLC_REPRO_BACKEND; else the sandbox); of the others it
+/// is said why they do not. Example: cargo xtask doctor --backend docker
 #[derive(clap::Args)]
 pub struct Arguments {}
 
+/// What was looked at, and what was found.
+struct Finding {
+    name: &'static str,
+    result: Result<String>,
+    /// Whether builds go on without it.
+    optional: bool,
+}
+
 /// Runs the command.
 pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
-    let mut checks: Vec<(&str, Result<String>)> =
-        vec![("repository", repository(global)), ("store", store(global))];
-    checks.extend(environment::checks().into_iter().map(|check| (check.name, found(check))));
-    checks.push(("sandbox", sandbox(global)));
-    checks.push(("android-ndk", android_ndk(global)));
-    checks.push(("registries", input::registries().map(|lines| lines.join("; "))));
+    let needed = |name, result| Finding { name, result, optional: false };
+    let mut findings = vec![needed("repository", repository(global)), needed("store", store(global))];
+    let other = global.backend != BackendKind::Sandbox;
+    findings.extend(environment::checks().into_iter().map(|check| Finding {
+        name: check.name,
+        // Switches of the kernel are the sandbox's and Nix's business.
+        optional: other && check.name != "kernel",
+        result: found(check),
+    }));
+    findings.extend(BackendKind::value_variants().iter().map(|kind| Finding {
+        name: kind.name(),
+        result: backend(global, *kind),
+        optional: *kind != global.backend,
+    }));
+    findings.push(needed("android-ndk", android_ndk(global)));
+    findings.push(needed("registries", input::registries().map(|lines| lines.join("; "))));
     if global.json {
-        let rows: Vec<_> = checks
+        let rows: Vec<_> = findings
             .iter()
-            .map(|(name, result)| match result {
-                Ok(detail) => serde_json::json!({ "check": name, "ok": true, "detail": detail }),
-                Err(error) => {
-                    serde_json::json!({ "check": name, "ok": false, "detail": format!("{error:#}") })
-                }
+            .map(|Finding { name, result, optional }| {
+                let detail = match result {
+                    Ok(detail) => detail.clone(),
+                    Err(error) => format!("{error:#}"),
+                };
+                serde_json::json!({ "check": name, "ok": result.is_ok(), "optional": optional, "detail": detail })
             })
             .collect();
         println!("{}", serde_json::to_string_pretty(&rows)?);
     } else {
-        for (name, result) in &checks {
+        for Finding { name, result, optional } in &findings {
             match result {
                 Ok(detail) => println!("ok      {name:12} {detail}"),
+                Err(error) if *optional => println!("unused  {name:12} {error:#}"),
                 Err(error) => println!("FAILED  {name:12} {error:#}"),
             }
         }
     }
-    let sound = checks.iter().all(|(_, result)| result.is_ok());
+    let sound = findings.iter().all(|finding| finding.optional || finding.result.is_ok());
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -80,9 +104,7 @@ fn android_ndk(global: &Global) -> Result<String> {
     })
 }
 
-fn sandbox(global: &Global) -> Result<String> {
-    let sandbox = super::build::sandbox(global, &global.project()?, &global.open_store()?)?;
-    let start = Instant::now();
-    sandbox.check()?;
-    Ok(format!("an empty action takes {:.0} ms", start.elapsed().as_secs_f64() * 1000.0))
+fn backend(global: &Global, kind: BackendKind) -> Result<String> {
+    let global = Global { backend: kind, quiet: true, ..global.clone() };
+    global.open_backend(&global.project()?, &global.open_store()?)?.check()
 }

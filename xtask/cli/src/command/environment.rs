@@ -1,9 +1,14 @@
-//! `environment list`, `build` and `shell`.
+//! `environment list`, `build`, `shell` and `export`.
 
 use crate::context::Global;
 use anyhow::{Context, Result};
-use environment::{Backend, Environment, Launch};
-use std::{collections::BTreeMap, process::ExitCode};
+use environment::{Environment, Image, ImageFormat, Launch};
+use std::{
+    collections::BTreeMap,
+    io::{BufWriter, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use store::{Store, Tree};
 
 /// List, assemble and enter the environments that builds run in
@@ -28,7 +33,8 @@ enum Command {
     },
     /// Run a shell, or a command, in an environment, as a build would
     ///
-    /// /build/work and /build/out are empty and thrown away afterwards; /build/src is the current directory, read-only.
+    /// /build/work and /build/out are empty and thrown away afterwards; /build/src is the current directory, read-only. With
+    /// another `--backend` than the sandbox there is no shell at a terminal, and a command must be given.
     Shell {
         /// The environment
         name: String,
@@ -36,6 +42,33 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Write an environment as a container image, for continuous integration or a dev container
+    ///
+    /// The same environment gives the same bytes on every machine.
+    ///
+    /// Examples:
+    ///   cargo xtask environment export windows -o windows.tar && docker load -i windows.tar
+    ///   cargo xtask environment export linux --format oci -o linux.tar
+    ///   skopeo copy oci-archive:linux.tar docker://registry.example/linux:1
+    #[command(verbatim_doc_comment)]
+    Export {
+        /// The environment
+        name: String,
+        /// How to write it
+        #[arg(long, value_enum, default_value_t = Format::Docker)]
+        format: Format,
+        /// The file; it is replaced when the image is complete
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// An OCI image layout in a tar archive: skopeo, podman, containerd, Docker since 25
+    Oci,
+    /// What `docker load` of every version reads
+    Docker,
 }
 
 /// Runs the command.
@@ -88,8 +121,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Shell { name, command } => {
             let store = global.open_store()?;
             let environment = assemble(global, &project, &store, name)?;
-            let sandbox = super::build::sandbox(global, &project, &store)?;
-            let root = store.checkout(&environment.root, &global.progress())?;
+            let backend = global.open_backend(&project, &store)?;
             let scratch = store.scratch()?;
             let [work, out] = ["work", "out"].map(|name| scratch.path().join(name));
             for directory in [&work, &out] {
@@ -106,19 +138,76 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 .map(|(name, value)| (name.to_owned(), value.to_owned())),
             );
             let shell = ["/bin/bash".to_owned()];
+            let progress = global.progress();
             let launch = Launch {
-                root: &root,
+                store: &store,
+                environment: &environment,
                 arguments: if command.is_empty() { &shell } else { command },
                 variables: &variables,
                 source: &std::env::current_dir()?,
                 work: &work,
                 out: &out,
                 interactive: true,
+                progress: &progress,
             };
-            let status = sandbox.run(&launch, &mut |_| {})?;
+            let mut said = Ok(());
+            let status = backend.run(&launch, &mut |bytes| {
+                if said.is_ok() {
+                    said = std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush());
+                }
+            })?;
+            said.context("cannot pass the command's output on")?;
             Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
         }
+        Command::Export { name, format, output } => {
+            let store = global.open_store()?;
+            let environment = assemble(global, &project, &store, name)?;
+            export(global, &store, &environment, *format, output)
+        }
     }
+}
+
+fn export(
+    global: &Global,
+    store: &Store,
+    environment: &Environment,
+    format: Format,
+    output: &Path,
+) -> Result<ExitCode> {
+    let progress = global.progress();
+    let image = Image::of(store, environment, &progress)?;
+    let format = match format {
+        Format::Oci => ImageFormat::Oci,
+        Format::Docker => ImageFormat::Docker,
+    };
+    let writing = || format!("cannot write {}", output.display());
+    // Beside its place, so that what is there is whole whenever this ends.
+    let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(directory)
+        .with_context(writing)?;
+    image
+        .write(store, format, BufWriter::with_capacity(1 << 20, file.as_file_mut()), &progress)
+        .with_context(writing)?;
+    file.as_file().sync_all().with_context(writing)?;
+    file.persist(output).with_context(writing)?;
+    let [id, manifest] = image.ids();
+    if global.json {
+        let layers: Vec<_> = image
+            .layers()
+            .map(|(name, size, sha256)| serde_json::json!({ "name": name, "size": size, "sha256": sha256 }))
+            .collect();
+        let value =
+            serde_json::json!({ "name": image.name, "id": id, "manifest": manifest, "layers": layers });
+        println!("{}", serde_json::to_string_pretty(&value)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, size, sha256) in image.layers() {
+        progress.line(&format!("{:16} {:5} MB  {name}", &sha256[..16], size / 1_000_000));
+    }
+    progress.line(&format!("{} is {id}, its manifest {manifest}", image.name));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn assemble(global: &Global, project: &build::Project, store: &Store, name: &str) -> Result<Environment> {

@@ -14,7 +14,8 @@ use store::Store;
 /// Check a release: every file, every checksum, every archive, and the locks of this repository
 ///
 /// Nothing but the directory and this repository is read. With `--rebuild` everything is built again in a fresh store
-/// and compared byte by byte; the first difference of each file is shown. The exit status is 0 only when all is well.
+/// and compared byte by byte; the first difference of each file is shown. With another `--backend` than the one that
+/// built it, the rebuild proves that neither has a part in the bytes. The exit status is 0 only when all is well.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The release directory

@@ -1,0 +1,312 @@
+//! One action, in one container.
+
+use super::{
+    Docker, leftovers,
+    transfer::{receive, send, unpack},
+};
+use crate::{
+    Launch,
+    backend::{COMMAND, ended, prepare},
+    tarball,
+};
+use anyhow::{Context, Result, anyhow, bail};
+use bollard::{
+    body_try_stream,
+    errors::Error,
+    models::{ContainerCreateBody, HostConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest},
+    query_parameters::{
+        AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
+        UploadToContainerOptionsBuilder,
+    },
+};
+use futures_util::StreamExt;
+use std::{
+    collections::HashMap,
+    process::ExitStatus,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+/// How many processes and threads a container may have. A build that forks without end is stopped by it.
+const PROCESSES: i64 = 16_384;
+
+/// How many files a process may have open: what most systems give, and all let us set.
+const OPEN_FILES: i64 = 1024;
+
+/// A mount of memory, as in the sandbox.
+const TEMPORARY: &str = "rw,exec,nosuid,nodev,mode=1777";
+
+/// What the engine hides of `/proc`, and all of `/sys`, which the sandbox has not.
+const HIDDEN: &[&str] = &[
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys",
+];
+
+/// Begins to run the command as a child, so that the first process stays to reap and to tell how it ended; it ends it when
+/// our end of its input closes, that is when our process dies. What the shell itself would say of a signal goes nowhere.
+const WATCH: &str = "exec 3<&0 4>&1 </dev/null >/dev/null 2>&1
+{ read -r line <&3; kill -KILL -1; } 4>&- &
+";
+
+/// How often a name that is taken may be another process' by chance.
+const ATTEMPTS: u32 = 100;
+
+/// What was made and has to go.
+#[derive(Default)]
+struct Made {
+    containers: Mutex<Vec<String>>,
+    volumes: Mutex<Vec<String>>,
+}
+
+impl Made {
+    fn add(list: &Mutex<Vec<String>>, id: &str) {
+        list.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_owned());
+    }
+
+    fn take(list: &Mutex<Vec<String>>) -> Vec<String> {
+        std::mem::take(&mut list.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Docker {
+    /// Runs the command in a container of the image; nothing of it is left in the engine, however it ends.
+    pub(super) fn run_in(
+        &self,
+        image: &str,
+        launch: &Launch,
+        output: &mut dyn FnMut(&[u8]),
+    ) -> Result<ExitStatus> {
+        let made = Made::default();
+        let ran = self.steps(image, launch, output, &made);
+        self.runtime.block_on(async {
+            // Who removes all before this process ends took the container away: then this never goes on.
+            let _making = self.making.read().await;
+            for id in Made::take(&made.containers) {
+                leftovers::remove_container(&self.engine, &id).await;
+            }
+            for name in Made::take(&made.volumes) {
+                leftovers::remove_volume(&self.engine, &name).await;
+            }
+        });
+        ran
+    }
+
+    fn steps(
+        &self,
+        image: &str,
+        launch: &Launch,
+        output: &mut dyn FnMut(&[u8]),
+        made: &Made,
+    ) -> Result<ExitStatus> {
+        let volume = self.volume(made)?;
+        // Sources are put into the volume through a container that is never started: the one that builds may not write there.
+        let carrier = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            cmd: Some(vec!["/bin/sh".to_owned()]),
+            host_config: Some(HostConfig {
+                network_mode: Some("none".to_owned()),
+                mounts: Some(vec![mount("/build/src", Some(&volume), false)]),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        };
+        let carrier = self.create(made, carrier)?;
+        self.send_source(&carrier, launch)?;
+        let container = self.create(made, self.container(image, launch, &volume))?;
+        let status = self.start(&container, output)?;
+        if status.success() {
+            self.fetch_outputs(&container, launch)?;
+        }
+        Ok(status)
+    }
+
+    fn volume(&self, made: &Made) -> Result<String> {
+        self.runtime.block_on(async {
+            let _making = self.making.read().await;
+            let request = VolumeCreateRequest {
+                labels: Some(leftovers::labels(&self.owner)),
+                ..VolumeCreateRequest::default()
+            };
+            let volume = self
+                .engine
+                .create_volume(request)
+                .await
+                .map_err(|error| self.explain("make a volume", error))?;
+            Made::add(&made.volumes, &volume.name);
+            Ok(volume.name)
+        })
+    }
+
+    /// Creates a container under a name that is free.
+    fn create(&self, made: &Made, mut body: ContainerCreateBody) -> Result<String> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        body.labels = Some(leftovers::labels(&self.owner));
+        self.runtime.block_on(async {
+            for _ in 0..ATTEMPTS {
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                let name = format!("mlc-repro-{}-{number}", std::process::id());
+                let options = CreateContainerOptionsBuilder::new().name(&name).build();
+                let _making = self.making.read().await;
+                match self.engine.create_container(Some(options), body.clone()).await {
+                    Ok(created) => {
+                        Made::add(&made.containers, &created.id);
+                        return Ok(created.id);
+                    }
+                    // The name is another's.
+                    Err(Error::DockerResponseServerError { status_code: 409, .. }) => {}
+                    Err(error) => return Err(self.explain("make a container", error)),
+                }
+            }
+            bail!(
+                "the container names from mlc-repro-{0}-0 on are taken at {1}\n  hint: `docker ps --all --filter name=mlc-repro` lists the containers that have them; remove those",
+                std::process::id(),
+                self.url
+            )
+        })
+    }
+
+    /// The container that builds.
+    fn container(&self, image: &str, launch: &Launch, volume: &str) -> ContainerCreateBody {
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        let script = format!("{}{WATCH}{COMMAND} >&4 2>&4 3<&- 4>&-\nexit $?", prepare(launch.variables));
+        let mut command = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
+        command.extend_from_slice(launch.arguments);
+        // Swapping is not for builds; without it the limit is what it says.
+        let memory = self.info.mem_total.map(|total| total / 16 * 15);
+        ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(Vec::new()),
+            cmd: Some(command),
+            env: Some(launch.variables.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            hostname: Some("builder".to_owned()),
+            user: Some("1000:1000".to_owned()),
+            working_dir: Some("/build/work".to_owned()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            host_config: Some(HostConfig {
+                network_mode: Some("none".to_owned()),
+                // Else the engine copies this machine's resolv.conf.
+                dns: words(&["127.0.0.1"]),
+                dns_search: words(&["."]),
+                readonly_rootfs: Some(true),
+                tmpfs: Some(HashMap::from(
+                    ["/tmp", "/dev/shm"].map(|path| (path.to_owned(), TEMPORARY.to_owned())),
+                )),
+                mounts: Some(vec![
+                    mount("/build/src", Some(volume), true),
+                    mount("/build/work", None, false),
+                    mount("/build/out", None, false),
+                ]),
+                cap_drop: words(&["ALL"]),
+                security_opt: words(&["no-new-privileges"]),
+                masked_paths: words(HIDDEN),
+                pids_limit: Some(PROCESSES),
+                memory,
+                memory_swap: memory,
+                ulimits: Some(vec![limit("core", 0), limit("nofile", OPEN_FILES)]),
+                ..HostConfig::default()
+            }),
+            ..ContainerCreateBody::default()
+        }
+    }
+
+    fn send_source(&self, carrier: &str, launch: &Launch) -> Result<()> {
+        send(
+            |out| tarball::write_directory(launch.source, out),
+            |pieces| {
+                let options = UploadToContainerOptionsBuilder::new().path("/build/src").build();
+                let sent = self.engine.upload_to_container(carrier, Some(options), body_try_stream(pieces));
+                self.runtime.block_on(sent).map_err(|error| self.explain("take the sources", error))
+            },
+        )
+    }
+
+    /// Starts a container, passes its output on, and waits for its end.
+    fn start(&self, container: &str, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+        self.runtime.block_on(async {
+            let options = AttachContainerOptionsBuilder::new()
+                .stdin(true)
+                .stdout(true)
+                .stderr(true)
+                .stream(true)
+                .build();
+            let mut attached = self
+                .engine
+                .attach_container(container, Some(options))
+                .await
+                .map_err(|error| self.explain("give a container's output", error))?;
+            self.engine
+                .start_container(container, None)
+                .await
+                .map_err(|error| self.explain("start a container", error))?;
+            while let Some(piece) = attached.output.next().await {
+                let piece =
+                    piece.map_err(|error| self.explain("go on giving a container's output", error))?;
+                output(&piece.into_bytes());
+            }
+            // Until here the open input has kept the command running.
+            let mut waiting = Box::pin(self.engine.wait_container(container, None));
+            let code = match waiting.next().await {
+                Some(Ok(answer)) => answer.status_code,
+                Some(Err(Error::DockerContainerWaitError { code, .. })) => code,
+                Some(Err(error)) => return Err(self.explain("tell how a container ended", error)),
+                None => bail!("the container engine at {} did not tell how a container ended", self.url),
+            };
+            drop(attached.input);
+            let inspected = self.engine.inspect_container(container, None).await;
+            let state = inspected.ok().and_then(|found| found.state).unwrap_or_default();
+            if state.oom_killed == Some(true) {
+                output(b"the container engine killed a process for want of memory\n");
+            }
+            let code = i32::try_from(code).map_err(|_| anyhow!("an exit status of {code}"))?;
+            Ok(ended(code))
+        })
+    }
+
+    fn fetch_outputs(&self, container: &str, launch: &Launch) -> Result<()> {
+        receive(
+            |sender| {
+                self.runtime.block_on(async {
+                    let options = DownloadFromContainerOptionsBuilder::new().path("/build/out").build();
+                    let mut pieces = Box::pin(self.engine.download_from_container(container, Some(options)));
+                    while let Some(piece) = pieces.next().await {
+                        let piece = piece.map_err(|error| self.explain("give the outputs", error))?;
+                        if sender.send(piece).await.is_err() {
+                            break;
+                        }
+                    }
+                    Ok(())
+                })
+            },
+            |archive| unpack(archive, launch.out),
+        )
+        .context("cannot fetch the outputs")
+    }
+}
+
+fn mount(target: &str, volume: Option<&str>, read_only: bool) -> Mount {
+    Mount {
+        target: Some(target.to_owned()),
+        source: volume.map(str::to_owned),
+        typ: Some(MountType::VOLUME),
+        read_only: Some(read_only),
+        ..Mount::default()
+    }
+}
+
+fn limit(name: &str, value: i64) -> ResourcesUlimits {
+    ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) }
+}

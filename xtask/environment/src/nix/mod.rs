@@ -1,0 +1,269 @@
+//! Actions as derivations, in Nix's own sandbox.
+//!
+//! The Nix store is one of our own (`nix/` in our store: <https://nix.dev/manual/nix/2.28/store/types/local-store>, with a
+//! `root`), so that neither a daemon nor its trust is needed, nothing of the machine's configuration has a part in a build,
+//! and all works offline. The environment stands in it by its NAR hash; a build that ends leaves nothing else there.
+
+mod client;
+mod output;
+
+use crate::{
+    Backend, Environment, Launch,
+    backend::ended,
+    sandbox::{ISOLATION, SYSTEM, inside, not_begun},
+    tarball,
+};
+use anyhow::{Context, Result, ensure};
+use client::Client;
+use output::{BEGIN, Follower, Heard};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufWriter, IsTerminal, Write},
+    path::Path,
+    process::ExitStatus,
+    time::Instant,
+};
+use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree};
+
+/// The derivation.
+const ACTION: &str = include_str!("action.nix");
+
+/// Programs of the locked tools, by their own loader: Nix's sandbox has nothing else.
+const TOOLS: &str = r#"
+run() {
+    local program=$tools/usr/bin/$1
+    shift
+    "$tools/usr/lib64/ld-linux-x86-64.so.2" --library-path "$tools/usr/lib/x86_64-linux-gnu:$tools/usr/lib64" "$program" "$@"
+}
+cd "$NIX_BUILD_TOP"
+run mkdir "$out" source work
+run tar --extract --preserve-permissions --no-same-owner --file "$source" --directory source
+"#;
+
+/// Runs actions in Nix's sandbox.
+pub struct Nix {
+    client: Client,
+    /// The store path of the environment with bubblewrap.
+    tools: String,
+}
+
+/// What is run, by paths of the Nix store.
+struct Job<'a> {
+    root: &'a str,
+    source: &'a Path,
+    variables: &'a BTreeMap<String, String>,
+    arguments: &'a [String],
+    scratch: &'a Path,
+}
+
+impl Nix {
+    /// Finds Nix and puts the environment with bubblewrap into its store. Errors: there is no Nix, or it can't use our store.
+    pub fn new(store: &Store, tools: &Environment, progress: &dyn Progress) -> Result<Self> {
+        // As for the sandbox: an open directory would be a way out.
+        close_fds::set_fds_cloexec_threadsafe(3, &[]);
+        let client = Client::new(&store.root().join("nix"))?;
+        let tools = import(&client, store, &tools.root, progress)?;
+        Ok(Self { client, tools })
+    }
+
+    /// Runs a job, and gives its outputs to `keep` if it succeeded. Nothing of it is left in the Nix store, however it ends.
+    fn run_job(
+        &self,
+        job: &Job,
+        output: &mut dyn FnMut(&[u8]),
+        keep: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<ExitStatus> {
+        self.client.remove_those_of_the_dead();
+        let mut follower = Follower::new()?;
+        let run = follower.run().to_owned();
+        self.client.begin(&run)?;
+        let ran = self.steps(job, &mut follower, output, keep);
+        self.client.remove(&run);
+        ran
+    }
+
+    fn steps(
+        &self,
+        job: &Job,
+        follower: &mut Follower,
+        output: &mut dyn FnMut(&[u8]),
+        keep: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<ExitStatus> {
+        // All that is made in the Nix store has the run in its name.
+        let archive = job.scratch.join(format!("{}.tar", follower.run()));
+        let file = File::create(&archive).with_context(|| format!("cannot create {}", archive.display()))?;
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        tarball::write_directory(job.source, &mut file)?;
+        file.flush().context("cannot write the sources' archive")?;
+        drop(file);
+        let source = self.client.add_file(&archive)?;
+        std::fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))?;
+        let expression = job.scratch.join("action.nix");
+        std::fs::write(&expression, ACTION)
+            .with_context(|| format!("cannot write {}", expression.display()))?;
+        let script = script(job, follower);
+        let derivation = self.client.instantiate(
+            &expression,
+            &[
+                ("tools", &self.tools),
+                ("root", job.root),
+                ("source", &source),
+                ("script", &script),
+                ("run", follower.run()),
+            ],
+        )?;
+        let built =
+            self.client.realise(&derivation, job.scratch, &mut |bytes| follower.hear(bytes, output))?;
+        let words = follower.words();
+        match (follower.end(), built) {
+            (Heard::Nothing, _) => Err(self.client.explain("run an action", &words)),
+            (Heard::NotBegun, _) => Err(not_begun(&words)),
+            (Heard::Ended(0), Some(path)) => keep(&self.client.place(&path)).map(|()| ended(0)),
+            (Heard::Ended(0), None) => Err(self.client.explain("keep what an action wrote", &words)),
+            (Heard::Ended(code), _) => Ok(ended(code)),
+        }
+    }
+}
+
+impl Backend for Nix {
+    fn name(&self) -> &'static str {
+        "nix"
+    }
+
+    fn check(&self) -> Result<String> {
+        let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
+        let [source, work] = ["source", "work"].map(|name| scratch.path().join(name));
+        for directory in [&source, &work] {
+            std::fs::create_dir(directory).context("cannot make a temporary directory")?;
+        }
+        let job = Job {
+            root: &self.tools,
+            source: &source,
+            variables: &BTreeMap::new(),
+            arguments: &["/usr/bin/true".to_owned()],
+            scratch: &work,
+        };
+        let start = Instant::now();
+        let mut said = Vec::new();
+        let status = self.run_job(&job, &mut |bytes| said.extend_from_slice(bytes), |_| Ok(()))?;
+        ensure!(status.success(), "an empty action failed in it: {}", String::from_utf8_lossy(&said).trim());
+        Ok(format!(
+            "{}, an empty action takes {:.0} ms",
+            self.client.version(),
+            start.elapsed().as_secs_f64() * 1000.0
+        ))
+    }
+
+    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+        ensure!(!launch.arguments.is_empty(), "there is no command to run in Nix's sandbox");
+        ensure!(
+            !launch.interactive || !std::io::stdin().is_terminal(),
+            "the nix backend has no shell at a terminal\n  hint: give a command after `--`, or use `--backend sandbox`, which shows the same files"
+        );
+        let root = import(&self.client, launch.store, &launch.environment.root, launch.progress)?;
+        let job = Job {
+            root: &root,
+            source: launch.source,
+            variables: launch.variables,
+            arguments: launch.arguments,
+            scratch: launch.work,
+        };
+        self.run_job(&job, output, |outputs| copy(outputs, launch.out))
+    }
+}
+
+/// Puts a tree into the Nix store, if it is not there: its path follows from its NAR hash.
+fn import(client: &Client, store: &Store, root: &Digest, progress: &dyn Progress) -> Result<String> {
+    let expected = client.fixed_path(&nar_hash(store, root)?, &root.hex())?;
+    if client.is_valid(&expected)? {
+        return Ok(expected);
+    }
+    let checkout = store.checkout(root, progress)?;
+    let meter = progress.begin("importing the environment into the Nix store", 0, store::Unit::Items);
+    let path = client.add_directory(&checkout)?;
+    drop(meter);
+    ensure!(
+        path == expected,
+        "{} became {path} in the Nix store, not {expected}: its files are not what their digests say\n  hint: run `cargo xtask store fsck`",
+        checkout.display()
+    );
+    Ok(path)
+}
+
+/// The hash of a tree's Nix archive in SRI form, computed once ever.
+fn nar_hash(store: &Store, root: &Digest) -> Result<String> {
+    const NAME: &str = "nar";
+    let key = Action::named(["nar-hash".to_owned(), root.to_string()]).digest();
+    if let Some(result) = store.result(&key)?
+        && let Some(Entry::File { digest, .. }) = Tree::read(store, &result.outputs)?.get(NAME)
+    {
+        return Ok(String::from_utf8(store.read(digest)?)?);
+    }
+    let hash = store.nar_hash(&Tree::read(store, root)?)?;
+    let mut tree = Tree::new();
+    tree.insert(NAME, Entry::File { digest: store.put_bytes(hash.as_bytes())?, executable: false })?;
+    store.put_result(&key, &ActionResult { outputs: tree.write(store)?, log: None })?;
+    Ok(hash)
+}
+
+/// What runs in Nix's sandbox.
+fn script(job: &Job, follower: &Follower) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut add = |list: &[&str]| words.extend(list.iter().map(|word| quote(word)));
+    add(ISOLATION);
+    add(&["--new-session", "--ro-bind"]);
+    words.push("\"$root\" /".to_owned());
+    words.extend(SYSTEM.iter().map(|word| quote(word)));
+    words.push("--ro-bind source /build/src --bind work /build/work --bind \"$out\" /build/out".to_owned());
+    let begin = format!("printf '{BEGIN}\\n'; ");
+    words.extend(inside(&begin, job.variables, job.arguments).iter().map(|word| quote(word)));
+    format!(
+        r#"{TOOLS}status=0
+run bwrap {} </dev/null 2>&1 || status=$?
+printf '\n%s %s\n' {} "$status"
+"#,
+        words.join(" "),
+        follower.end_mark()
+    )
+}
+
+/// A word for a POSIX shell.
+fn quote(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// Copies outputs out of the Nix store: as hard links where that goes, since both will only be read.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let context = || format!("cannot copy {} to {}", from.display(), to.display());
+    for entry in std::fs::read_dir(from).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let place = to.join(entry.file_name());
+        let kind = entry.file_type().with_context(context)?;
+        if kind.is_dir() {
+            std::fs::create_dir(&place).with_context(context)?;
+            copy(&entry.path(), &place)?;
+        } else if kind.is_symlink() {
+            std::fs::read_link(entry.path())
+                .and_then(|target| std::os::unix::fs::symlink(target, &place))
+                .with_context(context)?;
+        } else if std::fs::hard_link(entry.path(), &place).is_err() {
+            std::fs::copy(entry.path(), &place).with_context(context)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_the_shell() {
+        for word in ["", "a b", "it's", "$x `y` \"z\"", "a\nb", "\\'"] {
+            let script = format!("printf %s {}", quote(word));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), word);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Trees and directories as tar archives (POSIX ustar with GNU's long names) whose bytes depend on their content alone.
+//!
+//! Inside, everything belongs to user and group 1000, as the sandbox shows it; modes are 0444, 0555 and 0755 (`/tmp`:
+//! 1777, for whoever uses an exported image without a mount there); times are the store's.
+
+use anyhow::{Context, Result, bail};
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{BufReader, Read, Write},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+};
+use store::{BLOB_TIME, Entry, Store, Tree};
+use tar::{Builder, EntryType, Header};
+
+const BUILDER: u64 = 1000;
+
+/// Writes a tree; parents stand before what is in them.
+pub(crate) fn write_tree(store: &Store, tree: &Tree, out: impl Write) -> Result<()> {
+    let mut builder = Builder::new(out);
+    let mut written = BTreeSet::new();
+    directory(&mut builder, "./")?;
+    for (path, entry) in tree.iter() {
+        for (end, _) in path.match_indices('/') {
+            if written.insert(&path[..end]) {
+                directory(&mut builder, &path[..end])?;
+            }
+        }
+        match entry {
+            Entry::Directory => {
+                if written.insert(path) {
+                    directory(&mut builder, path)?;
+                }
+            }
+            Entry::Symlink { target } => link(&mut builder, path, Path::new(target))?,
+            Entry::File { digest, executable } => {
+                let blob = BufReader::with_capacity(1 << 17, store.open_blob(digest)?);
+                file(&mut builder, path, digest.size, *executable, blob)?;
+            }
+        }
+    }
+    builder.finish().context("cannot end a tar archive")
+}
+
+/// Writes a directory of the file system, sorted. Errors: what is neither file, directory nor link; a name that is not
+/// UTF-8; a file that changes.
+pub(crate) fn write_directory(root: &Path, out: impl Write) -> Result<()> {
+    let mut builder = Builder::new(out);
+    directory(&mut builder, "./")?;
+    write_entries(&mut builder, root, "")?;
+    builder.finish().context("cannot end a tar archive")
+}
+
+fn write_entries(builder: &mut Builder<impl Write>, root: &Path, prefix: &str) -> Result<()> {
+    let place = root.join(prefix);
+    let context = || format!("cannot read {}", place.display());
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&place).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        let name = entry.file_name();
+        let name = name.to_str().with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
+        names.push((name.to_owned(), entry.file_type().with_context(context)?));
+    }
+    names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    for (name, kind) in names {
+        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let full = root.join(&path);
+        if kind.is_dir() {
+            directory(builder, &path)?;
+            write_entries(builder, root, &path)?;
+        } else if kind.is_symlink() {
+            let target =
+                std::fs::read_link(&full).with_context(|| format!("cannot read {}", full.display()))?;
+            link(builder, &path, &target)?;
+        } else if kind.is_file() {
+            let content = File::open(&full).with_context(|| format!("cannot open {}", full.display()))?;
+            let metadata = content.metadata().with_context(context)?;
+            let executable = metadata.permissions().mode() & 0o100 != 0;
+            file(builder, &path, metadata.len(), executable, content)?;
+        } else {
+            bail!("{} is neither file, directory nor link", full.display());
+        }
+    }
+    Ok(())
+}
+
+/// Writes a file of an archive that is no root file system, such as a manifest.
+pub(crate) fn write_text(builder: &mut Builder<impl Write>, path: &str, text: &str) -> Result<()> {
+    begin_file(builder, path, text.len() as u64)?;
+    let out = builder.get_mut();
+    let padding = text.len().next_multiple_of(512) - text.len();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.write_all(&[0; 512][..padding]))
+        .with_context(|| format!("cannot archive `{path}`"))
+}
+
+/// Begins a file (its path is at most 100 bytes long); the caller writes its content to the archive's output, and zeros up
+/// to a multiple of 512 bytes.
+pub(crate) fn begin_file(builder: &mut Builder<impl Write>, path: &str, size: u64) -> Result<()> {
+    let mut header = header(EntryType::Regular, 0o644, size);
+    header.set_uid(0);
+    header.set_gid(0);
+    let context = || format!("cannot archive `{path}`");
+    header.set_path(path).with_context(context)?;
+    header.set_cksum();
+    builder.append(&header, std::io::empty()).with_context(context)
+}
+
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_uid(BUILDER);
+    header.set_gid(BUILDER);
+    header.set_mtime(BLOB_TIME);
+    header.set_size(size);
+    header
+}
+
+fn directory(builder: &mut Builder<impl Write>, path: &str) -> Result<()> {
+    let mode = if path == "tmp" { 0o1777 } else { 0o755 };
+    builder
+        .append_data(&mut header(EntryType::Directory, mode, 0), path, std::io::empty())
+        .with_context(|| format!("cannot archive `{path}`"))
+}
+
+fn link(builder: &mut Builder<impl Write>, path: &str, target: &Path) -> Result<()> {
+    builder
+        .append_link(&mut header(EntryType::Symlink, 0o777, 0), path, target)
+        .with_context(|| format!("cannot archive `{path}`"))
+}
+
+fn file(
+    builder: &mut Builder<impl Write>,
+    path: &str,
+    size: u64,
+    executable: bool,
+    content: impl Read,
+) -> Result<()> {
+    let mode = if executable { 0o555 } else { 0o444 };
+    let mut content = content.take(size);
+    builder
+        .append_data(&mut header(EntryType::Regular, mode, size), path, &mut content)
+        .with_context(|| format!("cannot archive `{path}`"))?;
+    if content.limit() > 0 {
+        bail!("`{path}` became shorter while it was read");
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! A Docker engine of the tests' own, which ends with them. It changes nothing of this machine's network.
+
+use crate::machine::until;
+use std::{
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// Starts dockerd with mounts of its own, ends it when the input closes (so that it never outlives the tests), and removes what it wrote.
+const WATCHED: &str = "exec 3<&0
+cd \"$1\" && rm -f pid exec/containerd/containerd.pid
+unshare --mount dockerd --iptables=false --ip6tables=false --ip-forward=false --bridge=none --data-root \"$1/data\" --exec-root \"$1/exec\" \
+    --pidfile \"$1/pid\" -H \"unix://$1/docker.sock\" </dev/null 3<&- >>\"$1/log\" 2>&1 &
+dockerd=$!
+read -r line <&3
+kill -${line:-TERM} \"$dockerd\"
+wait \"$dockerd\"
+exit 0";
+
+pub struct Engine {
+    directory: TempDir,
+    child: Option<Child>,
+}
+
+impl Engine {
+    /// Starts one with an empty data root.
+    pub fn start() -> Self {
+        Self::start_in(&[])
+    }
+
+    /// Starts one by a command that runs its arguments.
+    pub fn start_in(starter: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("engine-").tempdir().unwrap();
+        let mut engine = Self { directory, child: None };
+        engine.restart(starter);
+        engine
+    }
+
+    /// Starts it again on what it had.
+    pub fn restart(&mut self, starter: &[&str]) {
+        let place = self.directory.path();
+        let mut words = starter.to_vec();
+        words.extend(["sh", "-c", WATCHED, "sh", place.to_str().unwrap()]);
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("tests need dockerd (Debian's docker.io); .ci/run installs it");
+        until("dockerd answers", || {
+            assert!(child.try_wait().unwrap().is_none(), "dockerd ended: {}", self.log());
+            let mut version = Command::new("docker");
+            version.args(["--host", &self.host(), "version"]).stdout(Stdio::null()).stderr(Stdio::null());
+            version.status().expect("tests need Docker's client (Debian's docker.io)").success()
+        });
+        self.child = Some(child);
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("docker.sock")
+    }
+
+    /// For `DOCKER_HOST`.
+    pub fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    /// What Docker's own client says. It must succeed.
+    pub fn docker(&self, arguments: &[&str]) -> String {
+        let output = Command::new("docker")
+            .arg("--host")
+            .arg(self.host())
+            .args(arguments)
+            .output()
+            .expect("tests need Docker's client (Debian's docker.io)");
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text).trim().to_owned();
+        assert!(output.status.success(), "docker {arguments:?}: {text}");
+        text
+    }
+
+    /// Containers and volumes, ours or not.
+    pub fn leftovers(&self) -> String {
+        [self.docker(&["ps", "--all", "--quiet"]), self.docker(&["volume", "ls", "--quiet"])].concat()
+    }
+
+    /// Ends it by a signal.
+    pub fn end(&mut self, signal: &str) {
+        use std::io::Write;
+        if let Some(mut child) = self.child.take() {
+            let mut input = child.stdin.take().unwrap();
+            let _ = writeln!(input, "{signal}");
+            child.wait().unwrap();
+        }
+    }
+}
+
+/// Debian's docker-registry, on a port of this machine's own, as long as the tests run.
+pub struct Registry {
+    port: u16,
+    child: Child,
+    _directory: TempDir,
+}
+
+impl Registry {
+    pub fn start() -> Self {
+        // The port is free, and may be another's a moment later: then the next one is tried.
+        for _ in 0..5 {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            let directory = tempfile::tempdir().unwrap();
+            let configuration = directory.path().join("registry.yml");
+            let text = format!(
+                "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '127.0.0.1:{port}' }}\n",
+                directory.path().join("data").display()
+            );
+            std::fs::write(&configuration, text).unwrap();
+            let script =
+                "exec 3<&0; docker-registry serve \"$1\" </dev/null 3<&- >/dev/null 2>&1 & registry=$!
+                { read -r line <&3; kill \"$registry\"; } & wait \"$registry\"";
+            let mut child = Command::new("sh")
+                .args(["-c", script, "sh"])
+                .arg(&configuration)
+                .stdin(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut ended = false;
+            until("the registry answers", || {
+                ended = child.try_wait().unwrap().is_some();
+                ended || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+            if !ended {
+                return Self { port, child, _directory: directory };
+            }
+        }
+        panic!("tests need docker-registry; .ci/run installs it");
+    }
+
+    /// An image of that name there, for skopeo.
+    pub fn place(&self, name: &str) -> String {
+        format!("docker://127.0.0.1:{}/{name}:1", self.port)
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.end("TERM");
+    }
+}
