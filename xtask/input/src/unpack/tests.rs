@@ -49,7 +49,9 @@ fn unpacked(archive: &[u8], format: Format, part: &Part) -> Result<Vec<String>> 
         .iter()
         .map(|(path, entry)| match entry {
             Entry::File { digest, executable } => {
-                let text = String::from_utf8(store.read(digest).unwrap()).unwrap();
+                // Where an archive is damaged at random, so may the text be.
+                let text = store.read(digest).unwrap();
+                let text = String::from_utf8_lossy(&text);
                 format!("{path}{}={text}", if *executable { "*" } else { "" })
             }
             Entry::Symlink { target } => format!("{path} -> {target}"),
