@@ -26,8 +26,8 @@ case $TARGET in
     # The NDK's toolchain file adds hardening of its own; `configure` checks that it did.
     readonly ndk=$source_root/ndk android_api=28
     readonly prefix_map=-ffile-prefix-map
-    # Lines are enough to make sense of a stack; they go to a file of their own.
-    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -gline-tables-only"
+    # Lines are enough to make sense of a stack; they go to a file of their own, without the command line, which has paths.
+    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -gline-tables-only -gno-record-command-line"
     readonly link_flags='-Wl,--build-id=sha1 -Wl,--no-undefined -Wl,-z,relro,-z,now,-z,noexecstack -Wl,-z,max-page-size=16384'
     ;;
 *)
@@ -38,8 +38,10 @@ esac
 
 # check_ndk: fails when the NDK is of another revision than the policies are for.
 check_ndk() {
-    local revision
-    revision=$(sed -n 's/^Pkg\.Revision *= *//p' "$ndk/source.properties")
+    local revision='' line
+    while IFS= read -r line; do
+        [[ $line != Pkg.Revision* ]] || revision=${line#*= }
+    done <"$ndk/source.properties"
     if [ "$revision" != 27.2.12479018 ]; then
         echo "this is NDK revision ${revision:-unknown}, and the policies are for 27.2.12479018 (r27c)" >&2
         exit 1
@@ -88,10 +90,11 @@ configure() {
     case $TARGET in
     *-linux-android)
         # A flag that was replaced, not added to, is missed by nothing else: a library without it links without a word.
-        local flag
+        local flag rules
+        rules=$(cat build.ninja CMakeFiles/rules.ninja)
         for flag in --target=aarch64-none-linux-android$android_api -DANDROID -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
             $link_flags; do
-            if ! grep -qF -- "$flag" build.ninja CMakeFiles/rules.ninja; then
+            if [[ $rules != *"$flag"* ]]; then
                 echo "the build does not use \`$flag\`" >&2
                 exit 1
             fi

@@ -7,6 +7,7 @@
 
 mod aar;
 mod adversity;
+mod android;
 mod given;
 mod model;
 mod network;
