@@ -1,12 +1,22 @@
 # Shared by the recipes that LLVM's build is cut into: each builds some libraries and takes the ones of the recipe before it.
-# Sourced from /build/src/llvm-build.sh after `source` is set and build.sh is sourced.
+# Sourced from /build/src/llvm-build.sh. It does without build.sh, as a change there would build all of LLVM again.
+
+readonly source_root=/build/src
+readonly source=$source_root/llvm/llvm
+readonly out=/build/out
 
 # configure_llvm: the same configuration in each of them, so that a library does not depend on where it was built.
 #
 # No library of the host is looked for; TableGen is the environment's, of the same version, since one for Windows can't run here.
-# The assembler sources of BLAKE3 are for Microsoft's assembler.
+# The assembler sources of BLAKE3 are for Microsoft's assembler. Absolute paths are kept out of `__FILE__` (as in build.sh).
 configure_llvm() {
-    configure \
+    local prefix_map=/clang:-ffile-prefix-map
+    local compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/="
+    CFLAGS=$compile_flags CXXFLAGS=$compile_flags cmake -S "$source" -B . -G Ninja \
+        -DCMAKE_BUILD_TYPE=Release \
+        -DCMAKE_TOOLCHAIN_FILE="$source_root/dependencies/msvc-sysroot/cmake/toolchain.cmake" \
+        -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DCMAKE_FIND_USE_SYSTEM_PACKAGE_REGISTRY=OFF \
+        -DCMAKE_DISABLE_FIND_PACKAGE_Git=ON \
         -DLLVM_TARGETS_TO_BUILD='X86;AArch64' \
         -DLLVM_HOST_TRIPLE="$TARGET" -DLLVM_DEFAULT_TARGET_TRIPLE="$TARGET" \
         -DLLVM_TABLEGEN=/usr/lib/llvm-18/bin/llvm-tblgen -DLLVM_NATIVE_TOOL_DIR=/usr/lib/llvm-18/bin \
@@ -37,4 +47,14 @@ make_libraries() {
     done
     ninja -j "$JOBS" "${files[@]}"
     install -D -m 644 -t "$out/lib" "${files[@]}"
+}
+
+# no_build_paths: fails when a byte of the output names the place it was built in.
+no_build_paths() {
+    local found
+    found=$(grep -rlaE '/build/(src|work|out)' "$out" || true)
+    if [ -n "$found" ]; then
+        printf 'these files name the build directory:\n%s\n' "$found" >&2
+        exit 1
+    fi
 }

@@ -1,6 +1,4 @@
 # LLVM for Windows, second part: the intermediate representation and what works on it, object files, machine code.
-source=/build/src/llvm/llvm
-. /build/src/build.sh
 . /build/src/llvm-build.sh
 
 configure_llvm

@@ -1,6 +1,4 @@
 # LLVM for Windows, first part: what everything else stands on.
-source=/build/src/llvm/llvm
-. /build/src/build.sh
 . /build/src/llvm-build.sh
 
 configure_llvm

@@ -1,6 +1,4 @@
 # LLVM for Windows, last part: code generators and just-in-time compilers; headers and llvm-config for all of it.
-source=/build/src/llvm/llvm
-. /build/src/build.sh
 . /build/src/llvm-build.sh
 
 configure_llvm
@@ -17,5 +15,5 @@ for directory in "$source/include" "$PWD/include"; do
         done
 done
 install -D -m 755 /build/src/llvm-config "$out/bin/llvm-config"
-install_licence "$source/LICENSE.TXT" llvm/LICENSE
+install -D -m 644 "$source/LICENSE.TXT" "$out/licenses/llvm/LICENSE"
 no_build_paths

@@ -1,0 +1,40 @@
+# Builds TVM's compiler with LLVM linked in, on the very tvm_runtime and tvm_ffi of the artifact `tvm-runtime`.
+source=/build/src/tilelang/3rdparty/tvm
+. /build/src/build.sh
+. /build/src/tvm-compiler-build.sh
+
+configure_compiler
+take_runtime
+ninja -j "$JOBS" tvm_compiler
+
+install_library lib tvm_compiler
+cp -r --no-preserve=mode "$runtime/$library_directory/." "$out/$library_directory/"
+case $TARGET in
+*-windows-msvc) cp --no-preserve=mode "$runtime"/lib/*.lib "$out/lib/" ;;
+esac
+install_headers "$source/include/tvm" tvm
+install_headers "$source/3rdparty/tvm-ffi/include/tvm/ffi" tvm/ffi
+install_headers "$source/3rdparty/tvm-ffi/3rdparty/dlpack/include/dlpack" dlpack
+
+# LLVM's symbols are hidden: another LLVM in the process, as a driver may bring, must not meet this one.
+case $TARGET in
+*-linux-gnu)
+    if llvm-nm --dynamic --defined-only lib/libtvm_compiler.so | grep -E ' (_Z.*4llvm|LLVM)'; then
+        echo "libtvm_compiler.so exports symbols of LLVM" >&2
+        exit 1
+    fi
+    ;;
+esac
+
+# What was built holds what the runtime holds, and LLVM; on Linux also the compression libraries that Debian's LLVM uses.
+mkdir -p "$out/licenses"
+cp -r --no-preserve=mode "$runtime/licenses/." "$out/licenses/"
+case $TARGET in
+*-linux-gnu)
+    for package in libzstd-dev llvm-18-dev zlib1g-dev; do
+        install_licence "/usr/share/doc/$package/copyright" "$package/copyright"
+    done
+    ;;
+*-windows-msvc) install_licence "$source_root/dependencies/llvm/licenses/llvm/LICENSE" llvm/LICENSE ;;
+esac
+no_build_paths
