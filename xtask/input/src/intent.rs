@@ -7,9 +7,7 @@ use crate::{
     fetch::{FetchOptions, fetch},
     git,
     hub::Hub,
-    index,
-    model::check_repository,
-    pack, unpack,
+    index, pack, unpack,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -268,55 +266,8 @@ pub fn update(
     Ok(changes(&old, &new))
 }
 
-/// Locks `OWNER/NAME` at a commit, branch or tag that is not locked yet: `models/NAME.toml` and `.lock` are written. One
-/// that is locked already is given as it is.
-///
-/// Errors: the hub does not have it; another revision or repository of this name is locked.
-pub fn lock_model(
-    store: &Store,
-    root: &Path,
-    repository: &str,
-    revision: &str,
-    options: &FetchOptions,
-    progress: &dyn Progress,
-) -> Result<Model> {
-    check_repository(repository)?;
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    ensure!(
-        !revision.is_empty() && revision.bytes().all(fine) && !revision.starts_with(['.', '-']),
-        "`{}` is no revision\n  hint: give a commit, a branch or a tag",
-        revision.escape_debug()
-    );
-    let name = repository.rsplit('/').next().unwrap_or(repository);
-    let path = Model::path(root, name)?;
-    let known = if path.exists() { Some(Model::load(root, name)?) } else { None };
-    if let Some(known) =
-        known.clone().filter(|known| (&*known.repository, &*known.revision) == (repository, revision))
-    {
-        return Ok(known);
-    }
-    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
-    let (model, inputs) = hub.resolve(store, repository, revision, progress)?;
-    if let Some(known) = known {
-        ensure!(
-            (&known.repository, &known.revision) == (&model.repository, &model.revision),
-            "{} asks for {} at {}, not for {repository} at {}\n  hint: change it there and run `cargo xtask lock update {name}`, or remove it",
-            path.display(),
-            known.repository,
-            known.revision,
-            model.revision
-        );
-        return Ok(known);
-    }
-    let directory = path.parent().context("a model has a directory")?;
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    write(&path.with_extension("lock"), &Lock { inputs, ..Lock::default() }.to_toml()?)?;
-    write(&path, &model.to_toml()?)?;
-    Ok(model)
-}
-
 /// Writes a file of the repository, whole or not at all, unless it says that already.
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
     if std::fs::read_to_string(path).ok().as_deref() == Some(text) {
         return Ok(());
     }

@@ -1,10 +1,10 @@
 //! `models/NAME.toml`: a model of a Hugging Face hub, by repository and commit. `models/NAME.lock` holds its files.
 
-use crate::{Input, Lock, Source, hub::is_file_name};
+use crate::{FetchOptions, Hub, Input, Lock, Source, client, hub::is_file_name, intent::write};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use store::Digest;
+use store::{Digest, Progress, Store};
 
 /// A model that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,10 +124,57 @@ impl Model {
 }
 
 /// Whether a text is `OWNER/NAME`.
-pub(crate) fn check_repository(text: &str) -> Result<()> {
+fn check_repository(text: &str) -> Result<()> {
     let fine = text.split_once('/').is_some_and(|(owner, name)| is_file_name(owner) && is_file_name(name));
     ensure!(fine, "`{}` is no repository of a hub: it should be OWNER/NAME", text.escape_debug());
     Ok(())
+}
+
+/// Locks `OWNER/NAME` at a commit, branch or tag that is not locked yet: `models/NAME.toml` and `.lock` are written. One
+/// that is locked already is given as it is.
+///
+/// Errors: the hub does not have it; another revision or repository of this name is locked.
+pub fn lock_model(
+    store: &Store,
+    root: &Path,
+    repository: &str,
+    revision: &str,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Model> {
+    check_repository(repository)?;
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    ensure!(
+        !revision.is_empty() && revision.bytes().all(fine) && !revision.starts_with(['.', '-']),
+        "`{}` is no revision\n  hint: give a commit, a branch or a tag",
+        revision.escape_debug()
+    );
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let path = Model::path(root, name)?;
+    let known = if path.exists() { Some(Model::load(root, name)?) } else { None };
+    if let Some(known) =
+        known.clone().filter(|known| (&*known.repository, &*known.revision) == (repository, revision))
+    {
+        return Ok(known);
+    }
+    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
+    let (model, inputs) = hub.resolve(store, repository, revision, progress)?;
+    if let Some(known) = known {
+        ensure!(
+            (&known.repository, &known.revision) == (&model.repository, &model.revision),
+            "{} asks for {} at {}, not for {repository} at {}\n  hint: change it there and run `cargo xtask lock update {name}`, or remove it",
+            path.display(),
+            known.repository,
+            known.revision,
+            model.revision
+        );
+        return Ok(known);
+    }
+    let directory = path.parent().context("a model has a directory")?;
+    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    write(&path.with_extension("lock"), &Lock { inputs, ..Lock::default() }.to_toml()?)?;
+    write(&path, &model.to_toml()?)?;
+    Ok(model)
 }
 
 #[cfg(test)]

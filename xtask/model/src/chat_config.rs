@@ -121,7 +121,7 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
     };
     if tokenizer.is_none() {
         notes.push(format!(
-            "{} holds no tokenizer.json; MLC cannot run without one",
+            "{} holds no tokenizer.json, which MLC cannot run without\n  hint: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)` of Python's `transformers` makes one of tokenizer.model or *.tiktoken",
             options.source.display()
         ));
     }

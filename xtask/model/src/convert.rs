@@ -159,8 +159,8 @@ fn run(
 ) -> Result<Vec<Sums>> {
     let shards = Shards::new(directory, plan, options.memory);
     rayon::scope(|scope| {
-        for job in &plan.jobs {
-            meter.message(&job.name);
+        for (number, job) in plan.jobs.iter().enumerate() {
+            meter.message(&format!("{}/{} {}", number + 1, plan.jobs.len(), job.name));
             let mut lines = job.lines(checkpoint);
             let fill = Fill { meter, read: job.read(), instructions: options.instructions };
             let mut constants = Vec::new();
