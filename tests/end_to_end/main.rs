@@ -11,6 +11,7 @@ mod android;
 mod given;
 mod model;
 mod network;
+mod one_hash;
 mod project;
 mod registries;
 #[path = "../../xtask/input/tests/fetch/server.rs"]

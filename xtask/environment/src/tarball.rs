@@ -45,18 +45,18 @@ pub(crate) fn write_tree(store: &Store, tree: &Tree, out: impl Write) -> Result<
 
 /// Writes a directory of the file system, sorted. Errors: what is neither file, directory nor link; a name that is not
 /// UTF-8; a file that changes.
-pub(crate) fn write_directory(root: &Path, out: impl Write) -> Result<()> {
+/// It is called `name` in the archive.
+pub(crate) fn write_directory(root: &Path, name: &str, out: impl Write) -> Result<()> {
     let mut builder = Builder::new(out);
-    directory(&mut builder, "./")?;
-    write_entries(&mut builder, root, "")?;
+    directory(&mut builder, name)?;
+    write_entries(&mut builder, root, name)?;
     builder.finish().context("cannot end a tar archive")
 }
 
-fn write_entries(builder: &mut Builder<impl Write>, root: &Path, prefix: &str) -> Result<()> {
-    let place = root.join(prefix);
+fn write_entries(builder: &mut Builder<impl Write>, place: &Path, prefix: &str) -> Result<()> {
     let context = || format!("cannot read {}", place.display());
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(&place).with_context(context)? {
+    for entry in std::fs::read_dir(place).with_context(context)? {
         let entry = entry.with_context(context)?;
         let name = entry.file_name();
         let name = name.to_str().with_context(|| format!("{} is not UTF-8", entry.path().display()))?;
@@ -64,11 +64,11 @@ fn write_entries(builder: &mut Builder<impl Write>, root: &Path, prefix: &str) -
     }
     names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
     for (name, kind) in names {
-        let path = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let full = root.join(&path);
+        let path = format!("{prefix}/{name}");
+        let full = place.join(&name);
         if kind.is_dir() {
             directory(builder, &path)?;
-            write_entries(builder, root, &path)?;
+            write_entries(builder, &full, &path)?;
         } else if kind.is_symlink() {
             let target =
                 std::fs::read_link(&full).with_context(|| format!("cannot read {}", full.display()))?;

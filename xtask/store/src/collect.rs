@@ -11,7 +11,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
+    fs::Permissions,
     io::{ErrorKind, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -136,6 +138,11 @@ impl Store {
                     false => remove(&path)?,
                 }
             }
+        }
+        // What the Nix backend imported: made anew when it is wanted, as checkouts are.
+        let imported = self.root.join("nix");
+        if imported.exists() && !dry_run {
+            remove_read_only(&imported).with_context(|| format!("cannot remove {}", imported.display()))?;
         }
         for path in files(&self.root.join("cas"))? {
             if !is_marked(&path) {
@@ -311,4 +318,16 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+/// Removes a tree whose directories may not be written to, as those of a Nix store.
+fn remove_read_only(directory: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o755))?;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => remove_read_only(&entry.path())?,
+            false => std::fs::remove_file(entry.path())?,
+        }
+    }
+    std::fs::remove_dir(directory)
 }

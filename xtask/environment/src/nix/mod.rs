@@ -37,8 +37,8 @@ run() {
     "$tools/usr/lib64/ld-linux-x86-64.so.2" --library-path "$tools/usr/lib/x86_64-linux-gnu:$tools/usr/lib64" "$program" "$@"
 }
 cd "$NIX_BUILD_TOP"
-run mkdir "$out" source work
-run tar --extract --preserve-permissions --no-same-owner --file "$source" --directory source
+run mkdir "$out" work
+run tar --extract --preserve-permissions --no-same-owner --file "$source"
 "#;
 
 /// Runs actions in Nix's sandbox.
@@ -94,7 +94,7 @@ impl Nix {
         let archive = job.scratch.join(format!("{}.tar", follower.run()));
         let file = File::create(&archive).with_context(|| format!("cannot create {}", archive.display()))?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
-        tarball::write_directory(job.source, &mut file)?;
+        tarball::write_directory(job.source, "source", &mut file)?;
         file.flush().context("cannot write the sources' archive")?;
         drop(file);
         let source = self.client.add_file(&archive)?;

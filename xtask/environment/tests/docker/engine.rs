@@ -1,6 +1,6 @@
 //! A Docker engine of the tests' own, which ends with them. It changes nothing of this machine's network.
 
-use crate::machine::until;
+use super::until;
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},

@@ -246,3 +246,21 @@ fn refuse(root: &Path) {
         }
     }
 }
+
+#[test]
+fn what_nix_imported_goes_though_its_directories_may_not_be_written() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let inner = store.root().join("nix/nix/store/environment/usr");
+    std::fs::create_dir_all(&inner).unwrap();
+    std::fs::write(inner.join("file"), "x").unwrap();
+    std::os::unix::fs::symlink("/", inner.join("link")).unwrap();
+    for path in [&inner, inner.parent().unwrap()] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    store.collect_garbage(&[], true, &Silent).unwrap();
+    assert!(inner.exists());
+    store.collect_garbage(&[], false, &Silent).unwrap();
+    assert!(!store.root().join("nix").exists() && std::path::Path::new("/usr").exists());
+}
