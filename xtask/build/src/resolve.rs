@@ -50,8 +50,12 @@ pub fn resolve(
         .with_context(|| format!("cannot read the script `{}` of recipe `{}`", target.script, recipe.name))?;
     let mut key =
         vec!["compose".to_owned(), COMPOSITION.to_owned(), format!("script {}", store.put_bytes(&script)?)];
+    let sources: Vec<Contribution> = sources
+        .into_iter()
+        .map(|source| Contribution::read(project, store, source))
+        .collect::<Result<_>>()?;
     for source in &sources {
-        key.push(describe(project, store, source)?);
+        key.push(source.describe(project, store)?);
     }
     for (name, outputs) in dependencies {
         key.push(format!("dependency {name} {outputs}"));
@@ -66,8 +70,9 @@ pub fn resolve(
             let digest = store.put_bytes(&script)?;
             tree.insert("recipe.sh", Entry::File { digest, executable: false })?;
             for source in &sources {
-                add_source(project, store, source, &mut tree)
-                    .with_context(|| format!("cannot compose `{}` of {node}", source.path))?;
+                source
+                    .add(project, store, &mut tree)
+                    .with_context(|| format!("cannot compose `{}` of {node}", source.source.path))?;
             }
             for (name, outputs) in dependencies {
                 tree.merge(&format!("dependencies/{name}"), &Tree::read(store, outputs)?)?;
@@ -105,51 +110,62 @@ pub fn resolve(
     })
 }
 
-/// What a source contributes, by content.
-fn describe(project: &Project, store: &Store, source: &Source) -> Result<String> {
-    let content = match (&source.input, &source.project) {
-        (Some(input), _) => format!("input {}", project.input(input)?.digest),
-        (None, Some(path)) => {
-            format!("project {}", project_tree(project, store, path, &source.path)?.write(store)?)
-        }
-        (None, None) => unreachable!("checked when the recipe was read"),
-    };
-    let patches = match &source.patches {
-        None => Vec::new(),
-        Some(directory) => patch::list(&project.root.join("patches").join(directory))?
-            .iter()
-            .map(|path| Ok(Digest::of_file(path)?.to_string()))
-            .collect::<Result<_>>()?,
-    };
-    Ok(format!("source {content} {:?} {} {:?} {patches:?}", source.path, source.strip, source.subtrees))
+/// A source, and what it takes from this repository. Those files are read once: the key and the tree are made of the same
+/// bytes, also when somebody saves a file meanwhile.
+struct Contribution<'a> {
+    source: &'a Source,
+    /// What stands in the repository, at its place.
+    project: Tree,
+    /// Names and texts, in the order in which they apply.
+    patches: Vec<(String, Vec<u8>)>,
 }
 
-fn add_source(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {
-    match (&source.input, &source.project) {
-        (Some(name), _) => {
-            let input = project.input(name)?;
-            // A directory that was given has no directory above it, as archives have.
-            let is_directory = matches!(input.source, Origin::Path { directory: true, .. });
-            let strip = source.strip.saturating_sub(usize::from(is_directory));
-            let part = Part { strip, subtrees: source.subtrees.clone() };
-            let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
-                .with_context(|| format!("in input `{name}`"))?;
-            apply_patches(project, store, source, &mut unpacked)?;
-            tree.merge(&source.path, &unpacked)
-        }
-        (None, Some(path)) => tree.merge("", &project_tree(project, store, path, &source.path)?),
-        (None, None) => unreachable!("checked when the recipe was read"),
+impl<'a> Contribution<'a> {
+    fn read(project: &Project, store: &Store, source: &'a Source) -> Result<Self> {
+        let tree = match &source.project {
+            Some(path) => project_tree(project, store, path, &source.path)?,
+            None => Tree::new(),
+        };
+        let paths = match &source.patches {
+            Some(directory) => patch::list(&project.root.join("patches").join(directory))?,
+            None => Vec::new(),
+        };
+        let patches = paths
+            .into_iter()
+            .map(|path| {
+                let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+                Ok((path.display().to_string(), text))
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { source, project: tree, patches })
     }
-}
 
-fn apply_patches(project: &Project, store: &Store, source: &Source, tree: &mut Tree) -> Result<()> {
-    if let Some(directory) = &source.patches {
-        for path in patch::list(&project.root.join("patches").join(directory))? {
-            let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            patch::apply(store, tree, &path.display().to_string(), &text)?;
-        }
+    /// What it contributes, by content.
+    fn describe(&self, project: &Project, store: &Store) -> Result<String> {
+        let source = self.source;
+        let content = match &source.input {
+            Some(input) => format!("input {}", project.input(input)?.digest),
+            None => format!("project {}", self.project.write(store)?),
+        };
+        let patches: Vec<_> = self.patches.iter().map(|(_, text)| Digest::of(text).to_string()).collect();
+        Ok(format!("source {content} {:?} {} {:?} {patches:?}", source.path, source.strip, source.subtrees))
     }
-    Ok(())
+
+    fn add(&self, project: &Project, store: &Store, tree: &mut Tree) -> Result<()> {
+        let source = self.source;
+        let Some(name) = &source.input else { return tree.merge("", &self.project) };
+        let input = project.input(name)?;
+        // A directory that was given has no directory above it, as archives have.
+        let is_directory = matches!(input.source, Origin::Path { directory: true, .. });
+        let strip = source.strip.saturating_sub(usize::from(is_directory));
+        let part = Part { strip, subtrees: source.subtrees.clone() };
+        let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
+            .with_context(|| format!("in input `{name}`"))?;
+        for (name, text) in &self.patches {
+            patch::apply(store, &mut unpacked, name, text)?;
+        }
+        tree.merge(&source.path, &unpacked)
+    }
 }
 
 /// A directory or file of the repository, at `place`.
