@@ -134,7 +134,7 @@ fn a_failure_shows_the_log_and_keeps_nothing() {
     for expected in [
         "`bad@x86_64-unknown-linux-gnu` failed: exit status: 3",
         "  | lld-link: error: x.o: unknown file type",
-        "hint: an object of another ABI",
+        "hint: a file of another format was given to the linker",
         "because of bad@",
         "`empty@x86_64-unknown-linux-gnu` failed: it wrote nothing to /build/out",
     ] {

@@ -123,7 +123,7 @@ fn a_disk_that_fills_is_told() {
     machine();
     // Its data root is a small file system, mounted where only it sees it. The last argument is its directory.
     let script = "for place; do :; done
-        mkdir \"$place/data\" && mount -t tmpfs -o size=16m tmpfs \"$place/data\" && exec \"$@\"";
+        mkdir -p \"$place/data\" && mount -t tmpfs -o size=16m tmpfs \"$place/data\" && exec \"$@\"";
     let engine = Engine::start_in(&["unshare", "--mount", "sh", "-c", script, "sh"]);
     let docker = Docker::new(Some(&engine.host())).unwrap();
     let failure = failure(&docker);

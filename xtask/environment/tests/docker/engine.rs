@@ -13,9 +13,10 @@ cd \"$1\" && rm -f pid exec/containerd/containerd.pid
 unshare --mount dockerd --iptables=false --ip6tables=false --ip-forward=false --bridge=none --data-root \"$1/data\" --exec-root \"$1/exec\" \
     --pidfile \"$1/pid\" -H \"unix://$1/docker.sock\" </dev/null 3<&- >>\"$1/log\" 2>&1 &
 dockerd=$!
-read -r line <&3
-kill -${line:-TERM} \"$dockerd\"
+{ read -r line <&3; kill -${line:-TERM} \"$dockerd\"; } &
+watch=$!
 wait \"$dockerd\"
+kill \"$watch\" 2>/dev/null
 exit 0";
 
 pub struct Engine {
@@ -42,18 +43,22 @@ impl Engine {
         let place = self.directory.path();
         let mut words = starter.to_vec();
         words.extend(["sh", "-c", WATCHED, "sh", place.to_str().unwrap()]);
-        let mut child = Command::new(words[0])
-            .args(&words[1..])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("tests need dockerd (Debian's docker.io); .ci/run installs it");
-        until("dockerd answers", || {
-            assert!(child.try_wait().unwrap().is_none(), "dockerd ended: {}", self.log());
-            let mut version = Command::new("docker");
-            version.args(["--host", &self.host(), "version"]).stdout(Stdio::null()).stderr(Stdio::null());
-            version.status().expect("tests need Docker's client (Debian's docker.io)").success()
-        });
-        self.child = Some(child);
+        // Where much else runs, dockerd gives its containerd up too early.
+        for _ in 0..5 {
+            let mut child = Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).spawn().unwrap();
+            let mut ended = false;
+            until("dockerd answers or ends", || {
+                ended = child.try_wait().unwrap().is_some();
+                let mut version = Command::new("docker");
+                version.args(["--host", &self.host(), "version"]).stdout(Stdio::null()).stderr(Stdio::null());
+                ended || version.status().expect("tests need Docker's client (Debian's docker.io)").success()
+            });
+            if !ended {
+                self.child = Some(child);
+                return;
+            }
+        }
+        panic!("tests need dockerd (Debian's docker.io; .ci/run installs it), and it ended: {}", self.log());
     }
 
     fn log(&self) -> String {
@@ -156,6 +161,11 @@ impl Drop for Registry {
 
 impl Drop for Engine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let last: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("dockerd said last: {last:#?}");
+        }
         self.end("TERM");
     }
 }
