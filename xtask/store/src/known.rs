@@ -71,24 +71,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store")).unwrap();
         let path = directory.path().join("file");
-        std::fs::write(&path, "one").unwrap();
         let old = SystemTime::now() - Duration::from_secs(100);
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_times(FileTimes::new().set_modified(old))
-            .unwrap();
+        let write = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_times(FileTimes::new().set_modified(old)).unwrap();
+        };
+        write("one");
         assert_eq!(store.known_digest(&path).unwrap(), Digest::of(b"one"));
         // It was made just now: its next change could have the same time, so nothing is remembered.
         assert!(!store.known_place(&path.canonicalize().unwrap()).exists());
-        std::fs::write(&path, "two").unwrap();
-        File::options()
-            .write(true)
-            .open(&path)
-            .unwrap()
-            .set_times(FileTimes::new().set_modified(old))
-            .unwrap();
+        write("two");
         assert_eq!(store.known_digest(&path).unwrap(), Digest::of(b"two"));
     }
 
