@@ -17,22 +17,19 @@ pub fn pack(
 ) -> Result<Option<Digest>> {
     let (recipe, _) = project.node(&resolved.node)?;
     let Some(metadata) = &recipe.aar else { return Ok(None) };
-    let key = Action::named([
+    let work = Action::named([
         "aar".to_owned(),
         VERSION.to_owned(),
         serde_json::to_string(metadata)?,
         recipe.version.clone(),
         recipe.license.clone(),
         result.outputs.to_string(),
-    ])
-    .digest();
-    if let Some(result) = store.result(&key)? {
-        return Ok(Some(result.outputs));
-    }
-    let outputs = Tree::read(store, &result.outputs)?;
-    let published = write_aar(store, &outputs, metadata, &recipe.version, &recipe.license)
-        .with_context(|| format!("cannot pack `{}` as an AAR", resolved.node))?;
-    let outputs = published.write(store)?;
-    store.put_result(&key, &ActionResult { outputs, log: None })?;
-    Ok(Some(outputs))
+    ]);
+    let pack = || {
+        let outputs = Tree::read(store, &result.outputs)?;
+        write_aar(store, &outputs, metadata, &recipe.version, &recipe.license)
+            .with_context(|| format!("cannot pack `{}` as an AAR", resolved.node))?
+            .write(store)
+    };
+    store.once(&work, pack).map(Some)
 }

@@ -60,28 +60,21 @@ pub fn resolve(
     for (name, outputs) in dependencies {
         key.push(format!("dependency {name} {outputs}"));
     }
-    let key = Action::named(key).digest();
-
-    let input_root = match store.result(&key)? {
-        Some(result) => result.outputs,
-        None => {
-            input::fetch(store, &inputs, fetch, progress)?;
-            let mut tree = Tree::new();
-            let digest = store.put_bytes(&script)?;
-            tree.insert("recipe.sh", Entry::File { digest, executable: false })?;
-            for source in &sources {
-                source
-                    .add(project, store, &mut tree)
-                    .with_context(|| format!("cannot compose `{}` of {node}", source.source.path))?;
-            }
-            for (name, outputs) in dependencies {
-                tree.merge(&format!("dependencies/{name}"), &Tree::read(store, outputs)?)?;
-            }
-            let outputs = tree.write(store)?;
-            store.put_result(&key, &store::ActionResult { outputs, log: None })?;
-            outputs
+    let input_root = store.once(&Action::named(key), || {
+        input::fetch(store, &inputs, fetch, progress)?;
+        let mut tree = Tree::new();
+        let digest = store.put_bytes(&script)?;
+        tree.insert("recipe.sh", Entry::File { digest, executable: false })?;
+        for source in &sources {
+            source
+                .add(project, store, &mut tree)
+                .with_context(|| format!("cannot compose `{}` of {node}", source.source.path))?;
         }
-    };
+        for (name, outputs) in dependencies {
+            tree.merge(&format!("dependencies/{name}"), &Tree::read(store, outputs)?)?;
+        }
+        tree.write(store)
+    })?;
 
     let variables = BTreeMap::from(
         [

@@ -17,7 +17,7 @@ pub fn pack(
 ) -> Result<Option<Digest>> {
     let (recipe, target) = project.node(&resolved.node)?;
     let (Some(metadata), Some(tag)) = (&recipe.wheel, &target.tag) else { return Ok(None) };
-    let key = Action::named([
+    let work = Action::named([
         "wheel".to_owned(),
         VERSION.to_owned(),
         serde_json::to_string(metadata)?,
@@ -25,17 +25,14 @@ pub fn pack(
         recipe.license.clone(),
         tag.clone(),
         result.outputs.to_string(),
-    ])
-    .digest();
-    if let Some(result) = store.result(&key)? {
-        return Ok(Some(result.outputs));
-    }
-    let outputs = Tree::read(store, &result.outputs)?;
-    let (name, digest) = write_wheel(store, &outputs, metadata, &recipe.version, &recipe.license, tag)
-        .with_context(|| format!("cannot pack `{}` as a wheel", resolved.node))?;
-    let mut tree = Tree::new();
-    tree.insert(&name.file_name(), Entry::File { digest, executable: false })?;
-    let outputs = tree.write(store)?;
-    store.put_result(&key, &ActionResult { outputs, log: None })?;
-    Ok(Some(outputs))
+    ]);
+    let pack = || {
+        let outputs = Tree::read(store, &result.outputs)?;
+        let (name, digest) = write_wheel(store, &outputs, metadata, &recipe.version, &recipe.license, tag)
+            .with_context(|| format!("cannot pack `{}` as a wheel", resolved.node))?;
+        let mut tree = Tree::new();
+        tree.insert(&name.file_name(), Entry::File { digest, executable: false })?;
+        tree.write(store)
+    };
+    store.once(&work, pack).map(Some)
 }

@@ -9,7 +9,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
 };
-use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit};
+use store::{Action, Digest, Entry, Progress, Store, Tree, Unit};
 
 /// Raised when the same packages and fix-ups would give another tree.
 const VERSION: &str = "2";
@@ -44,18 +44,15 @@ pub fn assemble(
     }
     let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), definition.fix_ups()?];
     words.extend(lock.inputs.iter().map(|input| input.digest.to_string()));
-    let key = Action::named(words).digest();
     let packages = lock.inputs.iter().map(|input| (input.name.clone(), input.digest)).collect();
-    if let Some(result) = store.result(&key)? {
-        return Ok(Environment { name: name.to_owned(), root: result.outputs, packages });
-    }
-    let inputs: Vec<&Input> = lock.inputs.iter().collect();
-    fetch(store, &inputs, options, progress).map_err(|error| explain(name, error))?;
-    let trees = unpack_all(store, name, &inputs, progress)?;
-    let mut root = merge(&inputs, &trees)?;
-    fix_up(store, definition, &mut root)?;
-    let root = root.write(store)?;
-    store.put_result(&key, &ActionResult { outputs: root, log: None })?;
+    let root = store.once(&Action::named(words), || {
+        let inputs: Vec<&Input> = lock.inputs.iter().collect();
+        fetch(store, &inputs, options, progress).map_err(|error| explain(name, error))?;
+        let trees = unpack_all(store, name, &inputs, progress)?;
+        let mut root = merge(&inputs, &trees)?;
+        fix_up(store, definition, &mut root)?;
+        root.write(store)
+    })?;
     Ok(Environment { name: name.to_owned(), root, packages })
 }
 

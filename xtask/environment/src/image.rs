@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::io::Write;
-use store::{Action, ActionResult, Digest, Entry, HashWriter, Meter, Progress, Store, Tree, Unit};
+use store::{Action, Digest, Entry, HashWriter, Meter, Progress, Store, Tree, Unit};
 
 /// Raised when the same environment would give another image.
 const VERSION: &str = "1";
@@ -55,15 +55,9 @@ impl Image {
     pub fn of(store: &Store, environment: &Environment, progress: &dyn Progress) -> Result<Self> {
         let mut words = vec!["image".to_owned(), VERSION.to_owned(), environment.root.to_string()];
         words.extend(environment.packages.iter().map(|(name, digest)| format!("{name} {digest}")));
-        let key = Action::named(words).digest();
-        let tree = match store.result(&key)? {
-            Some(result) => Tree::read(store, &result.outputs)?,
-            None => {
-                let tree = describe(store, environment, progress)?;
-                store.put_result(&key, &ActionResult { outputs: tree.write(store)?, log: None })?;
-                tree
-            }
-        };
+        let root =
+            store.once(&Action::named(words), || describe(store, environment, progress)?.write(store))?;
+        let tree = Tree::read(store, &root)?;
         let Some(Entry::File { digest, .. }) = tree.get(DESCRIPTION) else {
             bail!("the description of an image is missing");
         };

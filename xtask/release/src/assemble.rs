@@ -80,7 +80,7 @@ pub fn assemble(
         if !manifest.environments.contains_key(&environment.name) {
             let facts = EnvironmentFacts {
                 tree: environment.root,
-                nar: nar_hash(store, &environment.root)?,
+                nar: store.nar_hash_of(&environment.root)?,
                 lock: lock_digest(&project.root, &environment.name)?,
             };
             manifest.environments.insert(environment.name.clone(), facts);
@@ -244,19 +244,6 @@ fn archive(store: &Store, root: &Digest, tree: &Tree, name: &str, kind: Kind) ->
     outputs.insert(name, Entry::File { digest, executable: false })?;
     store.put_result(&key, &ActionResult { outputs: outputs.write(store)?, log: None })?;
     Ok(digest)
-}
-
-/// The Nix hash of a tree, computed once ever: it reads everything.
-fn nar_hash(store: &Store, root: &Digest) -> Result<String> {
-    let key = Action::named(["nar", "1", &root.to_string()]).digest();
-    if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
-        return String::from_utf8(store.read(&log)?).context("a kept hash is damaged");
-    }
-    let hash = store.nar_hash(&Tree::read(store, root)?)?;
-    let result =
-        ActionResult { outputs: Tree::new().write(store)?, log: Some(store.put_bytes(hash.as_bytes())?) };
-    store.put_result(&key, &result)?;
-    Ok(hash)
 }
 
 /// The digest of an environment's lock file.

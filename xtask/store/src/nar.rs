@@ -3,8 +3,8 @@
 //! Format: <https://nix.dev/manual/nix/2.33/protocols/nix-archive>. Strings are a 64-bit little-endian length and the
 //! bytes, padded with zeros to a multiple of 8; directory entries are sorted by name.
 
-use crate::{Digest, Entry, HashWriter, Store, Tree};
-use anyhow::{Context, Result, ensure};
+use crate::{Action, Digest, Entry, HashWriter, Store, Tree};
+use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::{
     collections::BTreeMap,
@@ -85,6 +85,24 @@ impl Store {
         let mut hash = HashWriter::new(std::io::sink());
         self.write_nar(tree, &mut hash).context("cannot hash the tree as a Nix archive")?;
         Ok(sri(&hash.finish().1))
+    }
+
+    /// As [`Store::nar_hash`], of the kept tree with this root; computed once ever, since it reads everything.
+    pub fn nar_hash_of(&self, root: &Digest) -> Result<String> {
+        const NAME: &str = "nar";
+        let kept = self.once(&Action::named(["nar-hash", &root.to_string()]), || {
+            let hash = self.nar_hash(&Tree::read(self, root)?)?;
+            let digest = self.put_bytes(hash.as_bytes())?;
+            let mut tree = Tree::new();
+            tree.insert(NAME, Entry::File { digest, executable: false })?;
+            tree.write(self)
+        })?;
+        match Tree::read(self, &kept)?.get(NAME) {
+            Some(Entry::File { digest, .. }) => {
+                String::from_utf8(self.read(digest)?).context("a kept hash is damaged")
+            }
+            _ => bail!("a kept hash is missing"),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The action cache.
 
 use crate::{
-    Digest, Store,
+    Action, Digest, Store,
     directory::Reached,
     message::{from_message, to_message},
 };
@@ -38,6 +38,17 @@ impl Store {
             true => self.is_complete(&result)?,
         };
         Ok(complete.then_some(result))
+    }
+
+    /// The output tree of work of our own ([`Action::named`]): the kept one, or what `make` gives, which is kept then.
+    pub fn once(&self, work: &Action, make: impl FnOnce() -> Result<Digest>) -> Result<Digest> {
+        let key = work.digest();
+        if let Some(result) = self.result(&key)? {
+            return Ok(result.outputs);
+        }
+        let outputs = make()?;
+        self.put_result(&key, &ActionResult { outputs, log: None })?;
+        Ok(outputs)
     }
 
     /// Whether every blob that a result names is there.

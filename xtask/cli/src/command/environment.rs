@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use store::{Store, Tree};
+use store::Store;
 
 /// List, assemble and enter the environments that builds run in
 #[derive(clap::Args)]
@@ -105,7 +105,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             for name in names {
                 let environment = assemble(global, &project, &store, name)?;
                 let hash = match nar {
-                    true => Some(store.nar_hash(&Tree::read(&store, &environment.root)?)?),
+                    true => Some(store.nar_hash_of(&environment.root)?),
                     false => None,
                 };
                 if !global.json {

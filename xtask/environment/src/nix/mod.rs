@@ -24,7 +24,7 @@ use std::{
     process::ExitStatus,
     time::Instant,
 };
-use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree};
+use store::{Digest, Progress, Store};
 
 /// The derivation.
 const ACTION: &str = include_str!("action.nix");
@@ -188,7 +188,7 @@ fn turn(store: &Store) -> Result<File> {
 
 /// Puts a tree into the Nix store, if it is not there: its path follows from its NAR hash.
 fn import(client: &Client, store: &Store, root: &Digest, progress: &dyn Progress) -> Result<String> {
-    let expected = client.fixed_path(&nar_hash(store, root)?, &root.hex())?;
+    let expected = client.fixed_path(&store.nar_hash_of(root)?, &root.hex())?;
     if client.is_valid(&expected)? {
         return Ok(expected);
     }
@@ -202,22 +202,6 @@ fn import(client: &Client, store: &Store, root: &Digest, progress: &dyn Progress
         checkout.display()
     );
     Ok(path)
-}
-
-/// The hash of a tree's Nix archive in SRI form, computed once ever.
-fn nar_hash(store: &Store, root: &Digest) -> Result<String> {
-    const NAME: &str = "nar";
-    let key = Action::named(["nar-hash".to_owned(), root.to_string()]).digest();
-    if let Some(result) = store.result(&key)?
-        && let Some(Entry::File { digest, .. }) = Tree::read(store, &result.outputs)?.get(NAME)
-    {
-        return Ok(String::from_utf8(store.read(digest)?)?);
-    }
-    let hash = store.nar_hash(&Tree::read(store, root)?)?;
-    let mut tree = Tree::new();
-    tree.insert(NAME, Entry::File { digest: store.put_bytes(hash.as_bytes())?, executable: false })?;
-    store.put_result(&key, &ActionResult { outputs: tree.write(store)?, log: None })?;
-    Ok(hash)
 }
 
 /// What runs in Nix's sandbox.

@@ -209,6 +209,21 @@ fn a_missing_blob_makes_its_results_void() {
 }
 
 #[test]
+fn work_is_done_once_until_its_result_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let work = Action::named(["work"]);
+    let make = || tree(&store, &[("file", "content")]).write(&store);
+    let outputs = store.once(&work, make).unwrap();
+    assert_eq!(store.once(&work, || panic!("it is done again")).unwrap(), outputs);
+    std::fs::remove_file(store.blob_path(&outputs, false).unwrap()).unwrap();
+    assert!(store.once(&work, || anyhow::bail!("it fails")).is_err());
+    assert_eq!(store.once(&work, make).unwrap(), outputs);
+    let hash = store.nar_hash(&Tree::read(&store, &outputs).unwrap()).unwrap();
+    assert_eq!([(); 2].map(|()| store.nar_hash_of(&outputs).unwrap()), [hash.clone(), hash]);
+}
+
+#[test]
 fn writing_something_else_than_expected_keeps_nothing() {
     use std::io::Write;
     let directory = tempfile::tempdir().unwrap();
