@@ -1,6 +1,9 @@
 //! Killed processes, processes at the same time, wrong hashes, full disks: a right result or a clear error.
 
-use crate::project::{Project, TARGET, outputs, shared_store, text};
+use crate::{
+    project::{Project, TARGET, outputs, shared_store, text},
+    wait::{is_running, until},
+};
 use std::{
     fs::Permissions,
     os::unix::{
@@ -191,25 +194,8 @@ fn a_damaged_output_is_found_and_built_again() {
     assert_eq!(std::fs::read_to_string(copy).unwrap(), "hello\n");
 }
 
-/// Processes of this machine that have `marker` in their command line.
-fn processes_with(marker: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    // A process may end while we look.
-    processes
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .filter(|line| String::from_utf8_lossy(line).contains(marker))
-        .count()
-}
-
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..600 {
-        if condition() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    panic!("{what} did not happen within a minute");
-}
+/// How long a build may take to start or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn an_interrupted_build_leaves_no_process_and_no_result() {
@@ -223,12 +209,12 @@ fn an_interrupted_build_leaves_no_process_and_no_result() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the build's start", || processes_with(&marker) > 0);
+    until("the build runs", PATIENCE, || is_running(&marker));
     // As a terminal does on Ctrl-C: to the whole group.
     let group = format!("-{}", child.id());
     assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
     assert!(!child.wait().unwrap().success());
-    wait_until("the end of the build's processes", || processes_with(&marker) == 0);
+    until("the build's processes have ended", PATIENCE, || !is_running(&marker));
     project.recipe("long", "", "echo x > /build/out/x\n");
     let built = project.run(&["build", "long"]);
     assert!(built.status.success(), "{}", text(&built));

@@ -17,6 +17,9 @@ mod registries;
 #[path = "../../xtask/input/tests/fetch/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod server;
+#[path = "../../xtask/environment/tests/machine/wait.rs"]
+#[allow(dead_code, reason = "the tests of the backends use the rest")]
+mod wait;
 
 use project::{Project, TARGET, outputs, shared_store, text};
 use std::{os::unix::fs::PermissionsExt, process::Command};

@@ -5,19 +5,9 @@
 mod engine;
 
 use crate::project::{Project, outputs, text};
+use crate::wait;
 use engine::Engine;
-use std::{collections::BTreeMap, time::Duration};
-
-/// Waits until something is so, for as long as a slow machine may take.
-fn until(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..2400 {
-        if so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("it was never so: {what}");
-}
+use std::collections::BTreeMap;
 
 /// All that a build can see of what it is given, and of where it runs, where backends could differ. Of the root's files times
 /// are left out: Nix keeps none.

@@ -5,102 +5,38 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
-use environment::{Backend, Definition, Environment, Launch, Sandbox, assemble};
-use input::{FetchOptions, Input, Lock};
+mod machine;
+
+use environment::{Backend, Launch, Sandbox};
+use input::{FetchOptions, Input};
+use machine::{Ran, SECONDS, STORE, assembled, lock, long, machine, process, try_run, wait::lives};
 use std::{
     collections::BTreeMap,
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     sync::OnceLock,
     time::Duration,
 };
 use store::{Silent, Store};
-use tempfile::TempDir;
 
-/// Names the store in a process that a test starts.
-const STORE: &str = "TEST_STORE";
 /// Names a directory in which such a process works.
 const DIRECTORY: &str = "TEST_DIRECTORY";
-/// Says how long such a process waits, which also tells it from others.
-const SECONDS: &str = "TEST_SECONDS";
+/// How long a process may take to end with the sandbox.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Machine {
-    sandbox: Sandbox,
-    environment: Environment,
-    store: Store,
-}
-
-fn machine() -> &'static Machine {
-    static MACHINE: OnceLock<Machine> = OnceLock::new();
-    MACHINE.get_or_init(|| {
-        let store = Store::open(&store_path()).unwrap();
-        let environment = assembled(&store, &FetchOptions::default());
-        Machine { sandbox: Sandbox::new(&store, &environment, &Silent).unwrap(), environment, store }
-    })
-}
-
-fn store_path() -> PathBuf {
-    let shared = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store");
-    std::env::var_os(STORE).map_or_else(shared, PathBuf::from)
-}
-
-fn lock() -> Lock {
-    Lock::parse(include_str!("../../../containers/sandbox.lock"), "sandbox.lock").unwrap()
-}
-
-fn assembled(store: &Store, options: &FetchOptions) -> Environment {
-    let directory = tempfile::tempdir().unwrap();
-    for (name, text) in [
-        ("common.toml", include_str!("../../../containers/common.toml")),
-        ("sandbox.toml", include_str!("../../../containers/sandbox.toml")),
-    ] {
-        std::fs::write(directory.path().join(name), text).unwrap();
-    }
-    let definition = Definition::load(&directory.path().join("sandbox.toml")).unwrap();
-    assemble(store, "sandbox", &definition, &lock(), options, &Silent).unwrap()
-}
-
-/// What a run left.
-struct Ran {
-    status: ExitStatus,
-    output: String,
-    directory: TempDir,
+fn sandbox() -> &'static Sandbox {
+    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
+    SANDBOX.get_or_init(|| Sandbox::new(&machine().store, &machine().environment, &Silent).unwrap())
 }
 
 fn run_with(arguments: &[&str], variables: &[(&str, &str)], output: &mut dyn FnMut(&Path, &[u8])) -> Ran {
-    let directory = tempfile::Builder::new().prefix("a name, with:things ").tempdir().unwrap();
-    let [source, work, out] = ["src", "work", "out"].map(|name| directory.path().join(name));
-    for path in [&source, &work, &out] {
-        std::fs::create_dir(path).unwrap();
-    }
-    std::fs::write(source.join("given"), "given").unwrap();
-    let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    let launch = Launch {
-        store: &machine().store,
-        environment: &machine().environment,
-        arguments: &arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
-        variables: &variables.iter().map(text).collect::<BTreeMap<_, _>>(),
-        source: &source,
-        work: &work,
-        out: &out,
-        interactive: false,
-        progress: &Silent,
-    };
-    let mut all = Vec::new();
-    let status = machine()
-        .sandbox
-        .run(&launch, &mut |bytes| {
-            all.extend_from_slice(bytes);
-            output(&work, bytes);
-        })
-        .unwrap();
-    Ran { status, output: String::from_utf8(all).unwrap(), directory }
+    try_run(sandbox(), arguments, variables, output).unwrap()
 }
 
 fn run(script: &str) -> Ran {
-    run_with(&["/bin/bash", "-c", script], &[("PATH", "/usr/bin")], &mut |_, _| {})
+    machine::run(sandbox(), script)
 }
 
 /// The output of a script that must succeed.
@@ -108,37 +44,6 @@ fn said(script: &str) -> String {
     let ran = run(script);
     assert!(ran.status.success(), "{script}: {}: {}", ran.status, ran.output);
     ran.output
-}
-
-/// A number of seconds that no other process of this machine sleeps for, another run of these tests included.
-fn long(number: u32) -> String {
-    format!("{}.{}", 86400 + number, std::process::id())
-}
-
-/// Whether a process with this word on its command line lives on this machine. Waits a while for its end.
-fn lives(word: &str) -> bool {
-    let is_there = || {
-        std::fs::read_dir("/proc").unwrap().any(|entry| {
-            let command = std::fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
-            command.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
-        })
-    };
-    for _ in 0..200 {
-        if !is_there() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    true
-}
-
-/// A test of this file as a process of its own, started by a command line that ends where the test begins.
-fn process(starter: &[&str], test: &str) -> Command {
-    let mut command = Command::new(starter[0]);
-    command.args(&starter[1..]).arg(std::env::current_exe().unwrap());
-    command.args([test, "--exact", "--ignored", "--nocapture"]);
-    command.env(STORE, store_path()).stdin(Stdio::null());
-    command
 }
 
 fn must_pass(command: &mut Command) {
@@ -319,7 +224,7 @@ fn no_process_outlives_the_command() {
         tr '\\0' ' ' < /proc/$one/cmdline; tr '\\0' ' ' < /proc/$two/cmdline"
     ));
     assert_eq!(ran.output, format!("sleep {one} sleep {two} "));
-    assert!(!lives(&one) && !lives(&two));
+    assert!(!lives(&one, PATIENCE) && !lives(&two, PATIENCE));
 }
 
 #[test]
@@ -342,7 +247,7 @@ fn wait_in_a_process() {
         interactive: false,
         progress: &Silent,
     };
-    machine().sandbox.run(&launch, &mut |_| {}).unwrap();
+    sandbox().run(&launch, &mut |_| {}).unwrap();
 }
 
 #[test]
@@ -363,19 +268,19 @@ fn the_sandbox_dies_with_us() {
     }
     child.kill().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(9));
-    assert!(!lives(&seconds));
+    assert!(!lives(&seconds, PATIENCE));
 }
 
 #[test]
 fn it_works_here() {
-    machine().sandbox.check().unwrap();
+    sandbox().check().unwrap();
     assert!(environment::checks().iter().all(|check| check.ok), "{:?}", environment::checks());
 }
 
 #[test]
 #[ignore = "started by other tests, in a process of their own"]
 fn refusal_in_a_process() {
-    let error = machine().sandbox.check().unwrap_err().to_string();
+    let error = sandbox().check().unwrap_err().to_string();
     assert!(error.contains("forbids user namespaces"), "{error}");
     assert!(error.ends_with("hint: as root, run `sysctl user.max_user_namespaces=10000`"), "{error}");
     assert!(environment::namespaces().is_err());
@@ -390,7 +295,7 @@ fn refusal_in_a_process() {
         interactive: false,
         progress: &Silent,
     };
-    let run = machine().sandbox.run(&launch, &mut |_| panic!("bubblewrap's words are no output"));
+    let run = sandbox().run(&launch, &mut |_| panic!("bubblewrap's words are no output"));
     assert_eq!(run.unwrap_err().to_string(), error);
 }
 

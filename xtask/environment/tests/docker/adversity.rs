@@ -3,7 +3,7 @@
 use crate::{
     TURN,
     engine::Engine,
-    machine::{lives, long, machine, run, try_run},
+    machine::{long, machine, run, try_run, wait::lives},
     waiting,
 };
 use environment::{Docker, Image};
@@ -19,7 +19,7 @@ fn error(host: &str) -> String {
 
 /// The error of a run that can't succeed.
 fn failure(docker: &Docker) -> String {
-    format!("{:#}", try_run(docker, &["/bin/true"], &[], &mut |_| {}).unwrap_err())
+    format!("{:#}", try_run(docker, &["/bin/true"], &[], &mut |_, _| {}).unwrap_err())
 }
 
 fn image() -> Image {
@@ -67,7 +67,7 @@ fn names_that_are_taken_stay_whose_they_are() {
 
     let mut used = String::new();
     let script = ["/bin/bash", "-c", "echo begun; sleep 1"];
-    try_run(&docker, &script, &[("PATH", "/usr/bin")], &mut |_| {
+    try_run(&docker, &script, &[("PATH", "/usr/bin")], &mut |_, _| {
         used = engine.docker(&["ps", "--format", "{{.Names}}"]);
     })
     .unwrap();
@@ -114,7 +114,7 @@ fn an_engine_that_dies_is_told_and_keeps_nothing_once_it_is_back() {
     assert_ne!(engine.leftovers(), "");
     assert!(run(&Docker::new(Some(&engine.host())).unwrap(), "true").status.success());
     assert_eq!(engine.leftovers(), "");
-    assert!(!lives(&seconds));
+    assert!(!lives(&seconds, std::time::Duration::from_secs(30)));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! A Docker engine of the tests' own, which ends with them. It changes nothing of this machine's network.
 
-use super::until;
+use super::wait::until;
 use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 use tempfile::TempDir;
 
@@ -18,6 +19,9 @@ watch=$!
 wait \"$dockerd\"
 kill \"$watch\" 2>/dev/null
 exit 0";
+
+/// What a slow machine may take to start an engine or a registry.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Engine {
     directory: TempDir,
@@ -47,7 +51,7 @@ impl Engine {
         for _ in 0..5 {
             let mut child = Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).spawn().unwrap();
             let mut ended = false;
-            until("dockerd answers or ends", || {
+            until("dockerd answers or ends", PATIENCE, || {
                 ended = child.try_wait().unwrap().is_some();
                 let mut version = Command::new("docker");
                 version.args(["--host", &self.host(), "version"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -135,7 +139,7 @@ impl Registry {
                 .spawn()
                 .unwrap();
             let mut ended = false;
-            until("the registry answers", || {
+            until("the registry answers", PATIENCE, || {
                 ended = child.try_wait().unwrap().is_some();
                 ended || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
             });

@@ -14,9 +14,10 @@ mod image;
 use engine::Engine;
 use environment::{Backend, Docker};
 use machine::{
-    SECONDS, keeps_the_promise, lives, long, machine, process, run, tells_how_it_ended, try_run, until,
+    SECONDS, keeps_the_promise, long, machine, process, run, tells_how_it_ended, try_run,
+    wait::{self, lives, until},
 };
-use std::{process::Stdio, sync::Mutex};
+use std::{process::Stdio, sync::Mutex, time::Duration};
 
 /// One engine for one test after another: what is left behind in it is then seen, and whose it is.
 static TURN: Mutex<()> = Mutex::new(());
@@ -45,7 +46,7 @@ fn containers_do_what_the_sandbox_does() {
 fn output_comes_while_it_runs(docker: &Docker, engine: &Engine) {
     let mut running = String::new();
     let script = ["/bin/bash", "-c", "echo begun >&2; sleep 1; echo ended"];
-    let ran = try_run(docker, &script, &[("PATH", "/usr/bin")], &mut |bytes| {
+    let ran = try_run(docker, &script, &[("PATH", "/usr/bin")], &mut |_, bytes| {
         if bytes.starts_with(b"begun") {
             running = engine.docker(&["ps", "--format", "{{.Names}} {{.Networks}}"]);
         }
@@ -82,7 +83,7 @@ fn waiting(engine: &Engine, seconds: &str) -> std::process::Child {
     let mut command = process(&["/usr/bin/env"], "wait_in_a_process");
     command.env(SECONDS, seconds).env(HOST, engine.host()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    until("it sleeps", || {
+    until("it sleeps", Duration::from_secs(120), || {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
         let id = engine.docker(&["ps", "--quiet"]);
         !id.is_empty() && engine.docker(&["top", &id, "-o", "pid,args"]).contains(&format!("sleep {seconds}"))
@@ -96,7 +97,7 @@ fn what_is_left_by_the_dead_goes(docker: &Docker, engine: &Engine) {
     child.kill().unwrap();
     child.wait().unwrap();
     // The command ends with us; what is left of it, the next process removes.
-    assert!(!lives(&seconds));
+    assert!(!lives(&seconds, Duration::from_secs(30)));
     assert_ne!(engine.leftovers(), "");
     assert!(run(docker, "true").status.success());
     assert_eq!(engine.leftovers(), "");
@@ -108,5 +109,5 @@ fn what_is_left_by_the_dead_goes(docker: &Docker, engine: &Engine) {
     assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(engine.leftovers(), "");
-    assert!(!lives(&seconds));
+    assert!(!lives(&seconds, Duration::from_secs(30)));
 }

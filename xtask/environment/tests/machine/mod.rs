@@ -2,13 +2,14 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod wait;
+
 use environment::{Backend, Definition, Environment, Launch, assemble};
 use input::{FetchOptions, Lock};
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::OnceLock,
-    time::Duration,
 };
 use store::{Silent, Store};
 use tempfile::TempDir;
@@ -21,19 +22,36 @@ pub struct Machine {
     pub environment: Environment,
 }
 
+/// Names the store in a process that a test starts as another user.
+pub const STORE: &str = "TEST_STORE";
+
 /// Fetched and assembled once, in the target directory.
 pub fn machine() -> &'static Machine {
     static MACHINE: OnceLock<Machine> = OnceLock::new();
     MACHINE.get_or_init(|| {
-        let store = Store::open(&PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store")).unwrap();
-        let containers = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../containers");
-        let definition = Definition::load(&containers.join("sandbox.toml")).unwrap();
-        let lock = std::fs::read_to_string(containers.join("sandbox.lock")).unwrap();
-        let lock = Lock::parse(&lock, "sandbox.lock").unwrap();
-        let options = FetchOptions::default();
-        let environment = assemble(&store, "sandbox", &definition, &lock, &options, &Silent).unwrap();
+        let shared = || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("store");
+        let store = Store::open(&std::env::var_os(STORE).map_or_else(shared, PathBuf::from)).unwrap();
+        let environment = assembled(&store, &FetchOptions::default());
         Machine { store, environment }
     })
+}
+
+/// The packages of the environment.
+pub fn lock() -> Lock {
+    Lock::parse(include_str!("../../../../containers/sandbox.lock"), "sandbox.lock").unwrap()
+}
+
+/// The environment, out of what this program holds: another user may not read the repository.
+pub fn assembled(store: &Store, options: &FetchOptions) -> Environment {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("common.toml", include_str!("../../../../containers/common.toml")),
+        ("sandbox.toml", include_str!("../../../../containers/sandbox.toml")),
+    ] {
+        std::fs::write(directory.path().join(name), text).unwrap();
+    }
+    let definition = Definition::load(&directory.path().join("sandbox.toml")).unwrap();
+    assemble(store, "sandbox", &definition, &lock(), options, &Silent).unwrap()
 }
 
 /// What a run left.
@@ -44,11 +62,12 @@ pub struct Ran {
     pub directory: TempDir,
 }
 
+/// Runs a command on `/build/src/given`; `output` gets `/build/work` as well as what is said.
 pub fn try_run(
     backend: &dyn Backend,
     arguments: &[&str],
     variables: &[(&str, &str)],
-    output: &mut dyn FnMut(&[u8]),
+    output: &mut dyn FnMut(&Path, &[u8]),
 ) -> anyhow::Result<Ran> {
     let directory = tempfile::Builder::new().prefix("a name, with:things ").tempdir().unwrap();
     let [source, work, out] = ["src", "work", "out"].map(|name| directory.path().join(name));
@@ -71,13 +90,13 @@ pub fn try_run(
     let mut all = Vec::new();
     let status = backend.run(&launch, &mut |bytes| {
         all.extend_from_slice(bytes);
-        output(bytes);
+        output(&work, bytes);
     })?;
     Ok(Ran { status, output: String::from_utf8(all).unwrap(), directory })
 }
 
 pub fn run(backend: &dyn Backend, script: &str) -> Ran {
-    try_run(backend, &["/bin/bash", "-c", script], &[("PATH", "/usr/bin")], &mut |_| {}).unwrap()
+    try_run(backend, &["/bin/bash", "-c", script], &[("PATH", "/usr/bin")], &mut |_, _| {}).unwrap()
 }
 
 /// The output of a script that must succeed, its words separated by single spaces.
@@ -127,7 +146,7 @@ pub fn keeps_the_promise(backend: &dyn Backend) {
     assert!(files.ends_with(end), "{files}");
     for variables in [&[][..], &[("A", "b c"), ("HOME", "/x")], &[("PWD", "/build/work"), ("HOSTNAME", "h")]]
     {
-        let ran = try_run(backend, &["/usr/bin/env"], variables, &mut |_| {}).unwrap();
+        let ran = try_run(backend, &["/usr/bin/env"], variables, &mut |_, _| {}).unwrap();
         let mut given: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         given.sort();
         let mut found: Vec<_> = ran.output.split_inclusive('\n').collect();
@@ -145,7 +164,7 @@ pub fn tells_how_it_ended(backend: &dyn Backend) {
     for signal in [6, 9, 15] {
         assert_eq!(run(backend, &format!("kill -{signal} $$")).status.signal(), Some(signal));
     }
-    let ran = try_run(backend, &["/nowhere/program"], &[], &mut |_| {}).unwrap();
+    let ran = try_run(backend, &["/nowhere/program"], &[], &mut |_, _| {}).unwrap();
     assert_eq!(ran.status.code(), Some(127));
     assert!(ran.output.contains("/nowhere/program"), "{}", ran.output);
     let script = "mkdir -p dir ../out/{dir,empty}; echo '#!' > ../out/dir/program; chmod +x ../out/dir/program
@@ -169,38 +188,10 @@ pub fn long(number: u32) -> String {
     format!("{}.{}", 86400 + number, std::process::id())
 }
 
-/// Whether a process with this word on its command line lives on this machine. Waits a while for its end.
-pub fn lives(word: &str) -> bool {
-    let is_there = || {
-        std::fs::read_dir("/proc").unwrap().any(|entry| {
-            let command = std::fs::read(entry.unwrap().path().join("cmdline")).unwrap_or_default();
-            command.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes())
-        })
-    };
-    for _ in 0..600 {
-        if !is_there() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    true
-}
-
 /// A test of the running program that is ignored otherwise, as a process of its own.
 pub fn process(starter: &[&str], test: &str) -> Command {
     let mut command = Command::new(starter[0]);
     command.args(&starter[1..]).arg(std::env::current_exe().unwrap());
     command.args([test, "--exact", "--ignored", "--nocapture"]).stdin(Stdio::null());
     command
-}
-
-/// Waits until something is so, for as long as a slow machine may take.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    for _ in 0..2400 {
-        if so() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("it was never so: {what}");
 }

@@ -9,14 +9,16 @@ mod machine;
 
 use environment::{Backend, Nix, Sandbox};
 use machine::{
-    SECONDS, keeps_the_promise, lives, long, machine, process, run, said, tells_how_it_ended, try_run, until,
+    SECONDS, keeps_the_promise, long, machine, process, run, said, tells_how_it_ended, try_run,
+    wait::{lives, until},
 };
 use std::{
     collections::BTreeSet,
     path::Path,
     process::{Command, Stdio},
+    time::Duration,
 };
-use store::{Silent, Store};
+use store::Silent;
 
 fn nix() -> Nix {
     Nix::new(&machine().store, &machine().environment, &Silent).unwrap()
@@ -38,7 +40,7 @@ fn nixs_sandbox_does_what_ours_does() {
     let mut pieces = Vec::new();
     let script = ["/bin/bash", "-c", "echo begun >&2; sleep 1; date +%s"];
     let started = std::time::Instant::now();
-    try_run(&nix, &script, &[("PATH", "/usr/bin")], &mut |_| pieces.push(started.elapsed())).unwrap();
+    try_run(&nix, &script, &[("PATH", "/usr/bin")], &mut |_, _| pieces.push(started.elapsed())).unwrap();
     assert!(pieces.last().unwrap().as_millis() - pieces[0].as_millis() >= 900, "{pieces:?}");
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -48,7 +50,8 @@ fn nixs_sandbox_does_what_ours_does() {
     assert!(!run(&nix, "bwrap --unshare-user --ro-bind / / /usr/bin/true").status.success());
     assert_eq!(said(&nix, "ls -d /nix 2>/dev/null || echo none"), "none");
 
-    let ran = try_run(&nix, &["/bin/bash", "-c", "mkfifo ../out/pipe"], &[("PATH", "/usr/bin")], &mut |_| {});
+    let ran =
+        try_run(&nix, &["/bin/bash", "-c", "mkfifo ../out/pipe"], &[("PATH", "/usr/bin")], &mut |_, _| {});
     let error = ran.unwrap_err().to_string();
     assert!(error.contains("hint: outputs are files, directories and links"), "{error}");
 
@@ -74,13 +77,13 @@ fn what_is_left_by_the_dead_goes(nix: &Nix) {
         let output = Command::new("ps").args(["-eo", "args"]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).lines().any(|line| line == format!("sleep {seconds}"))
     };
-    until("it sleeps", || {
+    until("it sleeps", Duration::from_secs(120), || {
         assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
         sleeps()
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(!lives(&seconds));
+    assert!(!lives(&seconds, Duration::from_secs(30)));
     assert!(run(nix, "true").status.success());
 }
 
@@ -99,8 +102,6 @@ fn both_sandboxes_show_the_same_files() {
 #[ignore = "started by other tests, in a process of their own"]
 fn refusal_in_a_process() {
     let expected = std::env::var("TEST_EXPECTED").unwrap();
-    let directory = std::env::var_os("TEST_STORE").unwrap();
-    let store = Store::open(Path::new(&directory)).unwrap();
     let error = match Nix::new(&machine().store, &machine().environment, &Silent) {
         Ok(nix) => nix.check().unwrap_err(),
         Err(error) => error,
@@ -109,15 +110,13 @@ fn refusal_in_a_process() {
     for part in expected.split('|') {
         assert!(error.contains(part), "{part} is not in: {error}");
     }
-    drop(store);
 }
 
 /// Starts [`refusal_in_a_process`].
 fn is_refused(starter: &[&str], variables: &[(&str, &Path)], expected: &str) {
     nix();
-    let store = tempfile::tempdir().unwrap();
     let mut command = process(starter, "refusal_in_a_process");
-    command.env("TEST_EXPECTED", expected).env("TEST_STORE", store.path()).envs(variables.iter().copied());
+    command.env("TEST_EXPECTED", expected).envs(variables.iter().copied());
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
