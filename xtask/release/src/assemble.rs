@@ -7,9 +7,9 @@ use crate::{
     },
 };
 use anyhow::{Context, Result, bail};
-use artifact::{Content, Kind, Limits, list_archive, write_archive};
+use artifact::{Kind, write_archive};
 use build::{Built, Node, Outcome, Plan, Project, waiting};
-use input::Input;
+use input::{Format, Input, Part};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
@@ -200,19 +200,11 @@ fn wheel(store: &Store, tree: &Digest) -> Result<Packed> {
     let Some((path, Entry::File { digest, .. })) = tree.iter().next() else {
         bail!("there is no wheel in the tree that was packed")
     };
-    let limits = Limits { bytes: u64::MAX, members: usize::MAX };
-    let members = list_archive(store.open_blob(digest)?, Kind::Zip, limits)?;
-    let mut files: Vec<_> = members
-        .into_iter()
-        .filter_map(|member| match member.content {
-            Content::File { digest, executable } => {
-                Some(File { executable, ..File::new(&member.path, &digest) })
-            }
-            Content::Link { .. } | Content::Directory => None,
-        })
-        .collect();
+    // Read once ever: inflating it would take longer than all else that a release with nothing to do does.
+    let content = input::unpack(store, digest, Format::Zip, &Part::default())?;
+    let (mut files, links) = files(&content)?;
     files.sort();
-    Ok(Packed { archive: File::new(path, digest), files, links: BTreeMap::new() })
+    Ok(Packed { archive: File::new(path, digest), files, links })
 }
 
 /// Whether `goal` is built from `node`, however far down.
