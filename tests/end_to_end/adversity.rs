@@ -43,17 +43,7 @@ fn two_builds_at_once_do_the_work_once() {
     // The time makes every run of this test an action of its own.
     let script = format!("# {:?}\nsleep 1; echo x > /build/out/x\n", std::time::SystemTime::now());
     project.recipe("once", "", &script);
-    let children: Vec<_> = (0..2)
-        .map(|_| {
-            project
-                .command(&shared_store(), &["build", "once"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
-    let said: String = children.into_iter().map(|child| text(&child.wait_with_output().unwrap())).collect();
+    let said: String = project.run_at_once(2, &["build", "once"]).iter().map(text).collect();
     assert_eq!(said.matches("built once@").count(), 1, "{said}");
     assert_eq!(said.matches("cached once@").count(), 1, "{said}");
 }
@@ -139,19 +129,8 @@ fn two_releases_at_once_make_the_same_one() {
     );
     project.recipe("thing", "", &script);
     project.release("small", "thing");
-    let children: Vec<_> = (0..3)
-        .map(|_| {
-            project
-                .command(&shared_store(), &["release", "small"])
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
     let mut built = 0;
-    for child in children {
-        let output = child.wait_with_output().unwrap();
+    for output in project.run_at_once(3, &["release", "small"]) {
         assert!(output.status.success(), "{}", text(&output));
         built += text(&output).matches("built thing@").count();
     }

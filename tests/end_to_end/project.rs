@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 use tempfile::TempDir;
 
@@ -72,6 +72,16 @@ impl Project {
 
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(&shared_store(), arguments).output().unwrap()
+    }
+
+    /// What several processes at the same time say to the same command.
+    pub fn run_at_once(&self, number: usize, arguments: &[&str]) -> Vec<Output> {
+        let start = |_| {
+            let mut command = self.command(&shared_store(), arguments);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let children: Vec<_> = (0..number).map(start).collect();
+        children.into_iter().map(|child| child.wait_with_output().unwrap()).collect()
     }
 }
 

@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
+#[path = "../place/mod.rs"]
+mod place;
 mod server;
 
 use input::{FetchOptions, Input, Source, fetch, vendor};
+use place::Place;
 use server::{Answer, Server};
 use std::{path::PathBuf, time::Duration};
-use store::{Digest, Silent, Store};
+use store::{Digest, Silent};
 
 /// Larger than any buffer on the way, and different everywhere.
 fn content() -> Vec<u8> {
@@ -22,18 +25,7 @@ fn wanted(urls: Vec<String>) -> Input {
     }
 }
 
-struct Place {
-    directory: tempfile::TempDir,
-    store: Store,
-}
-
 impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        Self { directory, store }
-    }
-
     fn fetch(&self, input: &Input) -> Result<(), String> {
         self.fetch_with(input, &FetchOptions::default())
     }

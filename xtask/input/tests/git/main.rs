@@ -2,25 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
+#[path = "../place/mod.rs"]
+mod place;
 mod server;
 
 use input::{FetchOptions, Input, Intent, Lock, Part, Source, check, fetch, unpack, update, vendor};
+use place::Place;
 use server::{Repository, Server};
 use std::{os::unix::fs::PermissionsExt, path::PathBuf};
-use store::{Digest, Entry, Silent, Store};
-
-struct Place {
-    directory: tempfile::TempDir,
-    store: Store,
-}
+use store::{Digest, Entry, Silent};
 
 impl Place {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&directory.path().join("store")).unwrap();
-        Self { directory, store }
-    }
-
     /// `lock update` of an intent with one Git input; the lock, if it is whole.
     fn lock(&self, url: &str, revision: &str, submodules: &[&str]) -> Result<Lock, String> {
         let path = self.directory.path().join("inputs.toml");
