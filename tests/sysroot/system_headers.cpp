@@ -7,9 +7,11 @@
 #include <crtdbg.h>
 #include <time.h>
 #include <windows.h>
+#include <bcrypt.h>
 
 static_assert(sizeof(sockaddr_un) == 110);
 static_assert(THREAD_MODE_BACKGROUND_BEGIN == 0x10000 && THREAD_MODE_BACKGROUND_END == 0x20000);
+static_assert(BCRYPT_SUCCESS(0) && BCRYPT_SUCCESS(0x40000000) && !BCRYPT_SUCCESS(0xC0000001));
 
 static int is_access_violation(EXCEPTION_POINTERS *pointers) {
   return pointers->ExceptionRecord->ExceptionCode == EXCEPTION_ACCESS_VIOLATION && pointers->ContextRecord->Rip;
@@ -38,6 +40,9 @@ static bool abnormal_termination() {
 }
 
 void system_headers() {
+  // Compiled from language.rc.
+  check("resource", FindResourceA(nullptr, MAKEINTRESOURCEA(VS_VERSION_INFO), MAKEINTRESOURCEA(16)) != nullptr);
+
   const time_t day = 86400;
   tm parts = {};
   check("gmtime_s", gmtime_s(&parts, &day) == 0 && parts.tm_year == 70 && parts.tm_yday == 1 && parts.tm_hour == 0);
