@@ -15,6 +15,7 @@ mod wheel;
 
 pub use executor::{Built, Options, Outcome, execute};
 pub use history::{differences, last, tree_differences};
+pub use patch::{Patched, check as check_patches, refresh as refresh_patches};
 pub use plan::{Node, Plan};
 pub use project::Project;
 pub use recipe::{Recipe, Source, Target};

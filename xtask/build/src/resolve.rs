@@ -147,18 +147,22 @@ impl<'a> Contribution<'a> {
     fn add(&self, project: &Project, store: &Store, tree: &mut Tree) -> Result<()> {
         let source = self.source;
         let Some(name) = &source.input else { return tree.merge("", &self.project) };
-        let input = project.input(name)?;
-        // A directory that was given has no directory above it, as archives have.
-        let is_directory = matches!(input.source, Origin::Path { directory: true, .. });
-        let strip = source.strip.saturating_sub(usize::from(is_directory));
-        let part = Part { strip, subtrees: source.subtrees.clone() };
-        let mut unpacked = input::unpack(store, &input.digest, input.format(), &part)
-            .with_context(|| format!("in input `{name}`"))?;
+        let mut unpacked = unpack(project, store, source, name)?;
         for (name, text) in &self.patches {
             patch::apply(store, &mut unpacked, name, text)?;
         }
         tree.merge(&source.path, &unpacked)
     }
+}
+
+/// What a source takes of its input, unpatched.
+pub fn unpack(project: &Project, store: &Store, source: &Source, name: &str) -> Result<Tree> {
+    let input = project.input(name)?;
+    // A directory that was given has no directory above it, as archives have.
+    let is_directory = matches!(input.source, Origin::Path { directory: true, .. });
+    let strip = source.strip.saturating_sub(usize::from(is_directory));
+    let part = Part { strip, subtrees: source.subtrees.clone() };
+    input::unpack(store, &input.digest, input.format(), &part).with_context(|| format!("in input `{name}`"))
 }
 
 /// A directory or file of the repository, at `place`.

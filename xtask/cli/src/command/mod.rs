@@ -13,6 +13,7 @@ pub mod lock;
 pub mod man;
 pub mod matrix;
 pub mod model;
+pub mod patch;
 pub mod publish;
 pub mod release;
 pub mod store;

@@ -1,10 +1,18 @@
 //! Patches: `patches/SOURCE/NNNN-name.patch`, applied strictly while the input tree is composed.
 //!
-//! Every context line must match (no fuzz), every file named must exist, and each patch must have a header that says
-//! why it is there.
+//! Every line must be where the patch says (no offset, no fuzz), every file named must exist, and each patch must have a
+//! header that says why it is there and where upstream stands.
+
+mod hunk;
+mod upkeep;
+
+pub use upkeep::{Patched, check, refresh};
 
 use anyhow::{Context, Result, bail, ensure};
-use diffy::patch_set::{FileMode, FileOperation, ParseOptions, PatchSet};
+use diffy::{
+    Patch,
+    patch_set::{FileMode, FileOperation, ParseOptions, PatchSet},
+};
 use std::path::{Path, PathBuf};
 use store::{Entry, Store, Tree};
 
@@ -24,14 +32,52 @@ pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(patches)
 }
 
+/// What stands above the first file of a patch.
+fn header(patch: &str) -> &str {
+    let length = patch
+        .split_inclusive('\n')
+        .take_while(|line| !line.starts_with("---") && !line.starts_with("diff "))
+        .map(str::len)
+        .sum();
+    &patch[..length]
+}
+
+/// Errors: the header does not say why the patch is there, or where upstream stands.
+pub fn check_header(name: &str, patch: &str) -> Result<()> {
+    let header = header(patch);
+    for (field, question) in [("Why:", "why it is needed"), ("Upstream:", "where upstream stands")] {
+        let says =
+            header.lines().filter_map(|line| line.strip_prefix(field)).any(|rest| !rest.trim().is_empty());
+        ensure!(
+            says,
+            "the header of patch {name} has no `{field}`\n  hint: say above the first `---` {question}, in a paragraph that starts with `{field}`"
+        );
+    }
+    Ok(())
+}
+
 /// Applies one patch to a tree. `name` is for messages.
 pub fn apply(store: &Store, tree: &mut Tree, name: &str, patch: &[u8]) -> Result<()> {
-    let patch = std::str::from_utf8(patch).with_context(|| format!("patch {name} is not UTF-8"))?;
-    let header = patch.lines().take_while(|line| !line.starts_with("---") && !line.starts_with("diff "));
-    ensure!(
-        header.map(str::trim).any(|line| !line.is_empty()),
-        "patch {name} has no header\n  hint: say above the first `---` why it is needed and where upstream stands"
-    );
+    let patch = text(name, patch)?;
+    check_header(name, patch)?;
+    edit(store, tree, name, patch, &mut |path, old, patch| {
+        hunk::apply(old, patch).with_context(|| {
+            format!(
+                "patch {name} does not apply to `{path}`\n  hint: the source changed under it, and it is applied without fuzz; `cargo xtask patch refresh` may bring it up to date"
+            )
+        })
+    })
+}
+
+fn text<'a>(name: &str, patch: &'a [u8]) -> Result<&'a str> {
+    std::str::from_utf8(patch).with_context(|| format!("patch {name} is not UTF-8"))
+}
+
+/// Gives a file's new text from its path, its old text and its hunks.
+type Change<'a> = dyn FnMut(&str, &str, &Patch<'_, str>) -> Result<String> + 'a;
+
+/// Changes a tree file by file as a patch says.
+fn edit(store: &Store, tree: &mut Tree, name: &str, patch: &str, change: &mut Change<'_>) -> Result<()> {
     let options = match patch.lines().any(|line| line.starts_with("diff --git ")) {
         true => ParseOptions::gitdiff(),
         false => ParseOptions::unidiff(),
@@ -42,14 +88,9 @@ pub fn apply(store: &Store, tree: &mut Tree, name: &str, patch: &[u8]) -> Result
         let operation = file.operation().strip_prefix(1);
         let text = file.patch().as_text().with_context(|| format!("patch {name} is binary"))?;
         let executable = file.new_mode().map(|mode| *mode == FileMode::Executable);
-        let apply = |path: &str, old: &[u8]| -> Result<Vec<u8>> {
+        let mut apply = |path: &str, old: &[u8]| -> Result<Vec<u8>> {
             let old = std::str::from_utf8(old).with_context(|| format!("`{path}` is not UTF-8"))?;
-            let new = diffy::apply(old, text).with_context(|| {
-                format!(
-                    "patch {name} does not apply to `{path}`\n  hint: the source changed under it; make the patch anew, it is applied without fuzz"
-                )
-            })?;
-            Ok(new.into_bytes())
+            Ok(change(path, old, text)?.into_bytes())
         };
         match &operation {
             FileOperation::Modify { original, modified } if original == modified => {
@@ -107,7 +148,7 @@ mod tests {
     #[test]
     fn changes_creations_and_deletions_apply() {
         let files = patched(
-            "Why.\n\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n\
+            "Why: a.\nUpstream: b.\n\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n\
              --- /dev/null\n+++ b/new.txt\n@@ -0,0 +1 @@\n+new\n\
              --- a/b/c.txt\n+++ /dev/null\n@@ -1 +0,0 @@\n-x\n",
         )
@@ -119,11 +160,16 @@ mod tests {
     #[test]
     fn what_does_not_fit_exactly_is_refused() {
         for (patch, expected) in [
-            ("Why.\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n other\n", "does not apply"),
-            ("Why.\n--- a/no.txt\n+++ b/no.txt\n@@ -1 +1 @@\n-x\n+y\n", "does not have"),
-            ("Why.\n--- /dev/null\n+++ b/a.txt\n@@ -0,0 +1 @@\n+x\n", "exists already"),
-            ("--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n", "has no header"),
-            ("Only words.\n", "is malformed"),
+            (
+                "Why: a.\nUpstream: b.\n--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n other\n",
+                "does not apply",
+            ),
+            ("Why: a.\nUpstream: b.\n--- a/no.txt\n+++ b/no.txt\n@@ -1 +1 @@\n-x\n+y\n", "does not have"),
+            ("Why: a.\nUpstream: b.\n--- /dev/null\n+++ b/a.txt\n@@ -0,0 +1 @@\n+x\n", "exists already"),
+            ("--- a/a.txt\n+++ b/a.txt\n@@ -1,3 +1,3 @@\n one\n-two\n+2\n three\n", "has no `Why:`"),
+            ("Why: a.\n--- a/a.txt\n+++ b/a.txt\n", "has no `Upstream:`"),
+            ("Why:\nUpstream: b.\n--- a/a.txt\n+++ b/a.txt\n", "has no `Why:`"),
+            ("Why: a.\nUpstream: b.\n", "is malformed"),
         ] {
             let error = format!("{:#}", patched(patch).unwrap_err());
             assert!(error.contains(expected), "{expected}: {error}");
