@@ -65,6 +65,29 @@ fn every_backend_gives_the_same_bytes() {
 }
 
 #[test]
+fn a_moved_clock_gives_the_same_bytes_and_is_seen_by_who_asks() {
+    /// Longer than from any year, month or day of the month to the same one.
+    const LATER: &str = "+1903d";
+    let project = Project::new();
+    // Makes every run of this test build.
+    let now = format!("# {:?}\n", std::time::SystemTime::now());
+    let archived = now.clone()
+        + "mkdir copy; cp -r /build/src/. copy/; echo new > copy/new
+        tar --create --sort=name --mtime=@$SOURCE_DATE_EPOCH copy > /build/out/archive";
+    project.recipe("fixed", "", &archived);
+    project.recipe("dated", "", &archived.replace("--mtime=@$SOURCE_DATE_EPOCH ", ""));
+    project.recipe("year", "", &(now + "date +%Y > /build/out/year"));
+    let built = |recipe: &str| outputs(&project.run(&["build", recipe, "--json"]));
+    let recipes = ["fixed", "dated", "year"];
+    let before = recipes.map(built);
+    recipes.iter().for_each(|recipe| project.move_clock(recipe, LATER));
+    let after = recipes.map(built);
+    let same: Vec<_> = before.iter().zip(&after).map(|(before, after)| before == after).collect();
+    // Where it isn't kept from a build, the clock is seen: the first is no accident.
+    assert_eq!(same, [true, false, false]);
+}
+
+#[test]
 fn the_backend_may_be_named_by_a_variable_and_is_explained() {
     let project = Project::new();
     project.recipe("hello", "", "echo hello > /build/out/x\n");

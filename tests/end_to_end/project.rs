@@ -56,6 +56,19 @@ impl Project {
         self.write(&format!("recipes/{name}.sh"), script);
     }
 
+    /// Gives the recipe an environment that is the sandbox's but for the clock: all programs find this time, which runs on.
+    pub fn move_clock(&self, recipe: &str, offset: &str) {
+        const PRELOADED: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
+        let read = |path: &str| std::fs::read_to_string(self.directory.path().join(path)).unwrap();
+        let files: String = [("etc/ld.so.preload", PRELOADED), ("etc/faketimerc", offset)]
+            .map(|(path, text)| format!("[[file]]\npath = \"{path}\"\ntext = \"{text}\\n\"\n"))
+            .concat();
+        self.write("containers/moved.toml", &format!("{}\n{files}", read("containers/sandbox.toml")));
+        self.write("containers/moved.lock", &read("containers/sandbox.lock"));
+        let recipe = format!("recipes/{recipe}.toml");
+        self.write(&recipe, &read(&recipe).replace("environment = \"sandbox\"", "environment = \"moved\""));
+    }
+
     /// A release of one recipe.
     pub fn release(&self, name: &str, recipe: &str) {
         self.write(

@@ -216,7 +216,8 @@ impl Docker {
                 pids_limit: Some(PROCESSES),
                 memory,
                 memory_swap: memory,
-                ulimits: Some(vec![limit("core", 0), limit("nofile", OPEN_FILES)]),
+                // podman gives all that are not named more than a root without CAP_SYS_RESOURCE may set.
+                ulimits: Some(vec![limit("core", 0), limit("nofile", OPEN_FILES), limit("nproc", PROCESSES)]),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
