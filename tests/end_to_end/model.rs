@@ -58,6 +58,17 @@ pub fn checkpoint() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
+/// Where a hub says what its large files are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Says {
+    /// In the description of a revision, as Hugging Face's.
+    Listed,
+    /// In the headers of a file alone.
+    Linked,
+    /// Nowhere.
+    Nothing,
+}
+
 /// A hub that gives its files to those with the token, and the place, on another port, where it keeps the large ones.
 pub struct Hub {
     pub server: Server,
@@ -67,14 +78,19 @@ pub struct Hub {
 impl Hub {
     /// With a model `owner/tiny` of these files; the first answer of the storage breaks off.
     pub fn start(files: Vec<(String, Vec<u8>)>, license: &str) -> Self {
+        Self::saying(Says::Listed, files, license)
+    }
+
+    pub fn saying(says: Says, files: Vec<(String, Vec<u8>)>, license: &str) -> Self {
         let large = files.iter().find(|(name, _)| name.ends_with(".safetensors")).unwrap().1.clone();
+        let (sha256, size) = (Digest::of(&large).hex(), large.len());
         let storage = Server::answering(move |turn, _| match turn {
             0 => Answer::Cut(large.clone(), 700_000),
             _ => Answer::File(large.clone()),
         });
         let siblings: Vec<_> = files
             .iter()
-            .map(|(name, content)| match name.ends_with(".safetensors") {
+            .map(|(name, content)| match name.ends_with(".safetensors") && says == Says::Listed {
                 true => serde_json::json!({
                     "rfilename": name, "size": content.len(),
                     "lfs": { "sha256": Digest::of(content).hex(), "size": content.len(), "pointerSize": 134 }
@@ -103,6 +119,9 @@ impl Hub {
                 return file.map_or(Answer::Status(404), |(_, content)| Answer::File(content.clone()));
             }
             match path.strip_prefix(&format!("/owner/tiny/resolve/{COMMIT}/")) {
+                Some("model.safetensors") if says == Says::Linked => {
+                    Answer::Linked(kept.clone(), sha256.clone(), size)
+                }
                 Some("model.safetensors") => Answer::Redirect(kept.clone()),
                 Some(name) => Answer::Redirect(format!("/cache/{name}")),
                 None => Answer::Status(404),
@@ -177,6 +196,28 @@ fn a_model_is_locked_fetched_and_laid_out_and_the_token_stays_with_its_hub() {
     let output = hub.run(&project, other.path(), &["model", "fetch", "tiny"]);
     assert!(output.status.success(), "{}", text(&output));
     assert!(!hub.server.requests()[before..].iter().any(|request| request.path.starts_with("/api/")));
+}
+
+#[test]
+fn a_hub_that_lists_no_digests_locks_the_same() {
+    let mut locks = Vec::new();
+    for says in [Says::Listed, Says::Linked, Says::Nothing] {
+        let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+        let hub = Hub::saying(says, checkpoint(), "mit");
+        let output =
+            hub.run(&project, store.path(), &["model", "fetch", "owner/tiny@main", "-o", "checkpoint"]);
+        assert!(output.status.success(), "{}", text(&output));
+        locks.push(std::fs::read_to_string(project.directory.path().join("models/tiny.lock")).unwrap());
+        let laid_out = std::fs::read(project.directory.path().join("checkpoint/model.safetensors")).unwrap();
+        assert!(laid_out == checkpoint()[3].1);
+
+        // The weights come once, to be hashed or because they are locked, and go on where they broke off.
+        let ranges: Vec<_> = hub.storage.requests().into_iter().map(|request| request.range).collect();
+        assert_eq!(ranges, [None, Some("bytes=700000-".to_owned())]);
+        let asked = hub.server.requests().into_iter().filter(|request| request.method == "HEAD").count();
+        assert_eq!(asked, usize::from(says != Says::Listed));
+    }
+    assert!(locks.iter().all(|lock| *lock == locks[0]), "{locks:?}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::{fmt, time::Duration};
 use ureq::{
     Agent, Body,
-    http::{Response, Uri, header},
+    http::{HeaderMap, Response, Uri, header},
     tls::{RootCerts, TlsConfig},
 };
 
@@ -66,22 +66,49 @@ impl From<String> for Address {
 ///
 /// Redirections are followed. A token goes with a request only while scheme, host and port stay those of `address`.
 pub fn get(agent: &Agent, address: &Address, start: u64) -> Result<Response<Body>, ureq::Error> {
-    let mut url = address.url.clone();
-    let with_range = |request: ureq::RequestBuilder<ureq::typestate::WithoutBody>| match start {
+    let with_range = |request: Request| match start {
         0 => request,
         start => request.header(header::RANGE, format!("bytes={start}-")),
     };
-    let Some(Token(token)) = &address.token else { return with_range(agent.get(&url)).call() };
+    let Some(_) = &address.token else { return with_range(agent.get(&address.url)).call() };
+    match at_home(address, |url| with_range(agent.get(url)))? {
+        Answer::Here(response) => Ok(response),
+        Answer::Elsewhere(url, _) => with_range(agent.get(&url)).call(),
+    }
+}
+
+/// What a server says of a file, without the file: the headers of its own last answer, be that a redirection to another
+/// server, whose headers say nothing of the file's place in a repository.
+pub fn head(agent: &Agent, address: &Address) -> Result<HeaderMap, ureq::Error> {
+    match at_home(address, |url| agent.head(url))? {
+        Answer::Here(response) | Answer::Elsewhere(_, response) => Ok(response.headers().clone()),
+    }
+}
+
+type Request = ureq::RequestBuilder<ureq::typestate::WithoutBody>;
+
+enum Answer {
+    Here(Response<Body>),
+    /// Another server has it: where, and the redirection.
+    Elsewhere(String, Response<Body>),
+}
+
+/// Follows redirections, with the token, as long as they stay with the server of `address`.
+fn at_home(address: &Address, request: impl Fn(&str) -> Request) -> Result<Answer, ureq::Error> {
+    let mut url = address.url.clone();
     for _ in 0..=REDIRECTIONS {
-        let request = agent.get(&url).header(header::AUTHORIZATION, format!("Bearer {token}"));
-        let response = with_range(request).config().max_redirects(0).build().call()?;
+        let request = match &address.token {
+            Some(Token(token)) => request(&url).header(header::AUTHORIZATION, format!("Bearer {token}")),
+            None => request(&url),
+        };
+        let response = request.config().max_redirects(0).build().call()?;
         if !response.status().is_redirection() {
-            return Ok(response);
+            return Ok(Answer::Here(response));
         }
         let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
         let next = location.and_then(|location| join(&url, location)).ok_or(ureq::Error::RedirectFailed)?;
         if !same_origin(&address.url, &next) {
-            return with_range(agent.get(&next)).call();
+            return Ok(Answer::Elsewhere(next, response));
         }
         url = next;
     }

@@ -9,7 +9,7 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use store::{Digest, HashWriter, Meter, Progress, Store};
+use store::{BlobWriter, Digest, HashWriter, Meter, Progress, Store, Unit};
 use ureq::Agent;
 
 /// How often one address is tried before the next.
@@ -41,7 +41,7 @@ pub fn download(
                     let again = problem.retry && attempt + 1 < TRIES;
                     if again {
                         progress.note(&format!("`{name}` from {shown}: {:#}; trying again", problem.error));
-                        std::thread::sleep(Duration::from_millis(300 << (2 * attempt)));
+                        std::thread::sleep(pause(attempt));
                     } else {
                         problems.push(format!("{shown}: {:#}", problem.error));
                         break;
@@ -57,6 +57,84 @@ pub fn download(
         digest.hex(),
         problems.join("\n  ")
     )
+}
+
+/// Fetches a file of which nobody says what it is, hashes it while it streams, and keeps it.
+///
+/// Errors: the server does not say how long the file is, or the disk has no place for it; it ends early every time.
+pub fn download_unlocked(
+    store: &Store,
+    agent: &Agent,
+    name: &str,
+    address: &Address,
+    progress: &dyn Progress,
+) -> Result<Digest> {
+    let meter = progress.begin(name, 0, Unit::Bytes);
+    let mut writer = store.writer()?;
+    let shown = without_credentials(&address.url);
+    for attempt in 0..TRIES {
+        match receive_unlocked(store, &mut writer, agent, address, meter.as_ref()) {
+            Ok(()) => return writer.finish(None).with_context(|| format!("cannot keep `{name}`")),
+            Err(problem) if problem.retry && attempt + 1 < TRIES => {
+                progress.note(&format!("`{name}` from {shown}: {:#}; trying again", problem.error));
+                std::thread::sleep(pause(attempt));
+            }
+            Err(problem) => return Err(problem.error).with_context(|| format!("cannot fetch {shown}")),
+        }
+    }
+    bail!("cannot fetch {shown}")
+}
+
+fn receive_unlocked<'a>(
+    store: &'a Store,
+    writer: &mut BlobWriter<'a>,
+    agent: &Agent,
+    address: &Address,
+    meter: &dyn Meter,
+) -> Result<(), Problem> {
+    let response = client::get(agent, address, writer.size()).map_err(|error| answered(error, address))?;
+    if response.status() != 206 && writer.size() > 0 {
+        // The server gives the whole file again.
+        *writer = store.writer().map_err(|error| Problem { error, retry: false })?;
+    }
+    let refuse = |error| Problem { error, retry: false };
+    let rest = response
+        .body()
+        .content_length()
+        .ok_or_else(|| refuse(anyhow::anyhow!("the server does not say how long the file is")))?;
+    let size = writer.size().saturating_add(rest);
+    let free = store.free_bytes().map_err(refuse)?;
+    if rest > free {
+        return Err(refuse(anyhow::anyhow!("the file has {size} bytes, and the store's disk {free} free")));
+    }
+    meter.set(writer.size(), size);
+    let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
+    let mut buffer = vec![0; 128 * 1024];
+    while writer.size() < size {
+        let count = body.read(&mut buffer)?;
+        if count == 0 {
+            let error = anyhow::anyhow!("the connection ended after {} of {size} bytes", writer.size());
+            return Err(Problem { error, retry: true });
+        }
+        writer.write_all(&buffer[..count])?;
+        meter.add(count as u64);
+    }
+    Ok(())
+}
+
+/// How long to wait after a try.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(300 << (2 * attempt))
+}
+
+/// What a server's refusal means.
+fn answered(error: ureq::Error, address: &Address) -> Problem {
+    let retry = match error {
+        ureq::Error::StatusCode(status) => matches!(status, 408 | 416 | 429 | 500..=599),
+        ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed | ureq::Error::BadUri(_) => false,
+        _ => true,
+    };
+    Problem { error: client::explain(error, address), retry }
 }
 
 /// Why a try failed, and whether another makes sense.
@@ -119,14 +197,7 @@ impl Part {
                 if let ureq::Error::StatusCode(416) = error {
                     self.file.set_len(0)?;
                 }
-                let retry = match error {
-                    ureq::Error::StatusCode(status) => matches!(status, 408 | 416 | 429 | 500..=599),
-                    ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed | ureq::Error::BadUri(_) => {
-                        false
-                    }
-                    _ => true,
-                };
-                return Err(Problem { error: client::explain(error, address), retry });
+                return Err(answered(error, address));
             }
         };
         if have > 0 && response.status() != 206 {

@@ -2,7 +2,7 @@
 
 use crate::{
     architecture::architecture,
-    chat_config::{ChatOptions, FILES, GENERATION_CONFIG, chat_config},
+    chat_config::{ChatOptions, FILES, GENERATION_CONFIG, SPECIAL_TOKENS, chat_config},
     checkpoint::{Checkpoint, INDEX},
     container::{TENSOR_CACHE, is_shard_name, shard_name},
     convert::{Options, convert},
@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit, is_untouched};
 
 /// To be raised when a conversion of the same inputs gives other bytes than before.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// That `mlc-chat-config.json` is wanted too, and how.
 #[derive(Clone, Debug, Default)]
@@ -168,7 +168,7 @@ fn inputs(checkpoint: &Checkpoint, chat: bool) -> BTreeSet<String> {
     let mut optional = vec![INDEX];
     if chat {
         optional.extend(FILES);
-        optional.push(GENERATION_CONFIG);
+        optional.extend([GENERATION_CONFIG, SPECIAL_TOKENS]);
     }
     let there = optional.into_iter().filter(|name| checkpoint.directory.join(name).exists());
     names.extend(there.map(str::to_owned));

@@ -2,11 +2,12 @@
 
 use crate::{
     architecture::{ConfigTable, architecture},
-    checkpoint::{read_config, read_text},
+    checkpoint::{read_bytes, read_config, read_text},
     expression::evaluate,
     python,
     quantization::scheme,
     tokenizer,
+    tokenizer_json::{self, Settings},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
@@ -27,7 +28,11 @@ pub(crate) const FILES: [&str; 6] = [
     "added_tokens.json",
     "tokenizer_config.json",
 ];
+/// Read where there is no `tokenizer.json`, and not copied.
+pub(crate) const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const LIMIT: u64 = 256 << 20;
+/// SentencePiece models have some megabytes.
+const MODEL_LIMIT: u64 = 64 << 20;
 
 /// What `mlc-chat-config.json` is made of.
 #[derive(Clone, Debug)]
@@ -114,17 +119,25 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
             files.push(name);
         }
     }
-    let tokenizer = options.source.join("tokenizer.json");
-    let tokenizer = match tokenizer.exists() {
-        true => Some(read_json(&tokenizer)?),
-        false => None,
+    let path = options.source.join("tokenizer.json");
+    let (tokenizer, converted) = match path.exists() {
+        true => (Some(read_json(&path)?), None),
+        false => match convert_tokenizer(&options.source, &source) {
+            Ok(text) => {
+                let path = options.output.join("tokenizer.json");
+                fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
+                files.push("tokenizer.json");
+                (None, Some(serde_json::from_str(&text).context("a converted tokenizer is no JSON")?))
+            }
+            Err(reason) => {
+                notes.push(format!(
+                    "{} holds no tokenizer.json, which MLC cannot run without, and none could be made: {reason:#}\n  hint: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)` of Python's `transformers` makes one; with `trust_remote_code=True` it runs code of the checkpoint",
+                    options.source.display()
+                ));
+                (None, None)
+            }
+        },
     };
-    if tokenizer.is_none() {
-        notes.push(format!(
-            "{} holds no tokenizer.json, which MLC cannot run without\n  hint: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)` of Python's `transformers` makes one of tokenizer.model or *.tiktoken",
-            options.source.display()
-        ));
-    }
     let vocabulary = known("vocab_size")?;
     let active = match &tokenizer {
         Some(tokenizer) => {
@@ -153,7 +166,7 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
         put(name, Value::Null);
     }
     put("tokenizer_files", json!(files));
-    put("tokenizer_info", tokenizer::info(tokenizer.as_ref()));
+    put("tokenizer_info", tokenizer::info(tokenizer.as_ref().or(converted.as_ref())));
     put("conv_template", template(&options.conversation_template)?);
     for name in ["pad_token_id", "bos_token_id", "eos_token_id"] {
         put(name, Value::Null);
@@ -169,6 +182,29 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
     fs::write(&path, python::to_string(&result, 2)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(notes)
+}
+
+/// The text of `tokenizer.json` as `transformers` makes it of `tokenizer.model`.
+fn convert_tokenizer(directory: &Path, config: &Map<String, Value>) -> Result<String> {
+    let path = directory.join(FILES[0]);
+    ensure!(path.exists(), "there is no tokenizer.model, and a tiktoken file needs code of the checkpoint");
+    let bytes = read_bytes(&path, MODEL_LIMIT)?;
+    let beside = |name: &str| -> Result<Map<String, Value>> {
+        let path = directory.join(name);
+        match path.exists() {
+            true => {
+                read_json(&path)?.as_object().cloned().with_context(|| format!("{name} is no JSON object"))
+            }
+            false => Ok(Map::new()),
+        }
+    };
+    let settings = Settings {
+        config: config.clone(),
+        tokenizer: beside("tokenizer_config.json")?,
+        special: beside(SPECIAL_TOKENS)?,
+        added: beside("added_tokens.json")?,
+    };
+    tokenizer_json::convert(&bytes, &settings).context("tokenizer.model cannot be converted")
 }
 
 /// Fills what is still null from `generation_config.json`, `config.json` and defaults.

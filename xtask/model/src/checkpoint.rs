@@ -138,11 +138,16 @@ pub fn read_config(directory: &Path) -> Result<Map<String, Value>> {
     }
 }
 
-/// Reads a text file of at most `limit` bytes.
-pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
     ensure!(size <= limit, "{} has {size} bytes; more than {limit} are not read", path.display());
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Reads a text file of at most `limit` bytes.
+pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
+    String::from_utf8(read_bytes(path, limit)?).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 fn read_index(path: &Path) -> Result<Vec<(String, String)>> {

@@ -1,6 +1,7 @@
 //! Hugging Face checkpoints to MLC weights, to the byte as the reference converts them, and as fast as memory allows.
 
 mod action;
+mod added_tokens;
 mod architecture;
 mod cast;
 mod chat_config;
@@ -19,8 +20,10 @@ mod python;
 mod quantization;
 mod report;
 mod rows;
+mod sentencepiece;
 mod shards;
 mod tokenizer;
+mod tokenizer_json;
 mod verify;
 
 pub use action::{Chat, Converted, convert_in_store, place};

@@ -11,6 +11,7 @@ use crate::{
     rows::{Arrangement, Piece, Rows},
 };
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
 
 /// A planned conversion.
@@ -100,8 +101,12 @@ impl Plan {
         architecture.check_scheme(scheme)?;
         let model = architecture.model(&checkpoint.config)?;
         let mut parameters = Vec::new();
+        let block = match scheme.kind {
+            Kind::BlockScale { .. } => Some(block_size(&checkpoint.config)?),
+            _ => None,
+        };
         for parameter in model.parameters {
-            expand(parameter, scheme, &mut parameters)?;
+            expand(parameter, scheme, block, &mut parameters)?;
         }
         check_presence(checkpoint, &parameters)?;
         let mut users: HashMap<&str, Vec<usize>> = HashMap::new();
@@ -174,8 +179,26 @@ impl Loads {
     }
 }
 
+/// Rows and columns that share a scale in a checkpoint of 8-bit floats.
+fn block_size(config: &Map<String, Value>) -> Result<[u64; 2]> {
+    let size =
+        config.get("quantization_config").and_then(|quantization| quantization.get("weight_block_size"));
+    let size = size.or_else(|| config.get("weight_block_size")).and_then(|size| {
+        let sizes = size.as_array()?.iter().map(|size| size.as_u64().filter(|size| *size > 0));
+        sizes.collect::<Option<Vec<_>>>()?.try_into().ok()
+    });
+    size.context(
+        "config.json has no `weight_block_size` in `quantization_config`\nhint: only checkpoints of 8-bit floats with a scale for each block can be copied; take another quantization",
+    )
+}
+
 /// Formats that are already quantized have more tensors to a linear layer.
-fn expand(parameter: Parameter, scheme: &Scheme, parameters: &mut Vec<Parameter>) -> Result<()> {
+fn expand(
+    parameter: Parameter,
+    scheme: &Scheme,
+    block: Option<[u64; 2]>,
+    parameters: &mut Vec<Parameter>,
+) -> Result<()> {
     let linear = parameter.weight && matches!(parameter.role, Role::Linear | Role::Experts);
     let suffixes: &[&str] = match scheme.kind {
         Kind::Awq if linear => &["qweight", "qzeros", "scales"],
@@ -192,7 +215,12 @@ fn expand(parameter: Parameter, scheme: &Scheme, parameters: &mut Vec<Parameter>
         };
         let name = rename(&parameter.name);
         let sources = parameter.sources.iter().map(rename).collect();
-        parameters.push(Parameter { name, sources, ..parameter.clone() });
+        let mut shape = parameter.shape.clone();
+        if let Some(block) = block.filter(|_| *suffix == "weight_scale_inv") {
+            let dimensions = shape.iter_mut().rev().zip(block.iter().rev());
+            dimensions.for_each(|(size, block)| *size = size.map(|size| size.div_ceil(*block)));
+        }
+        parameters.push(Parameter { name, sources, shape, ..parameter.clone() });
     }
     Ok(())
 }
@@ -231,7 +259,6 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
         bail!("`{name}` is {dtype}, `{}` is {}", parameter.sources[0], first.dtype.name());
     }
     let beside = parameter.weight && scheme.kind == Kind::Awq && matches!(parameter.role, Role::Linear);
-    let scale_blocks = parameter.name.ends_with(".weight_scale_inv");
     let rank = if parameter.shape.len() == 1 { 1 } else { 2 };
     for (name, tensor) in parameter.sources.iter().zip(&sources) {
         ensure!(
@@ -258,7 +285,7 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
         [_] => vec![rows],
         _ => vec![rows, columns],
     };
-    if !beside && !scale_blocks {
+    if !beside {
         let fits =
             parameter.shape.iter().zip(&shape).all(|(expected, size)| expected.is_none_or(|it| it == *size));
         let expected: Vec<String> = parameter

@@ -13,6 +13,8 @@ const HIDDEN: usize = 256;
 const INTERMEDIATE: usize = 384;
 const KEY_VALUE: usize = 128;
 const VOCABULARY: usize = 24;
+const EXPERTS: usize = 3;
+const EXPERT: usize = 128;
 
 /// Rows of elements of some bytes each.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +143,8 @@ fn check(config: &Value, scheme: &str, source: &Tensors, expected: &Tensors, typ
         let (shape, dtype, bytes) = &found[name];
         let sizes = if name.contains("norm") {
             vec![matrix.columns]
+        } else if name.contains(".moe_") {
+            vec![EXPERTS, matrix.rows.len() / EXPERTS, matrix.columns]
         } else {
             vec![matrix.rows.len(), matrix.columns]
         };
@@ -149,6 +153,12 @@ fn check(config: &Value, scheme: &str, source: &Tensors, expected: &Tensors, typ
         assert_eq!(dtype, stored, "{name}");
         assert!(*bytes == matrix.bytes(), "{name}");
     }
+}
+
+fn refused(config: &Value, source: &Tensors, scheme: &str, reason: &str) {
+    let (checkpoint, output) = (write_checkpoint(config, source), tempfile::tempdir().unwrap());
+    let error = convert(&Options::new(checkpoint.path(), output.path(), scheme), &Silent).unwrap_err();
+    assert!(format!("{error:#}").contains(reason), "{error:#}");
 }
 
 #[test]
@@ -181,12 +191,87 @@ fn autoawq_is_copied_and_fused_side_by_side() {
 
 #[test]
 fn blocks_of_8_bit_floats_are_copied_with_their_scales() {
+    let (source, expected) = blocks_of_8_bit_floats(&MODULES.map(|(name, inputs, parts)| {
+        let parts = parts.iter().map(|(part, outputs)| ((*part).to_owned(), *outputs)).collect();
+        (name.replace("QKV", "c_attn"), inputs, parts)
+    }));
+    let mut config = config("qwen3");
+    config["quantization_config"] = quantization_config();
+    check(&config, BLOCK_SCALE, &source, &expected, &BLOCK_TYPES);
+}
+
+#[test]
+fn blocks_of_experts_are_stacked_with_their_scales() {
+    let attention = MODULES[..2].iter().map(|(name, inputs, parts)| {
+        let parts = parts.iter().map(|(part, outputs)| ((*part).to_owned(), *outputs)).collect();
+        (name.replace("QKV", "c_attn"), *inputs, parts)
+    });
+    let stacked = |names: &[&str], outputs| {
+        let named =
+            |expert: usize| names.iter().map(move |name| (format!("mlp.experts.{expert}.{name}"), outputs));
+        (0..EXPERTS).flat_map(named).collect::<Vec<_>>()
+    };
+    let experts = [
+        ("mlp.moe_gate_up_proj".to_owned(), HIDDEN, stacked(&["gate_proj", "up_proj"], EXPERT)),
+        ("mlp.moe_down_proj".to_owned(), EXPERT, stacked(&["down_proj"], HIDDEN)),
+    ];
+    let (mut source, mut expected) = blocks_of_8_bit_floats(&attention.chain(experts).collect::<Vec<_>>());
+    for tensors in [&mut source, &mut expected] {
+        let router = Matrix::new("BF16", EXPERTS, HIDDEN, 97);
+        tensors.insert("model.layers.0.mlp.gate.weight".to_owned(), router);
+    }
+    let mut config = config("qwen3_moe");
+    for (key, value) in [
+        ("num_experts", EXPERTS),
+        ("moe_intermediate_size", EXPERT),
+        ("num_experts_per_tok", 2),
+        ("decoder_sparse_step", 1),
+    ] {
+        config[key] = value.into();
+    }
+    config["quantization_config"] = quantization_config();
+    check(&config, BLOCK_SCALE, &source, &expected, &BLOCK_TYPES);
+
+    // Half a block of each of two fused matrices is not a block of both: MLC has no place for the scales.
+    config["moe_intermediate_size"] = (EXPERT / 2).into();
+    for (name, matrix) in &mut source {
+        if name.contains("gate_proj.weight") || name.contains("up_proj.weight") {
+            matrix.rows.truncate(EXPERT / 2);
+        } else if name.contains("down_proj.weight") && matrix.dtype == "F8_E4M3" {
+            *matrix = Matrix::new("F8_E4M3", HIDDEN, EXPERT / 2, 1);
+        }
+    }
+    refused(&config, &source, BLOCK_SCALE, "but config.json asks for [3, 1, 2]");
+    config["quantization_config"] = json!({});
+    refused(&config, &source, BLOCK_SCALE, "has no `weight_block_size`");
+}
+
+const BLOCK_SCALE: &str = "fp8_e4m3fn_bf16_block_scale";
+const BLOCK: usize = 128;
+const BLOCK_TYPES: [(&str, &str); 6] = [
+    ("weight_scale_inv", "float32"),
+    ("norm.weight", "bfloat16"),
+    ("lm_head.weight", "bfloat16"),
+    ("embed_tokens.weight", "bfloat16"),
+    ("mlp.gate.weight", "bfloat16"),
+    ("weight", "float8_e4m3fn"),
+];
+
+fn quantization_config() -> Value {
+    json!({"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [BLOCK, BLOCK]})
+}
+
+/// A linear module: its name, its inputs, and names and outputs of what it is made of.
+type Linear = (String, usize, Vec<(String, usize)>);
+
+/// A Qwen 3 of one layer with these modules, and what it is converted to.
+fn blocks_of_8_bit_floats(modules: &[Linear]) -> (Tensors, Tensors) {
     let norms =
         [("model.layers.0.self_attn.q_norm.weight", 64), ("model.layers.0.self_attn.k_norm.weight", 64)];
     let mut source = others("BF16", true, &norms);
     let mut expected = source.clone();
-    for (module, (name, inputs, parts)) in MODULES.into_iter().enumerate() {
-        for (suffix, dtype, block) in [("weight", "F8_E4M3", 1), ("weight_scale_inv", "BF16", 128)] {
+    for (module, (name, inputs, parts)) in modules.iter().enumerate() {
+        for (suffix, dtype, block) in [("weight", "F8_E4M3", 1), ("weight_scale_inv", "BF16", BLOCK)] {
             let matrices: Vec<_> = parts
                 .iter()
                 .enumerate()
@@ -202,22 +287,11 @@ fn blocks_of_8_bit_floats_are_copied_with_their_scales() {
                 };
                 source.insert(format!("model.layers.0.{part}.{suffix}"), stored);
             }
-            let name = name.replace("QKV", "c_attn");
             let fused = Matrix::above(&matrices.iter().collect::<Vec<_>>());
             expected.insert(format!("model.layers.0.{name}.{suffix}"), fused);
         }
     }
-    let mut config = config("qwen3");
-    config["quantization_config"] =
-        json!({"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [128, 128]});
-    let types = [
-        ("weight_scale_inv", "float32"),
-        ("norm.weight", "bfloat16"),
-        ("lm_head.weight", "bfloat16"),
-        ("embed_tokens.weight", "bfloat16"),
-        ("weight", "float8_e4m3fn"),
-    ];
-    check(&config, "fp8_e4m3fn_bf16_block_scale", &source, &expected, &types);
+    (source, expected)
 }
 
 /// bfloat16 as binary32.
@@ -227,9 +301,8 @@ fn widened(rows: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn activations_with_scales_of_their_own_are_refused() {
-    let checkpoint = write_checkpoint(&config("qwen3"), &others("BF16", true, &[]));
-    let output = tempfile::tempdir().unwrap();
+    let mut config = config("qwen3");
+    config["quantization_config"] = quantization_config();
     let scheme = "fp8_e4m3fn_bf16_block_scale_static_activation";
-    let error = convert(&Options::new(checkpoint.path(), output.path(), scheme), &Silent).unwrap_err();
-    assert!(format!("{error:#}").contains("activations of fused layers have no common scale"), "{error:#}");
+    refused(&config, &others("BF16", true, &[]), scheme, "activations of fused layers have no common scale");
 }

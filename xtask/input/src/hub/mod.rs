@@ -9,12 +9,13 @@ use crate::{
     Input, Model, Source,
     client::{self, Address, Token, is_private, without_credentials},
     configuration,
+    download::download_unlocked,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::io::Read;
 use store::{Digest, Progress, Store, Unit};
-use ureq::Agent;
+use ureq::{Agent, http::HeaderMap};
 
 /// The most that a hub's description of a revision may have.
 const LARGEST_ANSWER: u64 = 64 << 20;
@@ -92,7 +93,7 @@ impl Hub {
     /// What a revision (a commit, a branch or a tag) holds of what a conversion can use: the model with its commit and
     /// licence, and every file with size and SHA-256.
     ///
-    /// The hub says both of large files. Of the others it says neither reliably: they are fetched, and kept.
+    /// A hub says both of large files, here or in the headers of the file. What it does not say is fetched, and kept.
     ///
     /// Errors: there is no such revision, or it asks for a token; its answer makes no sense; it holds no weights.
     pub fn resolve(
@@ -126,7 +127,7 @@ impl Hub {
                     .with_context(|| format!("{shown} gives a bad sha256 for `{}`", file.rfilename))?,
                 None => {
                     let address = self.file(repository, &model.revision, &file.rfilename);
-                    store.put_bytes(&self.read(&address, LARGEST_PLAIN)?)?
+                    self.look_at(store, &file.rfilename, &address, progress)?
                 }
             };
             meter.add(1);
@@ -143,19 +144,33 @@ impl Hub {
         Ok((model, inputs))
     }
 
+    /// The digest of a file of which the revision's description has none. Of weights, the headers of the file may say
+    /// it; what they do not say is fetched to be hashed, and kept.
+    fn look_at(
+        &self,
+        store: &Store,
+        name: &str,
+        address: &Address,
+        progress: &dyn Progress,
+    ) -> Result<Digest> {
+        if !name.ends_with(".safetensors") {
+            return store.put_bytes(&self.read(address, LARGEST_PLAIN)?);
+        }
+        let said = match client::head(&self.agent, address) {
+            Ok(headers) => linked(&headers),
+            // It does not know the method.
+            Err(ureq::Error::StatusCode(405 | 501)) => None,
+            Err(error) => return Err(refused(error, address)),
+        };
+        match said {
+            Some(digest) => Ok(digest),
+            None => download_unlocked(store, &self.agent, name, address, progress),
+        }
+    }
+
     fn read(&self, address: &Address, limit: u64) -> Result<Vec<u8>> {
         let shown = without_credentials(&address.url);
-        let response = match client::get(&self.agent, address, 0) {
-            Ok(response) => response,
-            Err(ureq::Error::StatusCode(404)) => {
-                bail!(
-                    "{shown} does not exist\n  hint: check owner, name and revision; what is private looks like this without a token"
-                )
-            }
-            Err(error) => {
-                return Err(client::explain(error, address)).with_context(|| format!("cannot read {shown}"));
-            }
-        };
+        let response = client::get(&self.agent, address, 0).map_err(|error| refused(error, address))?;
         let mut bytes = Vec::new();
         let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
         std::io::copy(&mut (&mut body).take(limit + 1), &mut bytes)
@@ -163,6 +178,28 @@ impl Hub {
         ensure!(bytes.len() as u64 <= limit, "{shown} has more than {limit} bytes");
         Ok(bytes)
     }
+}
+
+/// What is told to whom a hub refuses a file.
+fn refused(error: ureq::Error, address: &Address) -> anyhow::Error {
+    let shown = without_credentials(&address.url);
+    match error {
+        ureq::Error::StatusCode(404) => anyhow::anyhow!(
+            "{shown} does not exist\n  hint: check owner, name and revision; what is private looks like this without a token"
+        ),
+        error => client::explain(error, address).context(format!("cannot read {shown}")),
+    }
+}
+
+/// SHA-256 and size of a file as its headers say them, in the way of Python's `huggingface_hub`: the tag of a file that
+/// Git keeps outside of itself is its SHA-256, with or without the `X-Linked-` of a hub that redirects.
+fn linked(headers: &HeaderMap) -> Option<Digest> {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    let said = |tag, size| {
+        let tag = text(tag)?.trim_start_matches("W/").trim_matches('"');
+        Digest::from_hex(tag, text(size)?.parse().ok()?).ok()
+    };
+    said("x-linked-etag", "x-linked-size").or_else(|| said("etag", "content-length"))
 }
 
 /// Whether a conversion can use a file: weights, configuration, the tokenizer; and the licence.
@@ -192,6 +229,7 @@ pub(crate) fn address(hub: &Hub, source: &Source) -> Result<Address> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ureq::http::HeaderName;
 
     #[test]
     fn what_a_conversion_uses_is_wanted() {
@@ -211,6 +249,33 @@ mod tests {
             "",
         ] {
             assert!(!is_wanted(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_say_what_a_large_file_is() {
+        let digest = Digest::of(b"weights");
+        let (hex, other) = (digest.hex(), Digest::of(b"a redirection").hex());
+        let found = |pairs: &[(&'static str, &str)]| {
+            let header = |(name, value): &(&'static str, &str)| {
+                (HeaderName::from_static(name), value.parse().unwrap())
+            };
+            linked(&pairs.iter().map(header).collect())
+        };
+        let quoted = format!("\"{hex}\"");
+        let linked =
+            [("x-linked-etag", &*quoted), ("x-linked-size", "7"), ("etag", &other), ("content-length", "3")];
+        assert_eq!(found(&linked), Some(digest));
+        assert_eq!(found(&[("etag", &format!("W/{quoted}")), ("content-length", "7")]), Some(digest));
+        // Git's own files have its SHA-1.
+        let git = "\"0123456789abcdef0123456789abcdef01234567\"";
+        for wrong in [
+            &[("x-linked-etag", git), ("x-linked-size", "7")][..],
+            &[("x-linked-etag", &quoted)],
+            &[("etag", &quoted), ("content-length", "-7")],
+            &[],
+        ] {
+            assert_eq!(found(wrong), None);
         }
     }
 

@@ -23,6 +23,8 @@ pub enum Answer {
     Status(u16),
     /// Another address.
     Redirect(String),
+    /// Another address, and what a hub says of the file there: its SHA-256 and size.
+    Linked(String, String, usize),
     /// Nothing, for this long.
     Silence(Duration),
 }
@@ -30,6 +32,8 @@ pub enum Answer {
 /// A request as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// `GET` or `HEAD`.
+    pub method: String,
     /// `/…`.
     pub path: String,
     /// The value of `Range`.
@@ -110,8 +114,10 @@ impl Drop for Server {
 
 fn read_request(stream: &TcpStream) -> Option<Request> {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let path = lines.next()?.split(' ').nth(1)?.to_owned();
-    let mut request = Request { path, range: None, authorization: None };
+    let line = lines.next()?;
+    let (method, rest) = line.split_once(' ')?;
+    let path = rest.split(' ').next()?.to_owned();
+    let mut request = Request { method: method.to_owned(), path, range: None, authorization: None };
     for line in lines.take_while(|line| !line.is_empty()) {
         let Some((name, value)) = line.split_once(':') else { continue };
         let value = Some(value.trim().to_owned());
@@ -144,6 +150,11 @@ fn answer_with(mut stream: TcpStream, request: &Request, answer: &Answer) -> std
         }
         Answer::Redirect(to) => {
             let headers = format!("Location: {to}\r\nContent-Length: 0\r\n");
+            stream.write_all(head("302 Found", &headers).as_bytes())
+        }
+        Answer::Linked(to, sha256, size) => {
+            let linked = format!("X-Linked-Etag: \"{sha256}\"\r\nX-Linked-Size: {size}\r\n");
+            let headers = format!("Location: {to}\r\n{linked}Content-Length: 0\r\n");
             stream.write_all(head("302 Found", &headers).as_bytes())
         }
         Answer::Silence(time) => {

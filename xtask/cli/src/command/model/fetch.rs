@@ -62,7 +62,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     };
     let tree = fetch(&store, &root, &model, &options, &progress)?;
     if let Some(directory) = &arguments.output {
-        store.materialise(&tree, directory)?;
+        store.export(&tree.write(&store)?, directory)?;
     }
     let files = model.lock(&root)?.inputs;
     if global.json {
