@@ -133,6 +133,9 @@ struct Sizes {
     /// Devices that share every tensor
     #[arg(long, value_name = "N")]
     tensor_parallel_shards: Option<u64>,
+    /// Groups of devices that share the layers
+    #[arg(long, value_name = "N")]
+    pipeline_parallel_stages: Option<u64>,
 }
 
 /// Runs the command.
@@ -206,6 +209,7 @@ impl Sizes {
             ("attention_sink_size", self.attention_sink_size),
             ("max_batch_size", self.max_batch_size),
             ("tensor_parallel_shards", self.tensor_parallel_shards),
+            ("pipeline_parallel_stages", self.pipeline_parallel_stages),
         ];
         given.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?.into()))).collect()
     }
