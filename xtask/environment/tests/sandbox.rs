@@ -9,13 +9,13 @@ mod machine;
 
 use environment::{Backend, Launch, Sandbox};
 use input::{FetchOptions, Input};
-use machine::{Ran, SECONDS, STORE, assembled, lock, long, machine, process, try_run, wait::lives};
+use machine::{Ran, SECONDS, assembled, lock, long, machine, must_pass, process, try_run, wait::lives};
 use std::{
     collections::BTreeMap,
     net::TcpListener,
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     sync::OnceLock,
     time::Duration,
 };
@@ -44,13 +44,6 @@ fn said(script: &str) -> String {
     let ran = run(script);
     assert!(ran.status.success(), "{script}: {}: {}", ran.status, ran.output);
     ran.output
-}
-
-fn must_pass(command: &mut Command) {
-    let output = command.output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
 }
 
 /// Everything that [`Launch`] promises.
@@ -106,31 +99,7 @@ fn what_we_inherited_stays_outside() {
 
 #[test]
 fn an_ordinary_user_may_run_it() {
-    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t") {
-        // That is who runs this test, so `the_command_finds_what_it_was_promised` says it all.
-        return promise();
-    }
-    // Root's directories may be closed to others: the user gets a store and a copy of this program.
-    machine();
-    let home = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let store = home.path().join("store");
-    let program = home.path().join("program");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    {
-        let own = Store::open(&store).unwrap();
-        let vendored = home.path().join("vendored");
-        let lock = lock();
-        input::vendor(&machine().store, &lock.inputs.iter().collect::<Vec<_>>(), &vendored, &Silent).unwrap();
-        let options = FetchOptions { vendored: Some(vendored), offline: true, ..FetchOptions::default() };
-        assert_eq!(assembled(&own, &options).root, machine().environment.root);
-    }
-    let given = Command::new("chown").args(["-R", "65534:65534"]).arg(&store).status().unwrap();
-    assert!(given.success());
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
-    command.args(["promise_in_a_process", "--exact", "--ignored", "--nocapture"]);
-    must_pass(command.env(STORE, store).env_remove("TMPDIR").current_dir("/"));
+    machine::by_an_ordinary_user("promise_in_a_process", promise);
 }
 
 #[test]

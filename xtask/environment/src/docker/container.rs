@@ -182,6 +182,11 @@ impl Docker {
         let script = format!("{}{WATCH}{COMMAND} >&4 2>&4 3<&- 4>&-\nexit $?", prepare(launch.variables));
         let mut command = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
         command.extend_from_slice(launch.arguments);
+        let mut security = vec!["no-new-privileges".to_owned()];
+        if self.is_podman {
+            // It leaves `masked_paths` out.
+            security.push(format!("mask={}", HIDDEN.join(":")));
+        }
         // Swapping is not for builds; without it the limit is what it says.
         let memory = self.info.mem_total.map(|total| total / 16 * 15);
         ContainerCreateBody {
@@ -211,7 +216,7 @@ impl Docker {
                     mount("/build/out", None, false),
                 ]),
                 cap_drop: words(&["ALL"]),
-                security_opt: words(&["no-new-privileges"]),
+                security_opt: Some(security),
                 masked_paths: words(HIDDEN),
                 pids_limit: Some(PROCESSES),
                 memory,

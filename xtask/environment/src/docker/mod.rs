@@ -32,6 +32,8 @@ pub struct Docker {
     engine: bollard::Docker,
     url: String,
     info: SystemInfo,
+    /// Whether it is podman, which takes Docker's requests, but for some.
+    is_podman: bool,
     runtime: Runtime,
     owner: Owner,
     /// Held while something is made that has to be removed; alone by who removes all before this process ends.
@@ -65,10 +67,13 @@ impl Docker {
         let reach = async |seconds| connect(seconds)?.negotiate_version().await;
         let info = runtime.block_on(async { reach(PATIENCE).await?.info().await }).with_context(said)?;
         let engine = runtime.block_on(reach(LONGEST)).with_context(said)?;
+        let components =
+            runtime.block_on(engine.version()).with_context(said)?.components.unwrap_or_default();
         let docker = Self {
             engine,
             url,
             info,
+            is_podman: components.iter().any(|component| component.name.starts_with("Podman")),
             runtime,
             owner: Owner::this_process(),
             making: Arc::new(RwLock::new(())),

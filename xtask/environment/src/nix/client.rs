@@ -72,7 +72,8 @@ const PROBLEMS: &[(&str, &str)] = &[
 /// Nix, and where our store for it is.
 pub(super) struct Client {
     root: PathBuf,
-    version: String,
+    /// `Nix`, and its version once that is known.
+    name: String,
 }
 
 impl Client {
@@ -82,13 +83,19 @@ impl Client {
         let root = named.map_or_else(|| default.to_owned(), PathBuf::from);
         let root =
             std::path::absolute(&root).with_context(|| format!("cannot resolve {}", root.display()))?;
-        let output = match Command::new("nix-store").arg("--version").stdin(Stdio::null()).output() {
+        // On our store as everything else: a machine's own, which may be root's alone, is opened even for this.
+        let client = Self { root, name: "Nix".to_owned() };
+        let output = match client.command("nix-store").arg("--version").output() {
             Ok(output) => output,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(
                 "there is no `nix-store` on PATH\n  hint: install Nix: Debian's package is `nix-bin`; no daemon and no configuration is needed"
             ),
             Err(error) => bail!("cannot start `nix-store`: {error}\n  hint: install Nix anew"),
         };
+        ensure!(
+            output.status.success(),
+            client.explain("say its version", &String::from_utf8_lossy(&output.stderr))
+        );
         let text = String::from_utf8_lossy(&output.stdout);
         let version = text.split_whitespace().last().unwrap_or_default().to_owned();
         let numbers = version.split_once('.').and_then(|(major, rest)| {
@@ -102,11 +109,11 @@ impl Client {
             OLDEST.0,
             OLDEST.1
         );
-        Ok(Self { root, version })
+        Ok(Self { name: format!("Nix {version}"), ..client })
     }
 
     pub(super) fn version(&self) -> String {
-        format!("Nix {}, store {}", self.version, self.root.display())
+        format!("{}, store {}", self.name, self.root.display())
     }
 
     /// Where a store path is on this machine.
@@ -268,10 +275,6 @@ impl Client {
             .iter()
             .find(|(words, _)| said.contains(words))
             .map_or("`cargo xtask doctor` tries it on an empty action", |(_, hint)| hint);
-        anyhow!(
-            "Nix {} could not {what} in the store {}: {said}\n  hint: {hint}",
-            self.version,
-            self.root.display()
-        )
+        anyhow!("{} could not {what} in the store {}: {said}\n  hint: {hint}", self.name, self.root.display())
     }
 }

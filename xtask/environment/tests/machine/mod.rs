@@ -7,6 +7,7 @@ pub mod wait;
 use environment::{Backend, Definition, Environment, Launch, assemble};
 use input::{FetchOptions, Lock};
 use std::{
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     sync::OnceLock,
@@ -157,7 +158,7 @@ pub fn keeps_the_promise(backend: &dyn Backend) {
 
 /// Exit statuses and signals come through, and so does what the command wrote.
 pub fn tells_how_it_ended(backend: &dyn Backend) {
-    use std::os::unix::{fs::PermissionsExt, process::ExitStatusExt};
+    use std::os::unix::process::ExitStatusExt;
     for code in [1, 77, 127, 128] {
         assert_eq!(run(backend, &format!("exit {code}")).status.code(), Some(code));
     }
@@ -194,4 +195,40 @@ pub fn process(starter: &[&str], test: &str) -> Command {
     command.args(&starter[1..]).arg(std::env::current_exe().unwrap());
     command.args([test, "--exact", "--ignored", "--nocapture"]).stdin(Stdio::null());
     command
+}
+
+/// Runs a process that is one test, which must pass.
+pub fn must_pass(command: &mut Command) {
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
+}
+
+/// Has an ordinary user run an ignored test in a process, with a store of its own. Who is no root does it here, by `itself`.
+pub fn by_an_ordinary_user(test: &str, itself: impl FnOnce()) {
+    if !std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t") {
+        return itself();
+    }
+    // Root's directories may be closed to others: the user gets a store and a copy of this program.
+    machine();
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let store = home.path().join("store");
+    let program = home.path().join("program");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    {
+        let own = Store::open(&store).unwrap();
+        let vendored = home.path().join("vendored");
+        let lock = lock();
+        input::vendor(&machine().store, &lock.inputs.iter().collect::<Vec<_>>(), &vendored, &Silent).unwrap();
+        let options = FetchOptions { vendored: Some(vendored), offline: true, ..FetchOptions::default() };
+        assert_eq!(assembled(&own, &options).root, machine().environment.root);
+    }
+    let given = Command::new("chown").args(["-R", "65534:65534"]).arg(&store).status().unwrap();
+    assert!(given.success());
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command.args([test, "--exact", "--ignored", "--nocapture"]);
+    must_pass(command.env(STORE, &store).env("HOME", &store).env_remove("TMPDIR").current_dir("/"));
 }

@@ -88,6 +88,17 @@ fn what_is_left_by_the_dead_goes(nix: &Nix) {
 }
 
 #[test]
+#[ignore = "started by other tests, in a process of their own"]
+fn promise_in_a_process() {
+    keeps_the_promise(&nix());
+}
+
+#[test]
+fn an_ordinary_user_may_run_it() {
+    machine::by_an_ordinary_user("promise_in_a_process", || keeps_the_promise(&nix()));
+}
+
+#[test]
 fn both_sandboxes_show_the_same_files() {
     let sandbox = Sandbox::new(&machine().store, &machine().environment, &Silent).unwrap();
     // All that is not a matter of when: names, links, sizes, contents' sums of what is small.
@@ -116,11 +127,7 @@ fn refusal_in_a_process() {
 fn is_refused(starter: &[&str], variables: &[(&str, &Path)], expected: &str) {
     nix();
     let mut command = process(starter, "refusal_in_a_process");
-    command.env("TEST_EXPECTED", expected).envs(variables.iter().copied());
-    let output = command.output().unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    let text = String::from_utf8_lossy(&text);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    machine::must_pass(command.env("TEST_EXPECTED", expected).envs(variables.iter().copied()));
 }
 
 #[test]
