@@ -54,6 +54,33 @@ fn an_input_that_is_given_is_pinned_only_when_it_is_the_locked_one() {
 }
 
 #[test]
+fn an_optional_input_is_there_when_it_is_given() {
+    let project = Project::new();
+    let script = "mkdir /build/out/licenses; echo MIT > /build/out/licenses/LICENSE; ls /build/src > /build/out/seen\n";
+    project.recipe("thing", "", script);
+    let recipe = project.directory.path().join("recipes/thing.toml");
+    let plain = std::fs::read_to_string(&recipe).unwrap();
+    let source = "[[source]]\ninput = \"extra\"\noptional = true\npath = \"extra\"\n[[target]]";
+    std::fs::write(&recipe, plain.replace("[[target]]", source)).unwrap();
+    project.write("mine/file", "1\n");
+    let selection = format!("name = \"small\"\n[[artifact]]\nrecipe = \"thing\"\ntargets = [\"{TARGET}\"]\n");
+    project.write("releases/small.toml", &selection);
+
+    for (given, verifies) in [(None, true), (Some("extra=mine"), false)] {
+        let input = given.map(|given| ["--input", given]);
+        let arguments: Vec<&str> =
+            ["release", "small"].into_iter().chain(input.into_iter().flatten()).collect();
+        let output = project.run(&arguments);
+        assert!(output.status.success(), "{}", text(&output));
+        let manifest = project.directory.path().join("dist/small/release.json");
+        let manifest = std::fs::read_to_string(manifest).unwrap();
+        assert_eq!(manifest.contains("\"extra\""), given.is_some(), "{manifest}");
+        let verdict = project.run(&["verify", "dist/small"]);
+        assert_eq!(verdict.status.success(), verifies, "{}", text(&verdict));
+    }
+}
+
+#[test]
 fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_not_name() {
     let project = Project::new();
     let script = "mkdir /build/out/licenses; echo MIT > /build/out/licenses/LICENSE; echo x > /build/out/x\n";

@@ -2,11 +2,11 @@
 
 use crate::{
     plan::Node,
-    recipe::{Recipe, Target},
+    recipe::{Recipe, Source, Target},
 };
 use anyhow::{Context, Result, bail, ensure};
 use environment::Definition;
-use input::{Given, Input, Lock, Source, Unavailable};
+use input::{Given, Input, Lock, Source as Origin, Unavailable};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -84,6 +84,14 @@ impl Project {
         Ok((recipe, recipe.target(&node.target)?))
     }
 
+    /// What a node is composed of, in order; optional inputs only when they were given.
+    pub fn sources(&self, node: &Node) -> Result<Vec<&Source>> {
+        let (recipe, target) = self.node(node)?;
+        let is_given = |name: &String| self.given.contains_key(name);
+        let all = recipe.sources.iter().chain(&target.sources);
+        Ok(all.filter(|source| !source.optional || source.input.as_ref().is_some_and(is_given)).collect())
+    }
+
     /// An input by name: the one that was given, else the locked one. Errors: it is neither given nor locked.
     pub fn input(&self, name: &str) -> Result<&Input> {
         match self.given.get(name) {
@@ -98,7 +106,7 @@ impl Project {
         match self.given.get(name) {
             Some(Given { input, pinned: false }) => {
                 let source = match &input.source {
-                    Source::Path { path, directory } => Source::Path {
+                    Origin::Path { path, directory } => Origin::Path {
                         path: path.file_name().map(PathBuf::from).unwrap_or_default(),
                         directory: *directory,
                     },

@@ -39,6 +39,10 @@ pub struct Recipe {
 pub struct Source {
     /// A locked input, unpacked. Exactly one of `input` and `project` is given.
     pub input: Option<String>,
+    /// Whether the input is there only when the user gives it (`--input NAME=PATH`): no lock has it, and without it the build
+    /// does without.
+    #[serde(default)]
+    pub optional: bool,
     /// A file or directory of this repository.
     pub project: Option<String>,
     /// Where it stands below `/build/src`.
@@ -115,6 +119,11 @@ impl Recipe {
                     source.path
                 );
                 ensure!(
+                    source.input.is_some() || !source.optional,
+                    "only a source with `input` is `optional` (at `{}`)",
+                    source.path
+                );
+                ensure!(
                     source.path != "dependencies" && !source.path.starts_with("dependencies/"),
                     "`dependencies` below /build/src is taken"
                 );
@@ -172,6 +181,12 @@ mod tests {
             (
                 format!("name = \"hello\"\nversion = \"1\"\n[[source]]\npath = \"a\"\n{TARGET}"),
                 "exactly one of",
+            ),
+            (
+                format!(
+                    "name = \"hello\"\nversion = \"1\"\n[[source]]\nproject = \"x\"\npath = \"a\"\noptional = true\n{TARGET}"
+                ),
+                "only a source with `input`",
             ),
             (
                 format!(

@@ -39,7 +39,7 @@ pub fn resolve(
     progress: &dyn Progress,
 ) -> Result<Resolved> {
     let (recipe, target) = project.node(node)?;
-    let sources: Vec<&Source> = recipe.sources.iter().chain(&target.sources).collect();
+    let sources = project.sources(node)?;
     let inputs: Vec<&Input> = sources
         .iter()
         .filter_map(|source| source.input.as_deref())

@@ -33,12 +33,24 @@ impl GivenInputs {
     /// Puts them in the place of the locked ones, and says of each that is not pinned that it is not.
     pub fn apply(&self, project: &mut Project, store: &Store, progress: &Bars) -> Result<()> {
         for (name, path) in &self.inputs {
-            if !project.give(store, name, path)? {
-                progress.note(&format!(
-                    "`{name}` from {} is not what recipes/inputs.lock pins: what is built from it can't be verified",
-                    path.display()
-                ));
+            if project.give(store, name, path)? {
+                continue;
             }
+            // A lock that was written where the archive could not be reached does not say what is in it.
+            let locked = project.inputs.get(name);
+            let is_unknown = path.is_dir()
+                && locked
+                    .is_some_and(|locked| locked.source.tree().is_none() && !store.contains(&locked.digest));
+            let why = match is_unknown {
+                true => {
+                    "can't be compared, since recipes/inputs.lock has no `tree` of it (`cargo xtask lock update inputs` writes that where its address answers; the archive itself can be given too)"
+                }
+                false => "is not what recipes/inputs.lock pins",
+            };
+            progress.note(&format!(
+                "`{name}` from {} {why}: what is built from it can't be verified",
+                path.display()
+            ));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Makes the blobs of inputs present in the store, in parallel.
 
 use crate::{
-    Input, Source,
+    Input, Source, cargo,
     client::{self, Address},
     configuration,
     download::download,
@@ -178,6 +178,9 @@ fn fetch_one(
                 digest.hex()
             );
             return Ok(());
+        }
+        Source::Cargo { .. } => {
+            return cargo::fetch(store, input).with_context(|| format!("cannot fetch `{name}`"));
         }
         Source::Npm { package, version } => vec![index::npm_file(registries.npm()?, package, version).into()],
         Source::Git { .. } => {

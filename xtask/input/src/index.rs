@@ -76,10 +76,22 @@ pub fn unlocked(store: &Store, agent: &Agent, url: &str) -> Result<Digest> {
 
 /// The file of a crate, fetched by cargo from wherever cargo is configured to fetch.
 pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
+    let files = crate_files(&[(package, version)])?;
+    files.into_iter().next().context("cargo fetched nothing")
+}
+
+/// The files of crates (names and versions) that one resolution of cargo's chose, in their order.
+pub fn crate_files(crates: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     let directory = tempfile::tempdir()?;
-    let manifest = format!(
-        "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n[dependencies]\n{package} = \"={version}\"\n[workspace]\n"
-    );
+    let mut manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n[dependencies]\n".to_owned();
+    for (index, (package, version)) in crates.iter().enumerate() {
+        // What stands behind a `+` tells no versions apart, and a requirement can't have it.
+        let (version, _) = version.split_once('+').unwrap_or((version, ""));
+        // Renamed, so that two versions of one crate can stand there; without what only its defaults would drag in.
+        manifest += &format!(
+            "c{index} = {{ package = \"{package}\", version = \"={version}\", default-features = false }}\n"
+        );
+    }
     std::fs::write(directory.path().join("Cargo.toml"), manifest)?;
     std::fs::write(directory.path().join("lib.rs"), "")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -88,20 +100,34 @@ pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
         .current_dir(directory.path())
         .output()
         .context("cannot run cargo to fetch a crate")?;
+    let shown = match crates {
+        [(package, version)] => format!("crate `{package}` {version}"),
+        _ => format!("{} crates", crates.len()),
+    };
     ensure!(
         output.status.success(),
-        "cargo cannot fetch crate `{package}` {version}: {}",
+        "cargo cannot fetch {shown}: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let cache = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/cache");
-    let registries = std::fs::read_dir(&cache).with_context(|| format!("cannot list {}", cache.display()))?;
-    registries
-        .flatten()
-        .map(|registry| registry.path().join(format!("{package}-{version}.crate")))
-        .find(|path| path.is_file())
-        .with_context(|| format!("cargo fetched `{package}` {version}, but {} lacks it", cache.display()))
+    let registries: Vec<PathBuf> = std::fs::read_dir(&cache)
+        .with_context(|| format!("cannot list {}", cache.display()))?
+        .map(|registry| Ok(registry?.path()))
+        .collect::<Result<_>>()?;
+    crates
+        .iter()
+        .map(|(package, version)| {
+            registries
+                .iter()
+                .map(|registry| registry.join(format!("{package}-{version}.crate")))
+                .find(|path| path.is_file())
+                .with_context(|| {
+                    format!("cargo fetched `{package}` {version}, but {} lacks it", cache.display())
+                })
+        })
+        .collect()
 }
 
 #[cfg(test)]

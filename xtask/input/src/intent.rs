@@ -2,7 +2,7 @@
 //! `recipes/inputs.toml` against their `.lock` files.
 
 use crate::{
-    Input, Lock, Model, Part, Source, Unavailable, client, configuration,
+    Input, Lock, Model, Part, Source, Unavailable, cargo, client, configuration,
     debian::IsolatedApt,
     fetch::{FetchOptions, fetch},
     git,
@@ -61,6 +61,11 @@ enum Wanted {
         package: String,
         version: String,
     },
+    /// The crates of a lock of cargo's, a path beside this file.
+    Cargo {
+        name: String,
+        lock: PathBuf,
+    },
     Npm {
         name: String,
         package: String,
@@ -87,6 +92,7 @@ impl Wanted {
             Self::Pypi { name, .. }
             | Self::DebianSource { name, .. }
             | Self::Crate { name, .. }
+            | Self::Cargo { name, .. }
             | Self::Npm { name, .. }
             | Self::Git { name, .. }
             | Self::Https { name, .. } => name,
@@ -98,9 +104,12 @@ impl Wanted {
         matches!(self, Self::Git { .. })
     }
 
-    /// Whether a locked source is what is asked for.
-    fn is_answered_by(&self, source: &Source) -> bool {
-        match (self, source) {
+    /// Whether a locked source is what is asked for, by an intent in `directory`. Errors: a lock that it names can't be read.
+    fn is_answered_by(&self, source: &Source, directory: &Path) -> Result<bool> {
+        Ok(match (self, source) {
+            (Self::Cargo { lock, .. }, Source::Cargo { crates }) => {
+                cargo::read(&directory.join(lock))? == *crates
+            }
             (Self::Pypi { package, version, file, .. }, Source::Pypi { package: p, version: v, file: f }) => {
                 (package, version, file) == (p, v, f)
             }
@@ -120,7 +129,7 @@ impl Wanted {
             }
             (Self::Https { urls, .. }, Source::Https { urls: locked, .. }) => urls == locked,
             _ => false,
-        }
+        })
     }
 }
 
@@ -153,6 +162,10 @@ impl Intent {
     /// The lock beside it.
     pub fn lock_path(&self) -> PathBuf {
         self.path.with_extension("lock")
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
     }
 
     fn is_inputs(&self) -> bool {
@@ -196,7 +209,7 @@ pub fn check(intent: &Intent) -> Result<()> {
             }
             let input = lock.get(name).with_context(|| format!("{shown} lacks `{name}`\n  {hint}"))?;
             ensure!(
-                wanted.is_answered_by(&input.source),
+                wanted.is_answered_by(&input.source, intent.directory())?,
                 "{shown}: `{name}` is not what is asked for\n  {hint}"
             );
         }
@@ -298,12 +311,13 @@ fn resolve_inputs(
             Wanted::Https { .. } => options.offline || input.source.tree().is_some(),
             _ => true,
         };
-        let kept = old.get(&name).filter(|input| wanted.is_answered_by(&input.source)).filter(is_known);
-        if let Some(input) = kept {
+        if let Some(input) = old.get(&name).filter(is_known)
+            && wanted.is_answered_by(&input.source, intent.directory())?
+        {
             lock.inputs.push(input.clone());
             continue;
         }
-        match resolve(store, wanted, options, progress) {
+        match resolve(store, wanted, intent.directory(), options, progress) {
             Ok(input) => lock.inputs.push(input),
             // A source outside of the registries may be out of reach for a while, or from here: the others are locked
             // all the same, and what needs this one says so.
@@ -322,8 +336,14 @@ fn resolve_inputs(
     Ok(lock)
 }
 
-/// Asks for one input, and brings it into the store.
-fn resolve(store: &Store, wanted: &Wanted, options: &FetchOptions, progress: &dyn Progress) -> Result<Input> {
+/// Asks for one input of the intent in `directory`, and brings it into the store.
+fn resolve(
+    store: &Store,
+    wanted: &Wanted,
+    directory: &Path,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Input> {
     let agent = client::agent(options.patience);
     let name = wanted.name().to_owned();
     let input = match wanted {
@@ -343,6 +363,9 @@ fn resolve(store: &Store, wanted: &Wanted, options: &FetchOptions, progress: &dy
             let source = Source::Crate { package: package.clone(), version: version.clone() };
             Input { name, digest, source }
         }
+        Wanted::Cargo { lock, .. } => {
+            return cargo::resolve(store, &name, cargo::read(&directory.join(lock))?);
+        }
         Wanted::Npm { package, version, .. } => {
             let url = index::npm_file(&configuration::npm_registry()?, package, version);
             let digest = index::unlocked(store, &agent, &url)?;
@@ -357,7 +380,7 @@ fn resolve(store: &Store, wanted: &Wanted, options: &FetchOptions, progress: &dy
             let input = Input { name, digest, source: Source::Https { urls: urls.clone(), tree: None } };
             if let Err(error) = fetch(store, &[&input], options, progress) {
                 // Its digest is known: that is enough for a lock.
-                progress.note(&format!("`{}` is locked without having been fetched: {error:#}", input.name));
+                progress.note(&format!("`{}` is locked by its digest, without having been fetched, so a directory given in its place counts as unpinned: {error:#}", input.name));
                 return Ok(input);
             }
             let content = pack::content(&unpack(store, &digest, input.format(), &Part::default())?);
@@ -380,6 +403,7 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
         Source::Git { revision, .. } | Source::HuggingFace { revision, .. } => {
             revision[..12.min(revision.len())].to_owned()
         }
+        Source::Cargo { crates } => format!("{} crates", crates.len()),
         Source::Https { .. } | Source::Path { .. } => input.digest.hex()[..12].to_owned(),
     };
     for input in &new.inputs {

@@ -1,5 +1,6 @@
 //! Inputs: what is pinned in lock files, fetched into the store, unpacked into trees. Nothing else enters a build.
 
+mod cargo;
 mod client;
 mod configuration;
 mod debian;
@@ -16,6 +17,7 @@ mod pack;
 mod unpack;
 mod vendor;
 
+pub use cargo::Crate;
 pub use configuration::registries;
 pub use debian::{DebianRequest, resolve_debian};
 pub use fetch::{FetchOptions, Unavailable, fetch};

@@ -1,6 +1,6 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
-use crate::{Format, Model, client::is_private, git, hub::is_file_name, pack};
+use crate::{Crate, Format, Model, cargo, client::is_private, git, hub::is_file_name, pack};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -45,6 +45,11 @@ pub enum Source {
         package: String,
         /// Its version.
         version: String,
+    },
+    /// The crates of a `Cargo.lock`, from cargo's default registry, kept as a packed tree.
+    Cargo {
+        /// The crates, sorted.
+        crates: Vec<Crate>,
     },
     /// A package of an npm registry.
     Npm {
@@ -114,7 +119,7 @@ impl Source {
             Self::Crate { .. } => "package.crate",
             Self::Npm { .. } => "package.tgz",
             Self::Https { urls, .. } => urls.first().map_or("", |url| &url[last(url)..]),
-            Self::Git { .. } | Self::Path { directory: true, .. } => pack::FILE_NAME,
+            Self::Cargo { .. } | Self::Git { .. } | Self::Path { directory: true, .. } => pack::FILE_NAME,
             Self::Path { path, .. } => path.file_name().and_then(|name| name.to_str()).unwrap_or(""),
         }
     }
@@ -203,6 +208,9 @@ impl Lock {
                 let model = Model::new(repository, revision, "");
                 let fine = model.is_ok() && is_file_name(file);
                 ensure!(fine, "{origin}: input `{}` is no file of a model", input.name);
+            }
+            if let Source::Cargo { crates } = &input.source {
+                cargo::check(crates).with_context(|| format!("{origin}: in input `{}`", input.name))?;
             }
             if let Source::Https { urls, .. } = &input.source {
                 let fine = !urls.is_empty() && urls.iter().all(|url| is_private(url));

@@ -57,9 +57,8 @@ pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
             goals.extend(definition.checks(project)?);
             let (mut inputs, mut environments) = (Vec::new(), vec!["sandbox".to_owned()]);
             for node in Plan::new(project, &goals)?.nodes {
-                let (recipe, target) = project.node(&node)?;
-                environments.push(target.environment.clone());
-                for source in recipe.sources.iter().chain(&target.sources) {
+                environments.push(project.node(&node)?.1.environment.clone());
+                for source in project.sources(&node)? {
                     inputs.extend(
                         source.input.as_deref().map(|name| project.input(name)).transpose()?.cloned(),
                     );

@@ -184,6 +184,23 @@ fn zips_are_read_and_hostile_ones_refused() {
         let error = format!("{:#}", unpacked(&archive, Format::Zip, &Part::default()).unwrap_err());
         assert!(error.contains(expected), "{name}: {error}");
     }
+    for length in [good.len() / 2, good.len() - 1] {
+        assert!(unpacked(&good[..length], Format::Zip, &Part::default()).is_err(), "{length} bytes of it");
+    }
+}
+
+/// The zips of Android's NDK hold links.
+#[test]
+fn links_in_zips_stay_in_their_tree() {
+    let linked = |target: &str| {
+        let mut writer = ::zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        writer.add_symlink("ndk/bin/ld", target, ::zip::write::SimpleFileOptions::default()).unwrap();
+        let archive = writer.finish().unwrap().into_inner();
+        unpacked(&archive, Format::Zip, &Part::default()).map_err(|error| format!("{error:#}"))
+    };
+    assert!(linked("../lib/lld").unwrap()[0].contains("../lib/lld"));
+    assert!(linked("../../../etc/passwd").unwrap_err().contains("leaves the archive"));
+    assert!(linked("/etc/passwd").unwrap_err().contains("is absolute"));
 }
 
 proptest! {
