@@ -4,7 +4,7 @@ tvm=$source_root/mlc-llm/3rdparty/tvm
 mlc=$source_root/mlc-llm/android/mlc4j/src/main/java
 libraries=$(printf '%s:' "$source_root"/serialization/run_kotlin_kernel/jars/*.jar "$source_root"/kotlin/lib/kotlinx-coroutines-core-jvm.jar)
 
-mkdir classes sources stubs
+mkdir classes headers sources stubs
 cp -r --no-preserve=mode "$tvm/jvm/core/src/main/java/." sources/
 cp -r --no-preserve=mode "$mlc/." sources/
 (cd sources && find . -name '*.java' | LC_ALL=C sort) >java-sources
@@ -19,11 +19,13 @@ cp -r --no-preserve=mode "$mlc/." sources/
     -Xplugin="$source_root/kotlin/lib/kotlinx-serialization-compiler-plugin.jar" \
     -cp "$libraries:/build/work/stubs" -d /build/work/classes $(cat /build/work/kotlin-sources) $(cat /build/work/java-sources))
 (cd sources && "$jdk/javac" -encoding UTF-8 -g --release 8 -Xlint:-options -cp "/build/work/classes:/build/work/stubs:$libraries" \
-    -d /build/work/classes @/build/work/java-sources)
+    -d /build/work/classes -h /build/work/headers @/build/work/java-sources)
 test -e classes/ai/mlc/mlcllm/MLCEngine.class -a -e classes/ai/mlc/mlcllm/JSONFFIEngine.class
 
 pack mlc4j classes
 pack mlc4j-sources sources
+# For the JNI library, under the name that its source includes it by.
+install -D -m 644 headers/org_apache_tvm_LibInfo.h "$out/include/org_apache_tvm_native_c_api.h"
 install -D -m 644 "$source_root/mlc-llm/LICENSE" "$out/licenses/mlc-llm/LICENSE"
 install -D -m 644 "$tvm/LICENSE" "$out/licenses/tvm/LICENSE"
 install -m 644 "$tvm/NOTICE" "$out/licenses/tvm/"
