@@ -48,6 +48,8 @@ const NAMESPACES: &str = "its sandbox needs user, mount and PID namespaces, whic
 /// What Nix says where it may not work, and what to change.
 const PROBLEMS: &[(&str, &str)] = &[
     ("does not support the kernel namespaces", NAMESPACES),
+    // Also said in a chroot, which the kernel lets make no user namespaces.
+    ("user namespaces are not enabled", NAMESPACES),
     (
         "setgroups failed",
         "root of a user namespace of its own is not root enough for Nix; run this as root or as an ordinary user",
