@@ -21,5 +21,5 @@ pub use elf::{Elf, inspect_elf};
 pub use machine::Machine;
 pub use member::{Content, Limits, Member, list_archive};
 pub use pe::{Import, Pe, inspect_pe};
-pub use policy::{Finding, Policy, check};
+pub use policy::{Amendment, Finding, Policy, check};
 pub use wheel::{Metadata, WheelName, record_text, write_wheel};

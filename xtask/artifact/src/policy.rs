@@ -33,6 +33,21 @@ pub struct Policy {
     pub pe: Option<PePolicy>,
     /// Rules for ELF files.
     pub elf: Option<ElfPolicy>,
+    /// What is different for artifacts that are made with another sysroot than the usual one, by its name.
+    #[serde(default)]
+    pub sysroots: BTreeMap<String, Amendment>,
+}
+
+/// What another sysroot changes in a policy.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Amendment {
+    /// Further DLLs of the system that may be imported, in lower case.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// Files that need not be there.
+    #[serde(default)]
+    pub not_required: Vec<String>,
 }
 
 /// Rules for PE files. Always: for the target's machine, no time stamp unless it is a hash, NX and ASLR.
@@ -114,6 +129,16 @@ impl Policy {
         let text =
             std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is not a policy", path.display()))
+    }
+
+    /// The policy for what is made with a sysroot.
+    pub fn with_sysroot(mut self, name: Option<&str>) -> Self {
+        let Some(amendment) = name.and_then(|name| self.sysroots.remove(name)) else { return self };
+        self.required.retain(|path| !amendment.not_required.contains(path));
+        if let Some(pe) = &mut self.pe {
+            pe.imports.extend(amendment.imports);
+        }
+        self
     }
 }
 

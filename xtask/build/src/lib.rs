@@ -10,6 +10,7 @@ mod policy;
 mod project;
 mod recipe;
 mod resolve;
+mod sysroot;
 mod waiting;
 mod wheel;
 
@@ -18,6 +19,6 @@ pub use history::{differences, last, tree_differences};
 pub use patch::{Patched, check as check_patches, refresh as refresh_patches};
 pub use plan::{Node, Plan};
 pub use project::Project;
-pub use recipe::{Recipe, Source, Target};
+pub use recipe::{Recipe, Source, Sysroot, Target};
 pub use resolve::{Resolved, SOURCE_DATE_EPOCH, resolve};
 pub use waiting::waiting;

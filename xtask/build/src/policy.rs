@@ -6,7 +6,7 @@ use artifact::{Finding, Policy};
 use store::{Action, ActionResult, Store, Tree};
 
 /// Raised when the same policy would find something else.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// What the policy `name` finds in a result.
 pub fn check(
@@ -18,6 +18,7 @@ pub fn check(
 ) -> Result<Vec<Finding>> {
     let path = project.root.join("recipes/policies").join(format!("{name}.toml"));
     let text = std::fs::read(&path).with_context(|| format!("cannot read the policy {}", path.display()))?;
+    let sysroot = project.node(&resolved.node)?.1.sysroot.as_deref();
     let key = Action::named([
         "policy".to_owned(),
         VERSION.to_owned(),
@@ -25,13 +26,14 @@ pub fn check(
         result.outputs.to_string(),
         resolved.environment.root.to_string(),
         resolved.node.target.clone(),
+        format!("sysroot {sysroot:?}"),
         resolved.action.input_root.map_or_else(String::new, |root| root.to_string()),
     ])
     .digest();
     if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
         return serde_json::from_slice(&store.read(&log)?).context("a kept policy result is damaged");
     }
-    let policy = Policy::load(&path)?;
+    let policy = Policy::load(&path)?.with_sysroot(sysroot);
     let outputs = Tree::read(store, &result.outputs)?;
     // What the build saw: a toolchain may stand in its environment, or be one of its sources.
     let mut system = Tree::read(store, &resolved.environment.root)?;

@@ -121,7 +121,7 @@ impl Project {
     fn locked(&self, name: &str) -> Result<&Input> {
         if self.inputs.pending.iter().any(|pending| pending == name) {
             let problems = format!(
-                "`{name}` could not be reached when recipes/inputs.lock was written, so nobody knows its digest\n  hint: run `cargo xtask lock update inputs` where its address in recipes/inputs.toml answers, or give a copy with `--input {name}=DIR`"
+                "`{name}` could not be reached when recipes/inputs.lock was written, so nobody knows its digest\n  hint: run `cargo xtask lock update inputs` where its address in recipes/inputs.toml answers (with `--accept-license` if it has a licence to accept), or give a copy with `--input {name}=DIR`"
             );
             return Err(Unavailable { names: vec![name.to_owned()], problems }.into());
         }

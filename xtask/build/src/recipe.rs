@@ -25,12 +25,26 @@ pub struct Recipe {
     /// What an Android library says of itself. With it the outputs are packed as an AAR ([`artifact::write_aar`] says how they
     /// stand), which is what dependents and releases get, with its POM and module metadata.
     pub aar: Option<AarMetadata>,
+    /// What `--sysroot` calls the outputs, and in whose place they stand then. They stay on the machine that made them.
+    pub sysroot: Option<Sysroot>,
     /// What is composed into `/build/src` for every target.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
     /// One way to build it for each target.
     #[serde(rename = "target")]
     pub targets: Vec<Target>,
+}
+
+/// Headers, libraries and a CMake toolchain file that can take the place of another sysroot of the same shape.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sysroot {
+    /// What `--sysroot` and manifests call it.
+    pub name: String,
+    /// The name of the one that it can stand for.
+    pub instead_of: String,
+    /// The recipe of that one: who depends on it finds this one at `/build/src/dependencies/RECIPE`.
+    pub recipe: String,
 }
 
 /// One part of the input tree at `/build/src`.

@@ -58,6 +58,7 @@ pub fn resolve(
         key.push(source.describe(project, store)?);
     }
     for (name, outputs) in dependencies {
+        let name = project.place(name);
         key.push(format!("dependency {name} {outputs}"));
     }
     let input_root = store.once(&Action::named(key), || {
@@ -71,6 +72,7 @@ pub fn resolve(
                 .with_context(|| format!("cannot compose `{}` of {node}", source.source.path))?;
         }
         for (name, outputs) in dependencies {
+            let name = project.place(name);
             tree.merge(&format!("dependencies/{name}"), &Tree::read(store, outputs)?)?;
         }
         tree.write(store)

@@ -75,6 +75,12 @@ pub struct Global {
     /// How actions are run; every way gives the same bytes
     #[arg(long, global = true, env = "MLC_REPRO_BACKEND", value_enum, default_value_t = BackendKind::Sandbox)]
     pub backend: BackendKind,
+    /// The sysroot that Windows artifacts are made with, instead of the one that recipes name (`microsoft`; docs/windows.md)
+    #[arg(long, global = true, env = "MLC_REPRO_SYSROOT", value_name = "NAME")]
+    pub sysroot: Option<String>,
+    /// Accept the licence of what is fetched, where one has to be accepted; remembered in the store
+    #[arg(long, global = true)]
+    pub accept_license: bool,
     /// Print JSON on standard output instead of text
     #[arg(long, global = true)]
     pub json: bool,
@@ -144,7 +150,11 @@ impl Global {
 
     /// The repository's recipes and locks.
     pub fn project(&self) -> Result<Project> {
-        Project::load(&self.project_root()?)
+        let mut project = Project::load(&self.project_root()?)?;
+        if let Some(sysroot) = &self.sysroot {
+            project.use_sysroot(sysroot)?;
+        }
+        Ok(project)
     }
 
     /// The store.
@@ -184,7 +194,12 @@ impl Global {
 
     /// How inputs are fetched.
     pub fn fetch_options(&self) -> FetchOptions {
-        FetchOptions { offline: self.offline, vendored: self.vendored.clone(), ..FetchOptions::default() }
+        FetchOptions {
+            offline: self.offline,
+            vendored: self.vendored.clone(),
+            accept_license: self.accept_license,
+            ..FetchOptions::default()
+        }
     }
 
     /// How plans are run.

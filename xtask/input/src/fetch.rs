@@ -7,7 +7,7 @@ use crate::{
     download::download,
     git,
     hub::{self, Hub},
-    index, vendor,
+    index, microsoft, vendor,
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
@@ -30,11 +30,20 @@ pub struct FetchOptions {
     pub patience: Duration,
     /// The Hugging Face hub that models come from; `None` for the one that this machine is configured with.
     pub endpoint: Option<String>,
+    /// Accept the licences of inputs that have one to accept, and remember it in the store.
+    pub accept_license: bool,
 }
 
 impl Default for FetchOptions {
     fn default() -> Self {
-        Self { connections: 6, offline: false, vendored: None, patience: client::PATIENCE, endpoint: None }
+        Self {
+            connections: 6,
+            offline: false,
+            vendored: None,
+            patience: client::PATIENCE,
+            endpoint: None,
+            accept_license: false,
+        }
     }
 }
 
@@ -187,6 +196,10 @@ fn fetch_one(
             let meter = progress.begin(name, 0, Unit::Bytes);
             meter.message("git fetch");
             return git::fetch(store, input, options.patience)
+                .with_context(|| format!("cannot fetch `{name}`"));
+        }
+        Source::MicrosoftSdk { .. } => {
+            return microsoft::fetch(store, input, options, progress)
                 .with_context(|| format!("cannot fetch `{name}`"));
         }
         Source::HuggingFace { .. } => vec![hub::address(registries.hub(agent, options)?, &input.source)?],

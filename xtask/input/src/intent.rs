@@ -7,7 +7,8 @@ use crate::{
     fetch::{FetchOptions, fetch},
     git,
     hub::Hub,
-    index, pack, unpack,
+    index, microsoft, pack, unpack,
+    wanted::{Inputs, Wanted},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -31,106 +32,6 @@ struct Container {
     suite: String,
     architecture: String,
     packages: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Inputs {
-    #[serde(rename = "input")]
-    inputs: Vec<Wanted>,
-}
-
-/// One entry of `recipes/inputs.toml`.
-#[derive(Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-enum Wanted {
-    Pypi {
-        name: String,
-        package: String,
-        version: String,
-        file: String,
-    },
-    DebianSource {
-        name: String,
-        suite: String,
-        package: String,
-        suffix: String,
-    },
-    Crate {
-        name: String,
-        package: String,
-        version: String,
-    },
-    /// The crates of a lock of cargo's, a path beside this file.
-    Cargo {
-        name: String,
-        lock: PathBuf,
-    },
-    Npm {
-        name: String,
-        package: String,
-        version: String,
-    },
-    Git {
-        name: String,
-        url: String,
-        revision: String,
-        #[serde(default)]
-        submodules: Vec<String>,
-    },
-    Https {
-        name: String,
-        urls: Vec<String>,
-        size: u64,
-        sha256: String,
-    },
-}
-
-impl Wanted {
-    fn name(&self) -> &str {
-        match self {
-            Self::Pypi { name, .. }
-            | Self::DebianSource { name, .. }
-            | Self::Crate { name, .. }
-            | Self::Cargo { name, .. }
-            | Self::Npm { name, .. }
-            | Self::Git { name, .. }
-            | Self::Https { name, .. } => name,
-        }
-    }
-
-    /// Whether it comes from elsewhere than the package registries, and so may stay pending.
-    fn may_wait(&self) -> bool {
-        matches!(self, Self::Git { .. })
-    }
-
-    /// Whether a locked source is what is asked for, by an intent in `directory`. Errors: a lock that it names can't be read.
-    fn is_answered_by(&self, source: &Source, directory: &Path) -> Result<bool> {
-        Ok(match (self, source) {
-            (Self::Cargo { lock, .. }, Source::Cargo { crates }) => {
-                cargo::read(&directory.join(lock))? == *crates
-            }
-            (Self::Pypi { package, version, file, .. }, Source::Pypi { package: p, version: v, file: f }) => {
-                (package, version, file) == (p, v, f)
-            }
-            (Self::DebianSource { package, .. }, Source::DebianSource { package: p, .. }) => package == p,
-            (Self::Crate { package, version, .. }, Source::Crate { package: p, version: v }) => {
-                (package, version) == (p, v)
-            }
-            (Self::Npm { package, version, .. }, Source::Npm { package: p, version: v }) => {
-                (package, version) == (p, v)
-            }
-            (
-                Self::Git { url, revision, submodules, .. },
-                Source::Git { url: u, revision: r, submodules: locked, .. },
-            ) => {
-                let wanted: BTreeSet<&String> = submodules.iter().collect();
-                (url, revision) == (u, r) && wanted.iter().copied().eq(locked.iter().map(|part| &part.path))
-            }
-            (Self::Https { urls, .. }, Source::Https { urls: locked, .. }) => urls == locked,
-            _ => false,
-        })
-    }
 }
 
 impl Intent {
@@ -204,6 +105,7 @@ pub fn check(intent: &Intent) -> Result<()> {
         let inputs: Inputs = intent.parse()?;
         for wanted in &inputs.inputs {
             let name = wanted.name();
+            wanted.check().with_context(|| format!("{}: `{name}`", intent.path.display()))?;
             if lock.pending.iter().any(|pending| pending == name) {
                 continue;
             }
@@ -375,6 +277,9 @@ fn resolve(
         Wanted::Git { url, revision, submodules, .. } => {
             return git::resolve(store, &name, url, revision, submodules, options.patience);
         }
+        Wanted::MicrosoftSdk { release, .. } => {
+            return microsoft::resolve(store, &name, release, options, progress);
+        }
         Wanted::Https { urls, size, sha256, .. } => {
             let digest = Digest::from_hex(sha256, *size)?;
             let input = Input { name, digest, source: Source::Https { urls: urls.clone(), tree: None } };
@@ -404,6 +309,7 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
             revision[..12.min(revision.len())].to_owned()
         }
         Source::Cargo { crates } => format!("{} crates", crates.len()),
+        Source::MicrosoftSdk { release, .. } => format!("{} with {}", release.sdk, release.crt),
         Source::Https { .. } | Source::Path { .. } => input.digest.hex()[..12].to_owned(),
     };
     for input in &new.inputs {

@@ -1,6 +1,8 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
-use crate::{Crate, Format, Model, cargo, client::is_private, git, hub::is_file_name, pack};
+use crate::{
+    Crate, Format, MicrosoftSdk, Model, cargo, client::is_private, git, hub::is_file_name, microsoft, pack,
+};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -88,6 +90,15 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tree: Option<Digest>,
     },
+    /// Microsoft's C runtime and Windows SDK, kept as a packed tree. Its licence does not let anybody pass it on.
+    MicrosoftSdk {
+        /// Root of the tree that its files unpack to.
+        tree: Digest,
+        /// What was asked for.
+        release: MicrosoftSdk,
+        /// Its files, sorted by name.
+        payloads: Vec<Payload>,
+    },
     /// A file or directory of this machine: not pinned by anybody, and recorded so. Never in a lock.
     Path {
         /// Where it is; in a manifest, its name alone.
@@ -95,6 +106,20 @@ pub enum Source {
         /// Whether it is a directory, which stands in the store as a tar archive.
         directory: bool,
     },
+}
+
+/// A file that Visual Studio's installer would download.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payload {
+    /// What it is called here; a cabinet stands below the name of its installer.
+    pub file: String,
+    /// Where it is.
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    /// In hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A submodule of a Git input.
@@ -119,7 +144,10 @@ impl Source {
             Self::Crate { .. } => "package.crate",
             Self::Npm { .. } => "package.tgz",
             Self::Https { urls, .. } => urls.first().map_or("", |url| &url[last(url)..]),
-            Self::Cargo { .. } | Self::Git { .. } | Self::Path { directory: true, .. } => pack::FILE_NAME,
+            Self::Cargo { .. }
+            | Self::Git { .. }
+            | Self::MicrosoftSdk { .. }
+            | Self::Path { directory: true, .. } => pack::FILE_NAME,
             Self::Path { path, .. } => path.file_name().and_then(|name| name.to_str()).unwrap_or(""),
         }
     }
@@ -128,9 +156,14 @@ impl Source {
     pub fn tree(&self) -> Option<&Digest> {
         match self {
             Self::Https { tree, .. } => tree.as_ref(),
-            Self::Git { tree, .. } => Some(tree),
+            Self::Git { tree, .. } | Self::MicrosoftSdk { tree, .. } => Some(tree),
             _ => None,
         }
+    }
+
+    /// Whether its licence lets us pass it on. What may not leave this machine is neither vendored nor released.
+    pub fn may_be_passed_on(&self) -> bool {
+        !matches!(self, Self::MicrosoftSdk { .. })
     }
 }
 
@@ -215,6 +248,12 @@ impl Lock {
             if let Source::Https { urls, .. } = &input.source {
                 let fine = !urls.is_empty() && urls.iter().all(|url| is_private(url));
                 ensure!(fine, "{origin}: input `{}` needs `urls` that start with https://", input.name);
+            }
+            if let Source::MicrosoftSdk { release, payloads, .. } = &input.source {
+                release
+                    .check()
+                    .and_then(|()| microsoft::check_all(payloads))
+                    .with_context(|| format!("{origin}: input `{}` is no Microsoft SDK", input.name))?;
             }
             if let Source::Git { url, revision, submodules, .. } = &input.source {
                 let parts = submodules.iter().map(|part| (&part.url, &part.revision));

@@ -7,8 +7,17 @@ use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use store::{Digest, Progress, Store, Unit};
 
-/// Writes inputs, which the store must have, to a directory; files that are there already stay.
+/// Writes inputs, which the store must have, to a directory; files that are there already stay. Errors: the licence of one does
+/// not let it be passed on.
 pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn Progress) -> Result<()> {
+    for input in inputs {
+        ensure!(
+            input.source.may_be_passed_on(),
+            "`{}` can't be vendored: its licence does not let it be passed on\n  hint: whoever needs it fetches it with `cargo xtask fetch {}`",
+            input.name,
+            input.name
+        );
+    }
     let files = directory.join("sha256");
     std::fs::create_dir_all(&files).with_context(|| format!("cannot create {}", files.display()))?;
     let total = inputs.iter().map(|input| input.digest.size).sum();

@@ -100,9 +100,11 @@ impl Definition {
         Ok(definitions)
     }
 
-    /// The artifacts. Errors: a recipe or target that does not exist.
+    /// The artifacts. Errors: a recipe or target that does not exist, or whose outputs may not leave this machine.
     pub fn artifacts(&self, project: &Project) -> Result<Vec<Node>> {
-        nodes(&self.artifacts, project)
+        let nodes = nodes(&self.artifacts, project)?;
+        nodes.iter().try_for_each(|node| project.check_may_leave(node))?;
+        Ok(nodes)
     }
 
     /// The checks. Errors: a recipe or target that does not exist.

@@ -330,3 +330,23 @@ fn damaged_libraries_never_panic() {
         }
     }
 }
+
+#[test]
+fn another_sysroot_has_its_own_imports_and_licences() {
+    let text = "required = [\"a\", \"b\"]\n[pe]\nimports = [\"kernel32.dll\"]\nproviders = \"dlls\"\n\
+        [sysroots.other]\nimports = [\"runtime.dll\"]\nnot_required = [\"b\"]\n";
+    for (sysroot, required, imports) in [
+        (Some("other"), vec!["a"], vec!["kernel32.dll", "runtime.dll"]),
+        (Some("usual"), vec!["a", "b"], vec!["kernel32.dll"]),
+        (None, vec!["a", "b"], vec!["kernel32.dll"]),
+    ] {
+        let policy = toml::from_str::<Policy>(text).unwrap().with_sysroot(sysroot);
+        assert_eq!(
+            (policy.required, policy.pe.unwrap().imports),
+            (
+                required.into_iter().map(str::to_owned).collect(),
+                imports.into_iter().map(str::to_owned).collect(),
+            )
+        );
+    }
+}

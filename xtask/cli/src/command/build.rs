@@ -33,11 +33,18 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let mut project = global.project()?;
     let store = global.open_store()?;
     arguments.given.apply(&mut project, &store, &global.progress())?;
-    let plan = Plan::new(&project, &goals(&project, &arguments.goals)?)?;
+    let goals = goals(&project, &arguments.goals)?;
+    if arguments.output.is_some() {
+        goals.iter().try_for_each(|node| project.check_may_leave(node))?;
+    }
+    let plan = Plan::new(&project, &goals)?;
     let outcomes = execute(global, &project, &store, &plan, arguments.keep_going)?;
     if let Some(directory) = &arguments.output {
         for built in outcomes.iter().filter_map(built) {
             let node = &built.resolved.node;
+            if project.check_may_leave(node).is_err() {
+                continue;
+            }
             let version = &project.recipe(&node.recipe)?.version;
             let destination = directory.join(format!("{}-{version}-{}", node.recipe, node.target));
             ensure!(

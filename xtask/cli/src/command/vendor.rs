@@ -4,6 +4,7 @@ use crate::context::Global;
 use anyhow::Result;
 use input::{Input, Unavailable};
 use std::{path::PathBuf, process::ExitCode};
+use store::Progress;
 
 /// Write locked inputs to a directory, for builds without a network
 ///
@@ -30,6 +31,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let progress = global.progress();
     let inputs = super::fetch::inputs(&project, arguments.release.as_deref())?;
     let mut inputs: Vec<&Input> = inputs.iter().collect();
+    inputs.retain(|input| {
+        let may_be_passed_on = input.source.may_be_passed_on();
+        if !may_be_passed_on {
+            progress.note(&format!("`{}` stays out: its licence does not let it be passed on", input.name));
+        }
+        may_be_passed_on
+    });
     let fetched = input::fetch(&store, &inputs, &global.fetch_options(), &progress);
     if let Some(unavailable) = fetched.as_ref().err().and_then(|error| error.downcast_ref::<Unavailable>()) {
         inputs.retain(|input| !unavailable.names.contains(&input.name));

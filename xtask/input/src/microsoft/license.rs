@@ -1,0 +1,93 @@
+//! Microsoft's licence: asked for once, and remembered in the user's store, outside of any repository.
+//!
+//! `licenses/NAME.toml` in the store says which text was accepted and when. Whoever removes it is asked again.
+
+use crate::Unavailable;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+use store::Store;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    /// Where the text is.
+    license: String,
+    /// When, as RFC 3339 writes it, in UTC.
+    accepted: String,
+}
+
+/// Errors ([`Unavailable`]): the licence of an input was not accepted on this machine, and is not now.
+pub fn require(store: &Store, name: &str, license: &str, accept: bool) -> Result<()> {
+    let path = path(store.root(), name);
+    let record = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(
+            toml::from_str::<Record>(&text)
+                .with_context(|| format!("{} is malformed\n  hint: remove it", path.display()))?,
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    if record.is_some_and(|record| record.license == license) {
+        return Ok(());
+    }
+    if !accept {
+        let problems = format!(
+            "`{name}` has a licence that you have to accept, and it was not accepted on this machine\n  hint: read {license}; `--accept-license` accepts it, and is remembered in {}",
+            path.display()
+        );
+        return Err(Unavailable { names: vec![name.to_owned()], problems }.into());
+    }
+    let accepted = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?;
+    write(&path, &Record { license: license.to_owned(), accepted })
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn path(store: &Path, name: &str) -> PathBuf {
+    store.join("licenses").join(format!("{name}.toml"))
+}
+
+fn write(path: &Path, record: &Record) -> Result<()> {
+    let directory = path.parent().context("it has no directory")?;
+    std::fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    write!(
+        file,
+        "# Accepted with `--accept-license`. Remove this file to be asked again.\n{}",
+        toml::to_string(record)?
+    )?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_licence_is_asked_for_once_and_again_when_it_is_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let ask = |license, accept| require(&store, "sdk", license, accept);
+        let refused = ask("https://x.invalid/1", false).unwrap_err();
+        assert!(refused.is::<Unavailable>());
+        let text = refused.to_string();
+        assert!(text.contains("read https://x.invalid/1; `--accept-license` accepts it"), "{text}");
+        assert!(!path(directory.path(), "sdk").exists(), "nobody accepted anything");
+
+        ask("https://x.invalid/1", true).unwrap();
+        let record = std::fs::read_to_string(path(directory.path(), "sdk")).unwrap();
+        assert!(record.contains("license = \"https://x.invalid/1\"\naccepted = \"20"), "{record}");
+        ask("https://x.invalid/1", false).unwrap();
+        ask("https://x.invalid/2", false).unwrap_err();
+
+        std::fs::write(path(directory.path(), "sdk"), "yes").unwrap();
+        let error = format!("{:#}", ask("https://x.invalid/1", true).unwrap_err());
+        assert!(error.contains("is malformed"), "{error}");
+    }
+}
