@@ -41,12 +41,12 @@ type Way = Box<dyn Fn(Run)>;
 
 /// What this processor has, one after the other.
 fn paths() -> Vec<Way> {
-    let mut paths: Vec<Way> = vec![Box::new(|run| pulp::Arch::new().dispatch(run))];
+    let detected: Way = Box::new(|run| pulp::Arch::new().dispatch(run));
     #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
-        paths.push(Box::new(move |run| pulp::Simd::vectorize(simd, Generic(run))));
+        return vec![detected, Box::new(move |run| pulp::Simd::vectorize(simd, Generic(run)))];
     }
-    paths
+    vec![detected]
 }
 
 #[cfg(target_arch = "x86_64")]
