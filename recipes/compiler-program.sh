@@ -5,6 +5,6 @@ source=/build/src/compiler
 configure -DTVM="$source_root/dependencies/tvm-compiler"
 ninja -j "$JOBS"
 case $TARGET in
-*-windows-msvc) install -D -m 755 -t "$out/bin" compile.exe ;;
+*-windows-msvc) install -D -m 755 -t "$out/bin" compile.exe load_in_order.exe ;;
 *) install -D -m 755 -t "$out/bin" compile load ;;
 esac

@@ -94,7 +94,7 @@ pub fn write_wheel(
         "`{}` is no name for a wheel\n  hint: a tag is `PYTHON-ABI-PLATFORM`, such as `py3-none-any`",
         name.file_name()
     );
-    platform::check(store, tree, tag)?;
+    platform::check(store, tree, tag, &metadata.dependency_libraries)?;
 
     let information = name.information();
     let (mut content, mut own) = (Vec::new(), Vec::new());

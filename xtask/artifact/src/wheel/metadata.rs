@@ -17,6 +17,9 @@ pub struct Metadata {
     /// What it needs, each a requirement of PEP 508.
     #[serde(default)]
     pub dependencies: Vec<String>,
+    /// File names of libraries that a dependency brings and loads first, so that neither the wheel nor the system needs to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependency_libraries: Vec<String>,
     /// What it needs for more: extra to requirements.
     #[serde(default)]
     pub optional_dependencies: BTreeMap<String, Vec<String>>,

@@ -51,8 +51,8 @@ enum Platform {
     Manylinux(Vec<u32>, Machine),
 }
 
-/// Checks every library of `tree` against the tag. Errors: an unknown platform; a library that breaks the promise, by name.
-pub fn check(store: &Store, tree: &Tree, tag: &str) -> Result<()> {
+/// Checks every library of `tree` against the tag; `brought` are libraries of dependencies. Errors: an unknown platform; a library that breaks the promise, by name.
+pub fn check(store: &Store, tree: &Tree, tag: &str, brought: &[String]) -> Result<()> {
     let platforms: Vec<Platform> = tag
         .rsplit('-')
         .next()
@@ -68,7 +68,8 @@ pub fn check(store: &Store, tree: &Tree, tag: &str) -> Result<()> {
         let Entry::File { digest, .. } = entry else { continue };
         let bytes = store.read(digest)?;
         for platform in &platforms {
-            keeps(platform, tree, path, &bytes).with_context(|| format!("the tag `{tag}` is wrong"))?;
+            keeps(platform, tree, brought, path, &bytes)
+                .with_context(|| format!("the tag `{tag}` is wrong"))?;
         }
     }
     Ok(())
@@ -103,7 +104,7 @@ fn system(glibc: &[u32]) -> Result<BTreeMap<String, String>> {
     row.map(|row| row.versions).context("a glibc before 2.17 is not known here")
 }
 
-fn keeps(platform: &Platform, tree: &Tree, path: &str, bytes: &[u8]) -> Result<()> {
+fn keeps(platform: &Platform, tree: &Tree, brought: &[String], path: &str, bytes: &[u8]) -> Result<()> {
     let (is_pe, is_elf) = (bytes.starts_with(b"MZ"), bytes.starts_with(b"\x7fELF"));
     match platform {
         _ if !is_pe && !is_elf => {}
@@ -120,8 +121,8 @@ fn keeps(platform: &Platform, tree: &Tree, path: &str, bytes: &[u8]) -> Result<(
             for needed in &elf.needed {
                 let own = tree.iter().any(|(path, _)| path.rsplit('/').next() == Some(needed));
                 ensure!(
-                    own || MANYLINUX.contains(&needed.as_str()),
-                    "`{path}` needs `{needed}`, which not every system has\n  hint: put it into the wheel, or link it statically"
+                    own || brought.contains(needed) || MANYLINUX.contains(&needed.as_str()),
+                    "`{path}` needs `{needed}`, which not every system has\n  hint: put it into the wheel, link it statically, or name it in `dependency-libraries` when a dependency loads it"
                 );
             }
             let known = system(glibc)?;

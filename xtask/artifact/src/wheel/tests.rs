@@ -232,6 +232,13 @@ fn a_manylinux_tag_is_held_against_the_symbols_that_are_used() {
             (result, expected) => panic!("{tag}: {result:?}, not {expected:?}"),
         }
     }
+    metadata.dependency_libraries = vec!["libforeign.so".into()];
+    write(
+        &[("hello/libx.so", &foreign), FILES[3]],
+        &metadata,
+        &format!("py3-none-manylinux_2_99_{}", machine.0),
+    )
+    .unwrap();
 }
 
 #[test]
