@@ -1,6 +1,6 @@
 # Uses examples/vcpkg as vcpkg does: the triplet names the toolchain file that is loaded.
 readonly source_root=/build/src
-export MLC_REPRO_SYSROOT=$source_root/dependencies/msvc-sysroot
+export MSVC_SYSROOT=$source_root/dependencies/msvc-sysroot
 
 # c_runtime TRIPLET: prints the C runtime that a library made for TRIPLET asks the linker for.
 c_runtime() {

@@ -1,8 +1,8 @@
 # What the triplets chain-load: the sysroot's toolchain, with the C runtime that the triplet asks for.
-if(NOT DEFINED ENV{MLC_REPRO_SYSROOT})
-  message(FATAL_ERROR "MLC_REPRO_SYSROOT must name a sysroot: `cargo xtask build msvc-sysroot -o DIR` writes one below DIR")
+if(NOT DEFINED ENV{MSVC_SYSROOT})
+  message(FATAL_ERROR "MSVC_SYSROOT must name a sysroot: `cargo xtask build msvc-sysroot -o DIR` writes one below DIR")
 endif()
-include("$ENV{MLC_REPRO_SYSROOT}/cmake/toolchain.cmake")
+include("$ENV{MSVC_SYSROOT}/cmake/toolchain.cmake")
 if(VCPKG_CRT_LINKAGE STREQUAL "static")
   set(CMAKE_MSVC_RUNTIME_LIBRARY MultiThreaded)
 endif()
