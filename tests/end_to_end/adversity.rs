@@ -181,8 +181,11 @@ fn an_interrupted_build_leaves_no_process_and_no_result() {
     let project = Project::new();
     let marker = format!("600.{}", std::process::id());
     project.recipe("long", "", &format!("sleep {marker} & wait; echo x > /build/out/x\n"));
-    let mut child = project
-        .command(&shared_store(), &["build", "long"])
+    // Who runs the tests may ignore SIGINT, as a shell does for what is in its background; a terminal's programs do not.
+    let mut child = Command::new("env")
+        .args(["--default-signal=INT", env!("CARGO_BIN_EXE_xtask"), "build", "long"])
+        .current_dir(project.directory.path())
+        .env("MLC_REPRO_STORE", shared_store())
         .process_group(0)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
