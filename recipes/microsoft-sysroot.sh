@@ -4,7 +4,7 @@ readonly source=/build/src/microsoft-sdk
 readonly out=/build/out
 
 mkdir -p "$out"/{cmake,include,lib,licenses/microsoft-sdk}
-cp /build/src/toolchain.cmake "$out/cmake/"
+cp /build/src/{toolchain,open-toolchain}.cmake "$out/cmake/"
 # Links stay links: they are the names in other letters, in the same directory.
 cp -r --no-dereference "$source/crt/include" "$out/include/vcruntime"
 for part in shared ucrt um; do

@@ -1,30 +1,15 @@
-# CMake toolchain for x86_64-pc-windows-msvc with clang-cl 18 and Microsoft's SDK, which stands beside this file's directory.
-get_filename_component(sysroot "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
-set(llvm /usr/lib/llvm-18/bin)
-
-set(CMAKE_SYSTEM_NAME Windows)
-set(CMAKE_SYSTEM_PROCESSOR AMD64)
-set(CMAKE_C_COMPILER ${llvm}/clang-cl)
-set(CMAKE_CXX_COMPILER ${llvm}/clang-cl)
-set(CMAKE_C_COMPILER_TARGET x86_64-pc-windows-msvc)
-set(CMAKE_CXX_COMPILER_TARGET x86_64-pc-windows-msvc)
-set(CMAKE_LINKER ${llvm}/lld-link)
-set(CMAKE_AR ${llvm}/llvm-lib)
-set(CMAKE_RC_COMPILER ${llvm}/llvm-rc)
-set(CMAKE_MT ${llvm}/llvm-mt)
-# As in the open sysroot: one C runtime for all, the DLL (/MD), and no debug one.
-set(CMAKE_TRY_COMPILE_CONFIGURATION Release)
-set(CMAKE_MSVC_RUNTIME_LIBRARY MultiThreadedDLL)
+# CMake toolchain for x86_64-pc-windows-msvc with clang-cl 18 and Microsoft's SDK, which stands beside this file's directory. All
+# but the flags is the open sysroot's: the tools, and one C runtime, the DLL (/MD).
+include("${CMAKE_CURRENT_LIST_DIR}/open-toolchain.cmake")
 
 # 19.43 is the compiler of Visual Studio 17.13, whose headers these are.
 set(include "-imsvc ${sysroot}/include/vcruntime -imsvc ${sysroot}/include/ucrt -imsvc ${sysroot}/include/um")
 set(common "-fms-compatibility-version=19.43 ${include} -imsvc ${sysroot}/include/shared -D_CRT_SECURE_NO_WARNINGS /Brepro")
 set(CMAKE_C_FLAGS_INIT "${common}")
 set(CMAKE_CXX_FLAGS_INIT "-Wno-unknown-attributes ${common} /EHsc /GR")
-set(CMAKE_RC_FLAGS_INIT "/I${sysroot}/include/ucrt /I${sysroot}/include/um /I${sysroot}/include/shared")
+string(APPEND CMAKE_RC_FLAGS_INIT " /I${sysroot}/include/shared")
 
-# llvm-mt lacks libxml2, without which it can't merge manifests; DLLs and console programs need none.
-set(link "/Brepro /MANIFEST:NO /libpath:${sysroot}/lib")
-set(CMAKE_EXE_LINKER_FLAGS_INIT "${link}")
-set(CMAKE_SHARED_LINKER_FLAGS_INIT "${link}")
-set(CMAKE_MODULE_LINKER_FLAGS_INIT "${link}")
+# The C++ library is in Microsoft's own import libraries.
+foreach(kind EXE SHARED MODULE)
+  string(REPLACE " libc++.lib" "" CMAKE_${kind}_LINKER_FLAGS_INIT "${CMAKE_${kind}_LINKER_FLAGS_INIT}")
+endforeach()
