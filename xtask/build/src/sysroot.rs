@@ -40,11 +40,9 @@ impl Project {
     /// Errors: the outputs of a node may not leave this machine, neither in a release nor as a copy: it is a sysroot of somebody
     /// else's, or holds an input whose licence does not let it be passed on.
     pub fn check_may_leave(&self, node: &Node) -> Result<()> {
-        let (recipe, target) = self.node(node)?;
-        let private = recipe
-            .sources
-            .iter()
-            .chain(&target.sources)
+        let private = self
+            .sources(node)?
+            .into_iter()
             .filter_map(|source| self.inputs.get(source.input.as_deref()?))
             .find(|input| !input.source.may_be_passed_on());
         if let Some(input) = private {
@@ -54,7 +52,7 @@ impl Project {
             );
         }
         ensure!(
-            recipe.sysroot.is_none(),
+            self.recipe(&node.recipe)?.sysroot.is_none(),
             "`{node}` stays on this machine: it is somebody else's sysroot\n  hint: what is built with it may be passed on"
         );
         Ok(())

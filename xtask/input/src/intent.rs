@@ -181,18 +181,19 @@ pub fn update(
     Ok(changes(&old, &new))
 }
 
-/// Writes a file of the repository, whole or not at all, unless it says that already.
-pub(crate) fn write(path: &Path, text: &str) -> Result<()> {
+/// Writes a file of the repository, whole or not at all, unless it says that already. Errors: its directory can't be written to.
+pub fn write(path: &Path, text: &str) -> Result<()> {
     if std::fs::read_to_string(path).ok().as_deref() == Some(text) {
         return Ok(());
     }
-    let directory = path.parent().context("a lock has a directory")?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    // Temporary files are for their owner alone; a lock is read by everybody who reads the repository.
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all()?;
-    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    let writing = || format!("cannot write {}", path.display());
+    let directory = path.parent().context("a file of the repository has a directory")?;
+    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(writing)?;
+    file.write_all(text.as_bytes()).with_context(writing)?;
+    // Temporary files are for their owner alone; these are read by everybody who reads the repository.
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(writing)?;
+    file.as_file().sync_all().with_context(writing)?;
+    file.persist(path).with_context(writing)?;
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub use debian::{DebianRequest, resolve_debian};
 pub use fetch::{FetchOptions, Unavailable, fetch};
 pub use given::Given;
 pub use hub::{Hub, Terms};
-pub use intent::{Intent, check, update};
+pub use intent::{Intent, check, update, write as write_repository_file};
 pub use lock::{Input, Lock, Payload, Source, Submodule};
 pub use microsoft::MicrosoftSdk;
 pub use model::{Model, lock_model};

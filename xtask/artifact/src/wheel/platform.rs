@@ -51,7 +51,8 @@ enum Platform {
     Manylinux(Vec<u32>, Machine),
 }
 
-/// Checks every library of `tree` against the tag; `brought` are libraries of dependencies. Errors: an unknown platform; a library that breaks the promise, by name.
+/// Checks every library of `tree` against the tag; `brought` are libraries of dependencies. Errors: an unknown platform; a
+/// library that breaks the promise, by name.
 pub fn check(store: &Store, tree: &Tree, tag: &str, brought: &[String]) -> Result<()> {
     let platforms: Vec<Platform> = tag
         .rsplit('-')

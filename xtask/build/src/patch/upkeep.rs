@@ -8,9 +8,9 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use diffy::Patch;
-use input::Unavailable;
+use input::{Unavailable, write_repository_file};
 use serde::Serialize;
-use std::{collections::BTreeSet, io::Write, os::unix::fs::PermissionsExt, path::Path};
+use std::{collections::BTreeSet, path::Path};
 use store::{Store, Tree};
 
 /// What became of a patch.
@@ -65,7 +65,7 @@ pub fn refresh(project: &Project, store: &Store, names: &[String]) -> Result<Vec
                     let mut strict = before;
                     apply(store, &mut strict, shown, new.as_bytes())?;
                     ensure!(strict == *tree, "patch {shown}, written anew, does something else");
-                    write(path, &new)?;
+                    write_repository_file(path, &new)?;
                 }
                 Ok(changes)
             })?);
@@ -212,18 +212,6 @@ fn with_hunks(old: &str, hunks: Vec<(usize, usize, String)>) -> String {
         kept.push(text);
     }
     kept.concat()
-}
-
-/// Replaces a patch, whole or not at all.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let writing = || format!("cannot write {}", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(path.parent().context("a patch has a directory")?)
-        .with_context(writing)?;
-    file.write_all(text.as_bytes()).with_context(writing)?;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    file.as_file().sync_all().with_context(writing)?;
-    file.persist(path).with_context(writing)?;
-    Ok(())
 }
 
 #[cfg(test)]
