@@ -9,6 +9,10 @@ readonly wine_dlls=/usr/lib/x86_64-linux-gnu/wine/x86_64-windows
 mkdir -p "$out"/{cmake,include/c++/v1,include/vcruntime,lib,licenses/libcxx,licenses/sysroot}
 cp -r "$sysroot/include/." "$out/include/vcruntime/"
 cp -r "$wine/msvcrt" "$out/include/ucrt"
+# Wine's C runtime keeps less in an mbstate_t than the Universal CRT writes into it; its wscanf has a parameter too many.
+sed -i 's/^typedef int mbstate_t;$/typedef struct _Mbstatet { unsigned long _Wchar; unsigned short _Byte, _State; } mbstate_t;/' \
+    "$out/include/ucrt/wchar.h"
+sed -i '/ __cdecl wscanf\(_s\)\?(FILE/s/FILE \*file, \|FILE\*,//' "$out/include/ucrt/corecrt_wstdio.h"
 cp -r "$wine/windows" "$out/include/um"
 cp "$sysroot/cmake/toolchain.cmake" "$out/cmake/"
 cp /build/src/licenses/* "$out/licenses/sysroot/"

@@ -2,6 +2,8 @@
 source=/build/src/test
 . /build/src/build.sh
 
+python3 "$source/names.py" "$source_root/dependencies/msvc-sysroot"
+
 build() {
     local mode=$1
     mkdir "$mode"

@@ -20,7 +20,8 @@ set(CMAKE_MSVC_RUNTIME_LIBRARY MultiThreadedDLL)
 set(include "-imsvc ${sysroot}/include/vcruntime -imsvc ${sysroot}/include/ucrt -imsvc ${sysroot}/include/um")
 set(common "-fms-compatibility-version=19.38 ${include} -DWINE_UNICODE_NATIVE -D_CRT_SECURE_NO_WARNINGS /Brepro")
 set(CMAKE_C_FLAGS_INIT "${common}")
-set(CMAKE_CXX_FLAGS_INIT "-Wno-unknown-attributes -I${sysroot}/include/c++/v1 ${common} /EHsc /GR")
+# libc++ must stand before clang's own headers, which `-imsvc` comes after, and is not the project's to be warned about.
+set(CMAKE_CXX_FLAGS_INIT "-Wno-unknown-attributes -Xclang -isystem -Xclang ${sysroot}/include/c++/v1 ${common} /EHsc /GR")
 set(CMAKE_RC_FLAGS_INIT "/I${sysroot}/include/ucrt /I${sysroot}/include/um")
 
 # llvm-mt lacks libxml2, without which it can't merge manifests; DLLs and console programs need none.

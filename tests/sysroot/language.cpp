@@ -1,4 +1,5 @@
 // What the compiler asks of the start-up code and of libc++, in a program that uses a DLL.
+#include "c_runtime.h"
 #include "check.h"
 #include "system_headers.h"
 #include "thread_locals.h"
@@ -279,6 +280,7 @@ int main(int count, char **arguments) {
   memory();
   control_flow();
   system_headers();
+  c_runtime();
   unloading();
   endings(arguments[0]);
   return summary();

@@ -1,0 +1,7 @@
+#pragma once
+
+#ifdef __cplusplus
+void c_runtime();
+extern "C"
+#endif
+int c_headers(void);
