@@ -12,7 +12,7 @@
 #include "c_runtime.h"
 
 int c_headers(void) {
-  char16_t unit = 0;
-  mbstate_t state = {0};
-  return mbrtoc16(&unit, "c", 1, &state) == 1 && unit == u'c' && isgreater(2.0, 1.0) && roundl(0.5L) == 1;
+  const char16_t text[] = u"c";
+  const mbstate_t state = {0};
+  return sizeof(text) == 4 && mbsinit(&state) && isgreater(2.0, 1.0) && roundl(0.5L) == 1;
 }
