@@ -1,9 +1,13 @@
 # Contract of the compiler: functions with large frames call __chkstk with the frame's size in rax. It touches every page
 # between the stack pointer and the new frame, so that the guard page grows the stack; all registers are kept.
+# _alloca_probe is its other name, which LLVM's just-in-time compilers hand to what they compile.
 	.text
 	.globl	__chkstk
 	.def	__chkstk; .scl 2; .type 32; .endef
+	.globl	_alloca_probe
+	.def	_alloca_probe; .scl 2; .type 32; .endef
 __chkstk:
+_alloca_probe:
 	pushq	%rcx
 	pushq	%rax
 	cmpq	$4096, %rax

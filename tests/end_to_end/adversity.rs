@@ -38,6 +38,27 @@ fn a_build_killed_at_any_moment_is_built_right_the_next_time() {
 }
 
 #[test]
+fn an_output_that_is_there_is_refused_before_anything_is_built() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let taken = format!("copy/hello-1-{TARGET}");
+    std::fs::create_dir_all(project.directory.path().join(&taken)).unwrap();
+    let output = project.run(&["build", "hello", "-o", "copy"]);
+    assert!(!output.status.success());
+    assert_eq!(text(&output), format!("error: {taken} exists already\n  hint: remove it, or give another `--output`\n"));
+}
+
+#[test]
+fn a_reader_that_went_away_ends_the_program_quietly() {
+    let project = Project::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output =
+        project.command(&shared_store(), &["environment", "list"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(141), ""));
+}
+
+#[test]
 fn two_builds_at_once_do_the_work_once() {
     let project = Project::new();
     // The time makes every run of this test an action of its own.

@@ -14,6 +14,7 @@ mod network;
 mod one_hash;
 mod project;
 mod registries;
+mod sysroot;
 #[path = "../../xtask/input/tests/fetch/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod server;

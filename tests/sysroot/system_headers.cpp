@@ -13,6 +13,9 @@ static_assert(sizeof(sockaddr_un) == 110);
 static_assert(THREAD_MODE_BACKGROUND_BEGIN == 0x10000 && THREAD_MODE_BACKGROUND_END == 0x20000);
 static_assert(BCRYPT_SUCCESS(0) && BCRYPT_SUCCESS(0x40000000) && !BCRYPT_SUCCESS(0xC0000001));
 
+extern "C" void __chkstk();
+extern "C" void _alloca_probe();
+
 static int is_access_violation(EXCEPTION_POINTERS *pointers) {
   return pointers->ExceptionRecord->ExceptionCode == EXCEPTION_ACCESS_VIOLATION && pointers->ContextRecord->Rip;
 }
@@ -46,6 +49,10 @@ void system_headers() {
   const time_t day = 86400;
   tm parts = {};
   check("gmtime_s", gmtime_s(&parts, &day) == 0 && parts.tm_year == 70 && parts.tm_yday == 1 && parts.tm_hour == 0);
+
+  // Two functions have two addresses, says C++; these have one.
+  void (*volatile probe)() = _alloca_probe;
+  check("_alloca_probe", probe == __chkstk);
 
   long long counter = 40;
   check("InterlockedAdd64", InterlockedAdd64(&counter, 2) == 42 && counter == 42);

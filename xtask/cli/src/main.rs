@@ -2,6 +2,8 @@
 //!
 //! Exit status: 0 when all is well, 1 when a build or check failed, 2 for wrong usage.
 
+#[macro_use]
+mod output;
 mod command;
 mod context;
 mod progress;

@@ -3,7 +3,7 @@
 use crate::context::{GivenInputs, Global};
 use anyhow::{Result, ensure};
 use build::{Built, Node, Outcome, Plan, Project};
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use store::Store;
 
 /// Build artifacts, or find them in the store
@@ -38,13 +38,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         goals.iter().try_for_each(|node| project.check_may_leave(node))?;
     }
     let plan = Plan::new(&project, &goals)?;
-    let outcomes = execute(global, &project, &store, &plan, arguments.keep_going)?;
+    let mut destinations = BTreeMap::new();
     if let Some(directory) = &arguments.output {
-        for built in outcomes.iter().filter_map(built) {
-            let node = &built.resolved.node;
-            if project.check_may_leave(node).is_err() {
-                continue;
-            }
+        for node in plan.nodes.iter().filter(|node| project.check_may_leave(node).is_ok()) {
             let version = &project.recipe(&node.recipe)?.version;
             let destination = directory.join(format!("{}-{version}-{}", node.recipe, node.target));
             ensure!(
@@ -52,7 +48,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 "{} exists already\n  hint: remove it, or give another `--output`",
                 destination.display()
             );
-            store.export(&built.provides(), &destination)?;
+            destinations.insert(node.clone(), destination);
+        }
+    }
+    let outcomes = execute(global, &project, &store, &plan, arguments.keep_going)?;
+    for built in outcomes.iter().filter_map(built) {
+        if let Some(destination) = destinations.get(&built.resolved.node) {
+            store.export(&built.provides(), destination)?;
         }
     }
     Ok(status(&outcomes))
