@@ -7,6 +7,12 @@ cp "$source_root/dependencies/compiler-program/bin/compile$program_suffix" compi
 case $TARGET in
 *-windows-msvc)
     report compile run compiler compile x86_64-pc-windows-msvc
+    # What a user meets who has the runtime alone: it loads, and does not know the function.
+    mkdir runtime
+    cp compiler/{tvm_ffi,tvm_runtime}.dll "$source_root/dependencies/compiler-program/bin/load_in_order.exe" runtime/
+    run runtime load_in_order tvm.codegen.llvm.GetDefaultTargetTriple tvm_ffi.dll tvm_runtime.dll >"$out/runtime-alone.txt" || true
+    printf '%s\n' 'ok load tvm_ffi.dll' 'ok load tvm_runtime.dll' 'FAILED tvm.codegen.llvm.GetDefaultTargetTriple' \
+        '2 passed, 1 failed' | diff - "$out/runtime-alone.txt"
     ;;
 *-linux-gnu)
     # The name that Debian's LLVM has for it.
