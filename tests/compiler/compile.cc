@@ -1,5 +1,6 @@
 // Asks the compiler who it is, compiles two functions for several targets, and runs them: compile HOST_TRIPLE
 #include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/rvalue_ref.h>
 #include <tvm/ir/module.h>
 #include <tvm/ir/transform.h>
 #include <tvm/target/target.h>
@@ -51,12 +52,13 @@ IRModule lower(const IRModule& module, const Target& target) {
       pass("tirx.transform.LowerCustomDatatypes"),
       pass("tirx.transform.LowerIntrin"),
   };
-  return transform::Sequential(passes)(module);
+  auto sequence = global("transform.Sequential")(passes, 0, "lower", ffi::Array<ffi::String>(), false).cast<transform::Pass>();
+  return global("transform.RunPass")(sequence, ffi::RValueRef<IRModule>(IRModule(module))).cast<IRModule>();
 }
 
-tirx::PrimFunc function(const std::string& name, const ffi::Array<te::Tensor>& arguments) {
-  auto result = global("te.CreatePrimFunc")(arguments, nullptr).cast<tirx::PrimFunc>();
-  return WithAttr(std::move(result), "global_symbol", ffi::String(name));
+BaseFunc function(const std::string& name, const ffi::Array<te::Tensor>& arguments) {
+  auto result = global("te.CreatePrimFunc")(arguments, nullptr).cast<BaseFunc>();
+  return global("ir.BaseFuncWithAttr")(ffi::RValueRef<BaseFunc>(std::move(result)), "global_symbol", name).cast<BaseFunc>();
 }
 
 IRModule examples() {
@@ -71,7 +73,7 @@ IRModule examples() {
   ffi::Map<GlobalVar, BaseFunc> functions;
   functions.Set(GlobalVar("add"), function("add", {a, b, sum}));
   functions.Set(GlobalVar("matmul"), function("matmul", {a, b, product}));
-  return IRModule(functions);
+  return global("ir.IRModule")(functions, nullptr, ffi::Map<ffi::String, ffi::Array<GlobalInfo>>()).cast<IRModule>();
 }
 
 ffi::Module compile(const std::string& triple) {
@@ -107,7 +109,7 @@ void run(const std::string& host) {
   check("GetDefaultTargetTriple", global("tvm.codegen.llvm.GetDefaultTargetTriple")().cast<std::string>() == host);
   check("LLVM 18", global("target.llvm_version_major")().cast<int>() == 18);
   const auto targets = global("target.llvm_get_targets")().cast<ffi::Array<ffi::String>>();
-  for (const char* name : {"x86-64", "aarch64"})
+  for (const char* name : {"x86_64", "aarch64"})
     check(std::string("target ") + name, std::find(targets.begin(), targets.end(), ffi::String(name)) != targets.end());
 
   check("object for Linux", is_elf(object("x86_64-unknown-linux-gnu"), 62));
