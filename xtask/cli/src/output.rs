@@ -14,7 +14,7 @@ macro_rules! print {
 
 macro_rules! println {
     () => { $crate::output::write(format_args!("\n")) };
-    ($format:literal $($argument:tt)*) => { $crate::output::write(format_args!(concat!($format, "\n") $($argument)*)) };
+    ($($argument:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($argument)*))) };
 }
 
 /// Writes to standard output. Does not return when it can't: exits with 141 where nobody reads, and with 1 otherwise.
