@@ -45,7 +45,10 @@ fn an_output_that_is_there_is_refused_before_anything_is_built() {
     std::fs::create_dir_all(project.directory.path().join(&taken)).unwrap();
     let output = project.run(&["build", "hello", "-o", "copy"]);
     assert!(!output.status.success());
-    assert_eq!(text(&output), format!("error: {taken} exists already\n  hint: remove it, or give another `--output`\n"));
+    assert_eq!(
+        text(&output),
+        format!("error: {taken} exists already\n  hint: remove it, or give another `--output`\n")
+    );
 }
 
 #[test]
@@ -53,8 +56,12 @@ fn a_reader_that_went_away_ends_the_program_quietly() {
     let project = Project::new();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output =
-        project.command(&shared_store(), &["environment", "list"]).stdout(writer).stderr(Stdio::piped()).output().unwrap();
+    let output = project
+        .command(&shared_store(), &["environment", "list"])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
     assert_eq!((output.status.code(), text(&output).as_str()), (Some(141), ""));
 }
 

@@ -14,10 +14,10 @@ mod network;
 mod one_hash;
 mod project;
 mod registries;
-mod sysroot;
 #[path = "../../xtask/input/tests/fetch/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod server;
+mod sysroot;
 #[path = "../../xtask/environment/tests/machine/wait.rs"]
 #[allow(dead_code, reason = "the tests of the backends use the rest")]
 mod wait;

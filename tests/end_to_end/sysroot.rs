@@ -37,7 +37,8 @@ fn project() -> Project {
     );
     let lock = project.directory.path().join("recipes/inputs.lock");
     let text = std::fs::read_to_string(&lock).unwrap();
-    std::fs::write(lock, text.replace("version = 1\n", "version = 1\npending = [\"microsoft-sdk\"]\n")).unwrap();
+    std::fs::write(lock, text.replace("version = 1\n", "version = 1\npending = [\"microsoft-sdk\"]\n"))
+        .unwrap();
     project
 }
 
