@@ -8,7 +8,8 @@ readonly wine_dlls=/usr/lib/x86_64-linux-gnu/wine/x86_64-windows
 
 mkdir -p "$out"/{cmake,include/c++/v1,include/vcruntime,lib,licenses/libcxx,licenses/sysroot}
 cp -r "$sysroot/include/." "$out/include/vcruntime/"
-cp -r "$wine/msvcrt" "$out/include/ucrt"
+# Of an environment's files, directories too can be read-only.
+cp -r --no-preserve=mode "$wine/msvcrt" "$out/include/ucrt"
 # Wine's C runtime keeps less in an mbstate_t than the Universal CRT writes into it; its wscanf has a parameter too many.
 sed -i 's/^typedef int mbstate_t;$/typedef struct _Mbstatet { unsigned long _Wchar; unsigned short _Byte, _State; } mbstate_t;/' \
     "$out/include/ucrt/wchar.h"
