@@ -17,18 +17,12 @@
 static_assert(sizeof(std::mbstate_t) == 8);
 static_assert(sizeof(std::sig_atomic_t) == 4);
 
-static int scan(const char *text, const char *format, ...) {
+template <class Character>
+static int scan(int (*function)(const Character *, const Character *, va_list), const Character *text,
+                const Character *format, ...) {
   va_list arguments;
   va_start(arguments, format);
-  const int count = std::vsscanf(text, format, arguments);
-  va_end(arguments);
-  return count;
-}
-
-static int scan(const wchar_t *text, const wchar_t *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  const int count = std::vswscanf(text, format, arguments);
+  const int count = function(text, format, arguments);
   va_end(arguments);
   return count;
 }
@@ -62,8 +56,8 @@ static void floating_point_environment() {
 
 static void characters() {
   int number = 0;
-  check("vsscanf", scan("7 = seven", "%d", &number) == 1 && number == 7);
-  check("vswscanf", scan(L"8 = eight", L"%d", &number) == 1 && number == 8);
+  check("vsscanf", scan(std::vsscanf, "7 = seven", "%d", &number) == 1 && number == 7);
+  check("vswscanf", scan(std::vswscanf, L"8 = eight", L"%d", &number) == 1 && number == 8);
   int (*const wide_scan)(const wchar_t *, ...) = std::wscanf;
   check("wscanf", wide_scan != nullptr);
 

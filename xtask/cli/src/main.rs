@@ -1,6 +1,6 @@
 //! `cargo xtask`: arguments, progress and exit status over the rooms below. No logic lives here.
 //!
-//! Exit status: 0 when all is well, 1 when a build or check failed, 2 for wrong usage.
+//! Exit status: 0 when all is well, 1 when a build or check failed, 2 for wrong usage, 141 when nobody reads what is written.
 
 #[macro_use]
 mod output;
