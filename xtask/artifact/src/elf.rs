@@ -45,6 +45,8 @@ pub struct Elf {
     pub unstripped: bool,
     /// Android's note, where there is one.
     pub android: Option<AndroidIdent>,
+    /// What its parts were made with, as compilers and linkers leave it in `.comment`, sorted. Stripping keeps it.
+    pub tools: Vec<String>,
     /// Sections: name, offset in the file, size in the file.
     pub sections: Vec<(String, u64, u64)>,
 }
@@ -129,12 +131,20 @@ pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
     elf.exports.sort();
     elf.undefined.sort();
     (elf.versions, elf.unnumbered) = versions(&file, bytes, &mut left)?;
+    let mut tools = BTreeSet::new();
     for section in file.sections() {
         let (offset, size) = section.file_range().unwrap_or_default();
         let name = String::from_utf8_lossy(section.name_bytes()?).into_owned();
         elf.unstripped |= name == ".symtab" || name.starts_with(".debug");
+        if name == ".comment" {
+            let text = section.data().context("the section `.comment` is damaged")?;
+            for tool in text.split(|byte| *byte == 0).filter(|tool| !tool.is_empty()) {
+                tools.insert(crate::names::name(tool, &mut left)?);
+            }
+        }
         elf.sections.push((name, offset, size));
     }
+    elf.tools = tools.into_iter().collect();
     Ok(elf)
 }
 

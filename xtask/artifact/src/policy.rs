@@ -26,6 +26,9 @@ pub struct Policy {
     /// Text that no file may hold, such as build paths: neither in UTF-8 nor in UTF-16, as Windows writes it.
     #[serde(default)]
     pub forbidden: Vec<String>,
+    /// Text that files must hold, such as the version of what is linked in: file to texts.
+    #[serde(default)]
+    pub holds: BTreeMap<String, Vec<String>>,
     /// Exports that libraries must have: file to names.
     #[serde(default)]
     pub exports: BTreeMap<String, Vec<String>>,
@@ -89,6 +92,9 @@ pub struct ElfPolicy {
     /// Least alignment of loaded segments in bytes (16384 for Android).
     #[serde(default)]
     pub alignment: u64,
+    /// Compilers and linkers that may have made parts of it, as `.comment` names them; none is named: any may.
+    #[serde(default)]
+    pub tools: Vec<String>,
     /// Files that hold what was stripped from others, and are never loaded: only their machine counts.
     #[serde(default)]
     pub debug: Vec<String>,
@@ -177,6 +183,12 @@ pub fn check(
         for (text, _) in forbidden.iter().filter(|(_, finders)| holds(finders, &bytes)) {
             report(path, format!("holds `{text}`"));
         }
+        for (pattern, texts) in policy.holds.iter().filter(|(pattern, _)| fits(pattern, path)) {
+            seen.insert(pattern);
+            for text in texts.iter().filter(|text| !holds(&finders(text), &bytes)) {
+                report(path, format!("does not hold `{text}`"));
+            }
+        }
         let mut exports = None;
         if bytes.starts_with(b"MZ") {
             match (&policy.pe, inspect_pe(&bytes)) {
@@ -224,8 +236,9 @@ pub fn check(
             }
         }
     }
-    for pattern in policy.exports.keys().filter(|pattern| !seen.contains(pattern)) {
-        report(pattern, "is missing, so its exports can't be checked".to_owned());
+    let asked: BTreeSet<_> = policy.holds.keys().chain(policy.exports.keys()).collect();
+    for pattern in asked.difference(&seen) {
+        report(pattern, "is missing, so what it has to hold or to export can't be checked".to_owned());
     }
     Ok(findings)
 }
@@ -336,6 +349,14 @@ fn check_elf(rules: &ElfPolicy, elf: &crate::Elf, outputs: &Tree) -> Vec<String>
     }
     for version in elf.unnumbered.iter().filter(|version| !rules.unnumbered.contains(version)) {
         problems.push(format!("needs `{version}`, a version without a number, which no ceiling bounds"));
+    }
+    if !rules.tools.is_empty() {
+        if elf.tools.is_empty() {
+            problems.push("does not say what it was made with (`.comment`)".to_owned());
+        }
+        for tool in elf.tools.iter().filter(|tool| !fits_any(&rules.tools, tool)) {
+            problems.push(format!("was made with `{tool}`, which is not on the allow-list"));
+        }
     }
     if elf.alignment < rules.alignment {
         problems.push(format!("has segments aligned to {} bytes, not to {}", elf.alignment, rules.alignment));

@@ -4,9 +4,16 @@
 
 use artifact::{Policy, check, inspect_elf};
 use input::{FetchOptions, Input, Part, Source, fetch, unpack};
-use std::{fmt::Write, process::Command};
+use std::{fmt::Write, path::Path, process::Command};
 use store::{Digest, Entry, Silent, Store, Tree};
 
+/// r27c, API 24: the NDK that our recipes pin.
+const R27C: (&str, &str, &str, u64) = (
+    "@node-rs/crc32-android-arm64",
+    "1.10.6",
+    "127b03abc4b583652793a0dcff6a8ed0f3312194337f21da415f462898d8ef91",
+    280_324,
+);
 /// r29, API 24; by Rust, with build paths and symbols of Node.js.
 const CRC32: (&str, &str, &str, u64) = (
     "@node-rs/crc32-android-arm64",
@@ -61,11 +68,15 @@ fn tree(store: &Store, files: &[(&str, &[u8])]) -> Tree {
 fn genuine_libraries_say_what_linked_them() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    for (package, ndk, build) in [(CRC32, "r29", "14206865"), (ROLLUP, "r30", "16248370")] {
+    for (package, ndk, build, alignment) in [
+        (R27C, "r27c", "12479018", 4096),
+        (CRC32, "r29", "14206865", 16384),
+        (ROLLUP, "r30", "16248370", 16384),
+    ] {
         let elf = inspect_elf(&library(&store, package)).unwrap();
         let ident = elf.android.unwrap();
         assert_eq!((ident.api, ident.ndk.as_str(), ident.build.as_str()), (24, ndk, build));
-        assert_eq!((elf.machine, elf.alignment), (183, 16384));
+        assert_eq!((elf.machine, elf.alignment), (183, alignment));
         assert!(elf.relro && elf.bind_now && !elf.text_relocations && !elf.executable_stack);
         assert!(elf.needed.contains(&"libc.so".to_owned()), "{:?}", elf.needed);
     }
@@ -106,6 +117,34 @@ fn a_policy_for_android_holds_a_library_against_the_note_and_the_stubs() {
     }
     let found = findings(24, "r29", "aarch64-linux-android", b"no library");
     assert!(found.contains("needs `libc.so`, whose symbols can't be read"), "{found}");
+}
+
+#[test]
+fn policies_know_the_tools_of_r27c_and_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let outputs = tree(&store, &[("a.so", &library(&store, R27C)), ("b.so", &library(&store, CRC32))]);
+    for name in ["tvm-ffi-android", "tvm-runtime-android", "tvm4j-android", "mlc4j-android"] {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/policies").join(format!("{name}.toml"));
+        let policy = Policy::load(&path).unwrap();
+        let found = check(&store, &policy, "aarch64-linux-android", &outputs, &Tree::new()).unwrap();
+        let made_with = |file: &str| {
+            let of = found.iter().filter(|finding| finding.file == file);
+            of.filter_map(|finding| finding.problem.strip_prefix("was made with `"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        // Rust's own release brings compiler-rt by an older compiler of Google's.
+        let foreign = made_with("a.so");
+        assert!(foreign.contains("based on r487747e"), "{name}: {foreign}");
+        assert!(!foreign.contains("r522817c") && !foreign.contains("Linker"), "{name}: {foreign}");
+        let other = made_with("b.so");
+        assert!(
+            other.contains("based on r563880c") && other.contains("Linker: LLD 21.0.0"),
+            "{name}: {other}"
+        );
+    }
 }
 
 #[test]

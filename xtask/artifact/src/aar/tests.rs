@@ -32,6 +32,14 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
+/// A jar as the JDK's tool writes it: each member's sizes and sum stand behind its bytes.
+fn streamed_jar(path: &str, content: &[u8]) -> Vec<u8> {
+    let mut zip = ZipWriter::new_stream(Vec::new());
+    zip.start_file(path, SimpleFileOptions::default()).unwrap();
+    zip.write_all(content).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
 /// The head of a class file.
 fn class(version: u8) -> Vec<u8> {
     vec![0xca, 0xfe, 0xba, 0xbe, 0, 0, 0, version, 0, 1]
@@ -189,6 +197,10 @@ fn hostile_aars_are_refused() {
         (zip(&[("../x", b"")]), "unsafe path"),
         (zip(&[("classes.jar", b"no zip")]), "in `classes.jar`"),
         (zip(&[("classes.jar", &zip(&[("A.class", b"short")]))]), "is no class file"),
+        (
+            zip(&[("classes.jar", &streamed_jar("A.class", &class(52)))]),
+            "it holds bytes that belong to no member",
+        ),
         (zip(&[("jni/x86_64/libx.so", b"text")]), "is no library"),
         (zip(&[("AndroidManifest.xml", b"<manifest")]), "`AndroidManifest.xml` is damaged"),
         (b"nothing".to_vec(), "no zip archive"),

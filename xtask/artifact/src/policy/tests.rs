@@ -48,8 +48,9 @@ fn a_library_that_keeps_every_rule_passes() {
     let policy = r#"
         required = ["lib/lib*.so"]
         forbidden = ["/build/"]
+        holds = { "lib/*.so" = ["/secret/path"] }
         exports = { "lib/libx.so" = ["ans*"] }
-        elf = { needed = ["libc.so.6"], versions = { GLIBC = "2.99" }, alignment = 16384 }
+        elf = { needed = ["libc.so.6"], versions = { GLIBC = "2.99" }, alignment = 16384, tools = ["GCC: *"] }
     "#;
     assert_eq!(findings(policy, &[("lib/libx.so", &bytes)], &[]), Vec::<String>::new());
 }
@@ -63,13 +64,15 @@ fn every_broken_rule_is_found() {
     let policy = r#"
         required = ["lib/liby.so"]
         forbidden = ["/secret/path"]
+        holds = { "lib/libx.so" = ["/public/path"] }
         exports = { "lib/libx.so" = ["question"], "lib/libz.so" = ["a"] }
-        elf = { versions = { GLIBC = "2.0" }, alignment = 16384 }
+        elf = { versions = { GLIBC = "2.0" }, alignment = 16384, tools = ["clang *"] }
     "#;
     let found = findings(policy, &[("lib/libx.so", &bytes)], &[]).join("\n");
     for expected in [
         "lib/liby.so: is missing",
         "holds `/secret/path`",
+        "does not hold `/public/path`",
         "does not export `question`",
         "lib/libz.so: is missing, so",
         "executable stack",
@@ -79,6 +82,7 @@ fn every_broken_rule_is_found() {
         "looks for libraries in `/opt/x`",
         "above the ceiling 2.0",
         "not to 16384",
+        "was made with `GCC: ",
     ] {
         assert!(found.contains(expected), "{expected} is not in:\n{found}");
     }
@@ -223,6 +227,16 @@ fn a_library_for_another_machine_is_found() {
     assert_eq!(
         findings("elf = { needed = [\"libc.so.6\"] }", &[("libx.so", &other)], &[]),
         [format!("libx.so: is for the machine 22, not for `{TARGET}`")]
+    );
+}
+
+#[test]
+fn a_library_that_hides_its_tools_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let bytes = library(directory.path(), "libx.so", &[&HARDENED[..], &["-fno-ident", "-nostdlib"]].concat());
+    assert_eq!(
+        findings("elf = { tools = [\"*\"] }", &[("libx.so", &bytes)], &[]),
+        ["libx.so: does not say what it was made with (`.comment`)"]
     );
 }
 
