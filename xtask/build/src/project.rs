@@ -100,6 +100,25 @@ impl Project {
         }
     }
 
+    /// Inputs by name. Errors: as of [`Project::input`]; those that nobody could reach are all in one [`Unavailable`].
+    pub fn all_inputs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<Vec<&Input>> {
+        let (mut inputs, mut lacking) = (Vec::new(), BTreeMap::new());
+        for name in names {
+            match self.input(name) {
+                Ok(input) => inputs.push(input),
+                Err(error) => {
+                    let unavailable: Unavailable = error.downcast()?;
+                    lacking.insert(name.to_owned(), unavailable.problems);
+                }
+            }
+        }
+        if lacking.is_empty() {
+            return Ok(inputs);
+        }
+        let (names, problems): (_, Vec<_>) = lacking.into_iter().unzip();
+        Err(Unavailable { names, problems: problems.join("\n") }.into())
+    }
+
     /// What a manifest says of an input: the lock's entry, unless something else was given. Of that, where it was on
     /// this machine is nobody's business, and would differ on the next one.
     pub fn provenance(&self, name: &str) -> Result<Input> {

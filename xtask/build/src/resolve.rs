@@ -3,7 +3,7 @@
 use crate::{patch, plan::Node, project::Project, recipe::Source};
 use anyhow::{Context, Result};
 use environment::Environment;
-use input::{FetchOptions, Input, Part, Source as Origin};
+use input::{FetchOptions, Part, Source as Origin};
 use std::collections::BTreeMap;
 use store::{Action, Digest, Entry, Progress, Store, Tree};
 
@@ -40,11 +40,7 @@ pub fn resolve(
 ) -> Result<Resolved> {
     let (recipe, target) = project.node(node)?;
     let sources = project.sources(node)?;
-    let inputs: Vec<&Input> = sources
-        .iter()
-        .filter_map(|source| source.input.as_deref())
-        .map(|name| project.input(name))
-        .collect::<Result<_>>()?;
+    let inputs = project.all_inputs(sources.iter().filter_map(|source| source.input.as_deref()))?;
 
     let script = std::fs::read(project.root.join(&target.script))
         .with_context(|| format!("cannot read the script `{}` of recipe `{}`", target.script, recipe.name))?;

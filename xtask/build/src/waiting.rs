@@ -2,28 +2,33 @@
 
 use crate::{Node, Outcome, Plan};
 use input::Unavailable;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The nodes of an executed plan that wait for inputs, and the names of those. A node that failed for another reason, and
-/// what depends on it, is not among them.
+/// The nodes of an executed plan that wait for inputs, and the names of those, of their dependencies too. A node that failed
+/// for another reason, and what depends on it, is not among them.
 pub fn waiting(plan: &Plan, outcomes: &[Outcome]) -> BTreeMap<Node, Vec<String>> {
-    let lacks = |node: &Node| -> Option<&Vec<String>> {
-        let index = plan.nodes.iter().position(|known| known == node)?;
-        match outcomes.get(index)? {
-            Outcome::Failed(error) => Some(&error.downcast_ref::<Unavailable>()?.names),
-            _ => None,
-        }
+    let lacks = |index: usize| match outcomes.get(index)? {
+        Outcome::Failed(error) => Some(&error.downcast_ref::<Unavailable>()?.names),
+        _ => None,
     };
     let mut waiting = BTreeMap::new();
-    for (node, outcome) in plan.nodes.iter().zip(outcomes) {
+    for (index, (node, outcome)) in plan.nodes.iter().zip(outcomes).enumerate() {
         let cause = match outcome {
             Outcome::Built(_) => continue,
             Outcome::Failed(_) => node,
             Outcome::Skipped(cause) => cause,
         };
-        if let Some(names) = lacks(cause) {
-            waiting.insert(node.clone(), names.clone());
+        if plan.nodes.iter().position(|known| known == cause).and_then(lacks).is_none() {
+            continue;
         }
+        let (mut names, mut seen, mut left) = (BTreeSet::new(), BTreeSet::new(), vec![index]);
+        while let Some(index) = left.pop() {
+            if seen.insert(index) {
+                names.extend(lacks(index).into_iter().flatten().cloned());
+                left.extend(plan.dependencies.get(index).into_iter().flatten());
+            }
+        }
+        waiting.insert(node.clone(), names.into_iter().collect());
     }
     waiting
 }
@@ -35,18 +40,26 @@ mod tests {
 
     #[test]
     fn what_waits_is_told_from_what_failed() {
-        let names = ["lacks", "after-lacks", "broken", "after-broken"];
+        let names = ["lacks", "lacks-too", "after-both", "broken", "after-broken"];
         let nodes = names.map(|name| Node::new(name, "t"));
-        let plan = Plan { nodes: nodes.to_vec(), dependencies: vec![vec![], vec![0], vec![], vec![2]] };
-        let unavailable = Unavailable { names: vec!["ndk".into()], problems: "not there".into() };
+        let plan =
+            Plan { nodes: nodes.to_vec(), dependencies: vec![vec![], vec![], vec![0, 1], vec![], vec![3]] };
+        let unavailable = |names: &[&str]| {
+            let names = names.iter().map(ToString::to_string).collect();
+            anyhow::Error::from(Unavailable { names, problems: "not there".into() })
+                .context("cannot compose it")
+        };
         let outcomes = [
-            Outcome::Failed(anyhow::Error::from(unavailable).context("cannot compose it")),
+            Outcome::Failed(unavailable(&["ndk", "sources"])),
+            Outcome::Failed(unavailable(&["crates"])),
             Outcome::Skipped(nodes[0].clone()),
             Outcome::Failed(anyhow!("exit status: 1")),
-            Outcome::Skipped(nodes[2].clone()),
+            Outcome::Skipped(nodes[3].clone()),
         ];
         let waiting = waiting(&plan, &outcomes);
-        assert_eq!(waiting.keys().cloned().collect::<Vec<_>>(), [nodes[1].clone(), nodes[0].clone()]);
-        assert!(waiting.values().all(|names| names == &["ndk".to_owned()]));
+        let expected = [(2, "crates ndk sources"), (0, "ndk sources"), (1, "crates")];
+        let expected: Vec<_> = expected.map(|(index, names)| (nodes[index].clone(), names.to_owned())).into();
+        let found: Vec<_> = waiting.into_iter().map(|(node, names)| (node, names.join(" "))).collect();
+        assert_eq!(found, expected);
     }
 }
