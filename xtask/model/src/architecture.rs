@@ -62,6 +62,9 @@ pub struct Architecture {
 pub(crate) struct ConfigTable {
     pub fields: Vec<String>,
     pub rules: Vec<String>,
+    /// What must hold when the rules were applied.
+    #[serde(default)]
+    pub requires: Vec<String>,
     /// The configuration of the text model inside, which keeps the keys that it does not know.
     pub text: Option<Box<ConfigTable>>,
 }

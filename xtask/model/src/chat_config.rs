@@ -288,16 +288,9 @@ fn fields(table: &ConfigTable, source: &Fields) -> Result<(Fields, Fields)> {
 fn apply(table: &ConfigTable, fields: &mut Fields, rest: &Fields) -> Result<()> {
     for rule in &table.rules {
         let (name, expression) = rule.split_once(" = ").with_context(|| format!("`{rule}` is no rule"))?;
-        let value = if expression == "longrope" {
-            long_rope(fields)?
-        } else {
-            let names = |path: &str| {
-                let mut parts = path.split('.');
-                let first = parts.next().unwrap_or(path);
-                let first = fields.get(first).or_else(|| rest.get(first));
-                Ok(parts.fold(first, |value, part| value?.get(part)).cloned().unwrap_or(Value::Null))
-            };
-            evaluate(expression, &names)?
+        let value = match expression {
+            "longrope" => long_rope(fields)?,
+            _ => evaluate(expression, &|path| Ok(look_up(path, fields, rest)))?,
         };
         ensure!(
             !(value.is_null() && name == "context_window_size"),
@@ -305,7 +298,19 @@ fn apply(table: &ConfigTable, fields: &mut Fields, rest: &Fields) -> Result<()> 
         );
         fields.insert(name.to_owned(), value);
     }
+    for requirement in &table.requires {
+        let holds = evaluate(requirement, &|path| Ok(look_up(path, fields, rest)))?;
+        ensure!(holds == Value::Bool(true), "`{requirement}` must hold, and does not");
+    }
     Ok(())
+}
+
+/// A field, or a key that is none, by its path. What is absent is null.
+fn look_up(path: &str, fields: &Fields, rest: &Fields) -> Value {
+    let mut parts = path.split('.');
+    let first = parts.next().unwrap_or(path);
+    let first = fields.get(first).or_else(|| rest.get(first));
+    parts.fold(first, |value, part| value?.get(part)).cloned().unwrap_or(Value::Null)
 }
 
 /// Phi 3's scaling of positions, with what the run time needs of it.

@@ -155,3 +155,45 @@ fn chat_configurations_are_the_references_to_the_byte() {
         assert_eq!(digests(&output), expected, "{model}");
     }
 }
+
+/// A row of `chat_config_options.json`: what the reference's `gen_config` made with other templates, schemes and sizes.
+#[derive(serde::Deserialize)]
+struct Configured {
+    model: String,
+    quantization: String,
+    conversation_template: String,
+    overrides: Map<String, Value>,
+    /// Of `mlc-chat-config.json`; none where the reference refuses.
+    sha256: Option<String>,
+}
+
+#[test]
+fn options_change_chat_configurations_as_the_references() {
+    let directory = tempfile::tempdir().unwrap();
+    generate("make_models.py", directory.path());
+    generate("make_more_models.py", directory.path());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/chat_config_options.json");
+    let rows: Vec<Configured> = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(rows.len(), 204);
+    let mut differing = Vec::new();
+    for row in rows {
+        let output = directory.path().join("chat");
+        let options = ChatOptions {
+            source: directory.path().join(&row.model),
+            output: output.clone(),
+            quantization: row.quantization.clone(),
+            architecture: "auto".to_owned(),
+            conversation_template: row.conversation_template.clone(),
+            overrides: row.overrides.clone(),
+        };
+        let made = chat_config(&options).ok().and_then(|_| digests(&output).remove("mlc-chat-config.json"));
+        if made != row.sha256 {
+            differing.push(format!(
+                "{} {} {} {:?}",
+                row.model, row.quantization, row.conversation_template, row.overrides
+            ));
+        }
+        fs::remove_dir_all(&output).ok();
+    }
+    assert!(differing.is_empty(), "{} differ:\n{}", differing.len(), differing.join("\n"));
+}

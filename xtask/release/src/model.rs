@@ -18,9 +18,9 @@ pub struct Conversion {
     /// The conversation template of `mlc-chat-config.json`; without one, there are weights only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conversation_template: Option<String>,
-    /// Sizes in the place of those of `config.json`, such as `context_window_size`.
+    /// Sizes in the place of those of `config.json`, such as `context_window_size`; -1 for no window.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sizes: BTreeMap<String, u64>,
+    pub sizes: BTreeMap<String, i64>,
 }
 
 impl Conversion {

@@ -7,6 +7,7 @@ use crate::context::Global;
 use ::store::Progress;
 use anyhow::{Context, Result};
 use model::Chat;
+use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -115,12 +116,12 @@ struct Source {
 /// Sizes in place of those of config.json.
 #[derive(clap::Args)]
 struct Sizes {
-    /// Tokens of context
-    #[arg(long, value_name = "N")]
-    context_window_size: Option<u64>,
-    /// Tokens of a sliding window
-    #[arg(long, value_name = "N")]
-    sliding_window_size: Option<u64>,
+    /// Tokens of context; -1 for no bound
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    context_window_size: Option<i64>,
+    /// Tokens of a sliding window; -1 for none, where config.json has one
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    sliding_window_size: Option<i64>,
     /// Tokens that prefill at a time
     #[arg(long, value_name = "N")]
     prefill_chunk_size: Option<u64>,
@@ -201,17 +202,17 @@ impl Source {
 }
 
 impl Sizes {
-    fn overrides(&self) -> serde_json::Map<String, serde_json::Value> {
+    fn overrides(&self) -> serde_json::Map<String, Value> {
         let given = [
-            ("context_window_size", self.context_window_size),
-            ("sliding_window_size", self.sliding_window_size),
-            ("prefill_chunk_size", self.prefill_chunk_size),
-            ("attention_sink_size", self.attention_sink_size),
-            ("max_batch_size", self.max_batch_size),
-            ("tensor_parallel_shards", self.tensor_parallel_shards),
-            ("pipeline_parallel_stages", self.pipeline_parallel_stages),
+            ("context_window_size", self.context_window_size.map(Value::from)),
+            ("sliding_window_size", self.sliding_window_size.map(Value::from)),
+            ("prefill_chunk_size", self.prefill_chunk_size.map(Value::from)),
+            ("attention_sink_size", self.attention_sink_size.map(Value::from)),
+            ("max_batch_size", self.max_batch_size.map(Value::from)),
+            ("tensor_parallel_shards", self.tensor_parallel_shards.map(Value::from)),
+            ("pipeline_parallel_stages", self.pipeline_parallel_stages.map(Value::from)),
         ];
-        given.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?.into()))).collect()
+        given.into_iter().filter_map(|(name, size)| Some((name.to_owned(), size?))).collect()
     }
 }
 
