@@ -58,7 +58,7 @@ pub trait Backend: Send + Sync {
 /// What a shell inside does first: it sets what the isolation hands down and has no option for, and takes away the
 /// variables that shells (`PWD`), container engines and our images add, unless they are given.
 pub(crate) fn prepare(variables: &BTreeMap<String, String>) -> String {
-    let added = ["HOME", "HOSTNAME", "LC_ALL", "OLDPWD", "PATH", "PWD", "TZ"];
+    let added = ["HOME", "HOSTNAME", "LC_ALL", "OLDPWD", "PATH", "PWD", "TERM", "TZ", "container"];
     let unset: Vec<_> = added.into_iter().filter(|name| !variables.contains_key(*name)).collect();
     match unset.is_empty() {
         true => "umask 022; ulimit -c 0; ".to_owned(),
@@ -96,6 +96,9 @@ mod tests {
     #[test]
     fn only_variables_that_are_given_stay() {
         let given = [("PATH".to_owned(), "/usr/bin".to_owned())].into();
-        assert_eq!(prepare(&given), "umask 022; ulimit -c 0; unset HOME HOSTNAME LC_ALL OLDPWD PWD TZ; ");
+        assert_eq!(
+            prepare(&given),
+            "umask 022; ulimit -c 0; unset HOME HOSTNAME LC_ALL OLDPWD PWD TERM TZ container; "
+        );
     }
 }

@@ -229,12 +229,13 @@ impl Docker {
         }
     }
 
-    /// Into the directory above, so that the directory itself gets its time as well.
+    /// Into the volume itself, which podman does not find on the way there; the archive names the directory too, so that it
+    /// gets its time as well.
     fn send_source(&self, carrier: &str, launch: &Launch) -> Result<()> {
         send(
-            |out| tarball::write_directory(launch.source, "src", out),
+            |out| tarball::write_directory(launch.source, ".", out),
             |pieces| {
-                let options = UploadToContainerOptionsBuilder::new().path("/build").build();
+                let options = UploadToContainerOptionsBuilder::new().path("/build/src").build();
                 let sent = self.engine.upload_to_container(carrier, Some(options), body_try_stream(pieces));
                 self.runtime.block_on(sent).map_err(|error| self.explain("take the sources", error))
             },

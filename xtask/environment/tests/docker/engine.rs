@@ -1,4 +1,4 @@
-//! A Docker engine of the tests' own, which ends with them. It changes nothing of this machine's network.
+//! Engines of the tests' own, Docker's and podman's, which end with them. They change nothing of this machine's network.
 
 use super::wait::until;
 use std::{
@@ -20,11 +20,24 @@ wait \"$dockerd\"
 kill \"$watch\" 2>/dev/null
 exit 0";
 
+/// The same for podman's service; with runc, since crun refuses machines that mix both versions of cgroups.
+const PODMAN: &str = "exec 3<&0
+cd \"$1\"
+unshare --mount podman --root \"$1/data\" --runroot \"$1/exec\" --tmpdir \"$1/temporary\" --runtime runc --cgroup-manager cgroupfs \
+    --events-backend file system service --time 0 \"unix://$1/docker.sock\" </dev/null 3<&- >>\"$1/log\" 2>&1 &
+podman=$!
+{ read -r line <&3; kill \"$podman\"; } &
+watch=$!
+wait \"$podman\"
+kill \"$watch\" 2>/dev/null
+exit 0";
+
 /// What a slow machine may take to start an engine or a registry.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Engine {
     directory: TempDir,
+    script: &'static str,
     child: Option<Child>,
 }
 
@@ -36,8 +49,17 @@ impl Engine {
 
     /// Starts one by a command that runs its arguments.
     pub fn start_in(starter: &[&str]) -> Self {
+        Self::of(WATCHED, starter)
+    }
+
+    /// Starts podman's service with an empty root.
+    pub fn podman() -> Self {
+        Self::of(PODMAN, &[])
+    }
+
+    fn of(script: &'static str, starter: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("engine-").tempdir().unwrap();
-        let mut engine = Self { directory, child: None };
+        let mut engine = Self { directory, script, child: None };
         engine.restart(starter);
         engine
     }
@@ -46,12 +68,12 @@ impl Engine {
     pub fn restart(&mut self, starter: &[&str]) {
         let place = self.directory.path();
         let mut words = starter.to_vec();
-        words.extend(["sh", "-c", WATCHED, "sh", place.to_str().unwrap()]);
+        words.extend(["sh", "-c", self.script, "sh", place.to_str().unwrap()]);
         // Where much else runs, dockerd gives its containerd up too early.
         for _ in 0..5 {
             let mut child = Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).spawn().unwrap();
             let mut ended = false;
-            until("dockerd answers or ends", PATIENCE, || {
+            until("the engine answers or ends", PATIENCE, || {
                 ended = child.try_wait().unwrap().is_some();
                 let mut version = Command::new("docker");
                 version.args(["--host", &self.host(), "version"]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -62,7 +84,10 @@ impl Engine {
                 return;
             }
         }
-        panic!("tests need dockerd (Debian's docker.io; .ci/run installs it), and it ended: {}", self.log());
+        panic!(
+            "tests need dockerd and podman with runc (Debian's docker.io, podman, runc; .ci/run installs them), and one ended: {}",
+            self.log()
+        );
     }
 
     fn log(&self) -> String {
@@ -168,7 +193,7 @@ impl Drop for Engine {
         if std::thread::panicking() {
             let log = self.log();
             let last: Vec<_> = log.lines().rev().take(20).collect();
-            eprintln!("dockerd said last: {last:#?}");
+            eprintln!("the engine said last: {last:#?}");
         }
         self.end("TERM");
     }

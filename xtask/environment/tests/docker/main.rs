@@ -1,6 +1,6 @@
 //! What runs in a container is kept in it, gives what the sandbox gives, and leaves nothing behind.
 //!
-//! Real engines: dockerd of Debian's docker.io, one for most tests and some of their own for those that break them.
+//! Real engines: dockerd of Debian's docker.io, one for most tests and some of their own for those that break them; Debian's podman.
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
@@ -41,6 +41,17 @@ fn containers_do_what_the_sandbox_does() {
     // Loaded once, under the ID that was foreseen, and never from anywhere else.
     let image = environment::Image::of(&machine().store, &machine().environment, &store::Silent).unwrap();
     assert_eq!(engine.docker(&["images", "--no-trunc", "--quiet"]), image.ids()[0]);
+}
+
+#[test]
+fn podman_does_what_docker_does() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    machine();
+    let engine = Engine::podman();
+    let podman = Docker::new(Some(&engine.host())).unwrap();
+    keeps_the_promise(&podman);
+    tells_how_it_ended(&podman);
+    assert_eq!(engine.leftovers(), "");
 }
 
 fn output_comes_while_it_runs(docker: &Docker, engine: &Engine) {
