@@ -66,6 +66,23 @@ fn a_reader_that_went_away_ends_the_program_quietly() {
 }
 
 #[test]
+fn a_build_goes_on_when_nobody_reads_how_it_goes() {
+    let project = Project::new();
+    project.recipe("unseen", "", "echo x > /build/out/x\n");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = project
+        .command(&shared_store(), &["--verbose", "build", "unseen", "-o", "copy"])
+        .stdout(Stdio::null())
+        .stderr(writer)
+        .spawn()
+        .unwrap();
+    until("it ends", Duration::from_secs(120), || child.try_wait().unwrap().is_some());
+    assert!(child.wait().unwrap().success());
+    assert!(project.directory.path().join(format!("copy/unseen-1-{TARGET}/x")).exists());
+}
+
+#[test]
 fn two_builds_at_once_do_the_work_once() {
     let project = Project::new();
     // The time makes every run of this test an action of its own.

@@ -8,7 +8,7 @@ use crate::{
     resolve::{Resolved, resolve},
     wheel,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use environment::{Backend, Environment, Launch};
 use input::FetchOptions;
 use std::{
@@ -16,6 +16,7 @@ use std::{
     fs::Permissions,
     io::Write,
     os::unix::fs::PermissionsExt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
@@ -144,9 +145,14 @@ impl Executor<'_> {
             };
             state.started[index] = true;
             drop(state);
-            let outcome = match self.build(&self.plan.nodes[index], &dependencies) {
-                Ok(built) => Outcome::Built(Box::new(built)),
-                Err(error) => Outcome::Failed(error),
+            // The other worker would wait for ever for what this one took.
+            let build = AssertUnwindSafe(|| self.build(&self.plan.nodes[index], &dependencies));
+            let outcome = match catch_unwind(build) {
+                Ok(Ok(built)) => Outcome::Built(Box::new(built)),
+                Ok(Err(error)) => Outcome::Failed(error),
+                Err(_) => Outcome::Failed(anyhow!(
+                    "this is a fault of mlc-repro itself; what is said above tells where"
+                )),
             };
             self.lock().outcomes[index] = Some(outcome);
             self.changed.notify_all();

@@ -133,6 +133,7 @@ impl Global {
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
             .without_time()
+            .log_internal_errors(false)
             .init();
     }
 

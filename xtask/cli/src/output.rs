@@ -1,5 +1,5 @@
-//! Standard output. A reader that has seen enough (`| head`) ends the program, as it ends others; the standard library's macros
-//! would panic.
+//! Standard output and standard error, whose readers may go away (`| head`); the standard library's macros would panic. Nobody
+//! at standard output ends the program, as it ends others. Standard error says how the work goes, which goes on unseen.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write as _};
@@ -15,6 +15,19 @@ macro_rules! print {
 macro_rules! println {
     () => { $crate::output::write(format_args!("\n")) };
     ($($argument:tt)*) => { $crate::output::write(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+macro_rules! eprint {
+    ($($argument:tt)*) => { $crate::output::tell(format_args!($($argument)*)) };
+}
+
+macro_rules! eprintln {
+    ($($argument:tt)*) => { $crate::output::tell(format_args!("{}\n", format_args!($($argument)*))) };
+}
+
+/// Writes to standard error, if it can.
+pub fn tell(text: Arguments) {
+    let _ = io::stderr().write_fmt(text);
 }
 
 /// Writes to standard output. Does not return when it can't: exits with 141 where nobody reads, and with 1 otherwise.
