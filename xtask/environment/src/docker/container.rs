@@ -229,13 +229,14 @@ impl Docker {
         }
     }
 
-    /// Into the volume itself, which podman does not find on the way there; the archive names the directory too, so that it
-    /// gets its time as well.
+    /// The archive names the volume's directory, so that it gets its time as well. Docker sets that only from the directory above,
+    /// where podman does not find the volume.
     fn send_source(&self, carrier: &str, launch: &Launch) -> Result<()> {
+        let (place, name) = if self.is_podman { ("/build/src", ".") } else { ("/build", "src") };
         send(
-            |out| tarball::write_directory(launch.source, ".", out),
+            |out| tarball::write_directory(launch.source, name, out),
             |pieces| {
-                let options = UploadToContainerOptionsBuilder::new().path("/build/src").build();
+                let options = UploadToContainerOptionsBuilder::new().path(place).build();
                 let sent = self.engine.upload_to_container(carrier, Some(options), body_try_stream(pieces));
                 self.runtime.block_on(sent).map_err(|error| self.explain("take the sources", error))
             },
