@@ -25,12 +25,17 @@ const SCRIPT: &str = "
 fn every_backend_gives_the_same_bytes() {
     let project = Project::new();
     project.recipe("same", "", SCRIPT);
-    let engine = Engine::start();
+    let (engine, podman) = (Engine::start(), Engine::podman());
     let vendored = project.directory.path().join("vendored");
     let vendored = vendored.to_str().unwrap();
     assert!(project.run(&["vendor", vendored]).status.success());
     let mut found = BTreeMap::new();
-    for (backend, jobs) in [("sandbox", "1"), ("docker", "2"), ("nix", "1")] {
+    for (backend, jobs, host) in [
+        ("sandbox", "1", String::new()),
+        ("docker", "2", engine.host()),
+        ("docker", "1", podman.host()),
+        ("nix", "1", String::new()),
+    ] {
         // A store of its own, so that nothing is found that another built.
         let store = tempfile::tempdir().unwrap();
         let arguments = [
@@ -45,12 +50,11 @@ fn every_backend_gives_the_same_bytes() {
             "--vendored",
             vendored,
         ];
-        let output =
-            project.command(store.path(), &arguments).env("DOCKER_HOST", engine.host()).output().unwrap();
-        found.insert(outputs(&output), backend);
+        let output = project.command(store.path(), &arguments).env("DOCKER_HOST", &host).output().unwrap();
+        found.insert(outputs(&output), (backend, host));
     }
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(engine.leftovers(), "");
+    assert_eq!((engine.leftovers(), podman.leftovers()), (String::new(), String::new()));
 
     // A release that the sandbox built is proven by containers.
     project.release("small", "same");
