@@ -17,18 +17,28 @@ use machine::{
     SECONDS, keeps_the_promise, long, machine, process, run, tells_how_it_ended, try_run,
     wait::{self, lives, until},
 };
-use std::{process::Stdio, sync::Mutex, time::Duration};
+use std::{
+    process::Stdio,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// One engine for one test after another: what is left behind in it is then seen, and whose it is.
 static TURN: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn, and makes what every test needs.
+fn turn() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    machine();
+    turn
+}
 
 /// Names the engine in a process that a test starts.
 const HOST: &str = "TEST_HOST";
 
 #[test]
 fn containers_do_what_the_sandbox_does() {
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    machine();
+    let _turn = turn();
     let engine = Engine::start();
     let docker = Docker::new(Some(&engine.host())).unwrap();
     assert!(docker.check().unwrap().contains("engine "), "{:?}", docker.check());
@@ -45,8 +55,7 @@ fn containers_do_what_the_sandbox_does() {
 
 #[test]
 fn podman_does_what_docker_does() {
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    machine();
+    let _turn = turn();
     let engine = Engine::podman();
     let podman = Docker::new(Some(&engine.host())).unwrap();
     keeps_the_promise(&podman);
