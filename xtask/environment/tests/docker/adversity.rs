@@ -1,16 +1,14 @@
 //! Engines that are not there, are none, break, or hold what they should not.
 
 use crate::{
-    TURN,
     engine::Engine,
     machine::{long, machine, run, try_run, wait::lives},
-    waiting,
+    turn, waiting,
 };
 use environment::{Docker, Image};
 use std::{
     io::{Read, Write},
     os::unix::net::UnixListener,
-    sync::PoisonError,
 };
 
 fn error(host: &str) -> String {
@@ -51,8 +49,7 @@ fn what_is_no_engine_is_told() {
 
 #[test]
 fn names_that_are_taken_stay_whose_they_are() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    machine();
+    let _turn = turn();
     let engine = Engine::start();
     let docker = Docker::new(Some(&engine.host())).unwrap();
     let name = image().name;
@@ -80,8 +77,7 @@ fn names_that_are_taken_stay_whose_they_are() {
 
 #[test]
 fn two_builds_at_once_share_the_image() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    machine();
+    let _turn = turn();
     let engine = Engine::start();
     std::thread::scope(|scope| {
         for number in 0..2 {
@@ -100,8 +96,7 @@ fn two_builds_at_once_share_the_image() {
 
 #[test]
 fn an_engine_that_dies_is_told_and_keeps_nothing_once_it_is_back() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    machine();
+    let _turn = turn();
     let mut engine = Engine::start();
     let seconds = long(3);
     let child = waiting(&engine, &seconds);
@@ -119,8 +114,7 @@ fn an_engine_that_dies_is_told_and_keeps_nothing_once_it_is_back() {
 
 #[test]
 fn a_disk_that_fills_is_told() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    machine();
+    let _turn = turn();
     // Its data root is a small file system, mounted where only it sees it. The last argument is its directory.
     let script = "for place; do :; done
         mkdir -p \"$place/data\" && mount -t tmpfs -o size=16m tmpfs \"$place/data\" && exec \"$@\"";

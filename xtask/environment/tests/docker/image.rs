@@ -1,9 +1,9 @@
 //! The image of an environment, as engines, registries and their clients see it.
 
 use crate::{
-    TURN,
     engine::{Engine, Registry},
     machine::machine,
+    turn,
 };
 use environment::{Definition, Environment, Image, ImageFormat, assemble};
 use input::{FetchOptions, Lock};
@@ -12,7 +12,6 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     process::Command,
-    sync::PoisonError,
 };
 use store::Silent;
 use tempfile::TempDir;
@@ -75,7 +74,7 @@ fn a_registry_takes_it_and_gives_it_back() {
     let back = directory.path().join("back");
     let place = format!("docker-archive:{}:back:1", back.display());
     skopeo(&["copy", "--src-tls-verify=false", &registry.place("from-oci"), &place]);
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let engine = Engine::start();
     engine.docker(&["load", "--input", back.to_str().unwrap()]);
     assert_eq!(engine.docker(&["images", "--no-trunc", "--quiet"]), image.ids()[0]);
