@@ -62,8 +62,10 @@ impl Nix {
     pub fn new(store: &Store, tools: &Environment, progress: &dyn Progress) -> Result<Self> {
         // As for the sandbox: an open directory would be a way out.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
+        // Where two processes make the directories or the database of a new store at the same time, Nix finds what the other
+        // made, and gives up.
+        let turn = store.lock_work("nix", progress)?;
         let client = Client::new(&store.root().join("nix"))?;
-        let turn = turn(store)?;
         let tools = import(&client, store, &tools.root, progress)?;
         drop(turn);
         Ok(Self { client, tools })
@@ -173,17 +175,6 @@ impl Backend for Nix {
         };
         self.run_job(&job, output, |outputs| copy(outputs, launch.out))
     }
-}
-
-/// Keeps other processes from using our Nix store for the first time while this one does: where two make its database at
-/// the same time, one of them finds it busy and gives up.
-fn turn(store: &Store) -> Result<File> {
-    let place = store.root().join("locks").join("nix");
-    let context = || format!("cannot lock {}", place.display());
-    std::fs::create_dir_all(store.root().join("locks")).with_context(context)?;
-    let file = File::create(&place).with_context(context)?;
-    file.lock().with_context(context)?;
-    Ok(file)
 }
 
 /// Puts a tree into the Nix store, if it is not there: its path follows from its NAR hash.

@@ -89,6 +89,33 @@ fn what_is_left_by_the_dead_goes(nix: &Nix) {
 
 #[test]
 #[ignore = "started by other tests, in a process of their own"]
+fn use_in_a_process() {
+    nix();
+}
+
+#[test]
+fn several_processes_may_be_the_first_to_use_it() {
+    let place = tempfile::tempdir().unwrap();
+    for round in 0..4 {
+        let root = place.path().join(round.to_string());
+        let started: Vec<_> = (0..4)
+            .map(|_| {
+                let mut command = process(&["/usr/bin/env"], "use_in_a_process");
+                command.env("MLC_REPRO_NIX_STORE", &root);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            })
+            .collect();
+        for child in started {
+            let output = child.wait_with_output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    // Nix makes read-only what it adds, which only root removes as it is.
+    assert!(Command::new("chmod").args(["-R", "u+w"]).arg(place.path()).status().unwrap().success());
+}
+
+#[test]
+#[ignore = "started by other tests, in a process of their own"]
 fn promise_in_a_process() {
     keeps_the_promise(&nix());
 }
