@@ -35,7 +35,11 @@ run() {
     local directory=$1 program=$2
     shift 2
     case $TARGET in
-    *-windows-msvc) (cd "$directory" && timeout 300 /usr/lib/wine/wine64 "./$program$program_suffix" "$@" | tr -d '\r') ;;
+    *-windows-msvc)
+        # The server of the program before may still be ending: it would cut off whoever reaches it then.
+        timeout 300 /usr/lib/wine/wineserver64 -w
+        (cd "$directory" && timeout 300 /usr/lib/wine/wine64 "./$program$program_suffix" "$@" | tr -d '\r')
+        ;;
     *) (cd "$directory" && timeout 300 "./$program$program_suffix" "$@") ;;
     esac
 }
