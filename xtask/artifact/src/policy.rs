@@ -14,7 +14,9 @@ use std::{
     fmt,
     path::Path,
 };
-use store::{Entry, Store, Tree};
+use store::{Digest, Entry, Store, Tree};
+
+mod include;
 
 /// A policy. Lists of names may use `*`.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -130,11 +132,14 @@ impl fmt::Display for Finding {
 }
 
 impl Policy {
-    /// Reads a policy.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is not a policy", path.display()))
+    /// Reads a policy and those that it includes (`include = ["base/linux"]`, from its own directory). The digest is that of
+    /// the rules that come together, as JSON with sorted keys. Errors: a file is missing, is no policy, includes itself, or
+    /// says something else than one that includes it.
+    pub fn load(path: &Path) -> Result<(Self, Digest)> {
+        let rules = include::read(path, &mut Vec::new())?;
+        let digest = Digest::of(&serde_json::to_vec(&rules)?);
+        let policy = rules.try_into().with_context(|| format!("{} is not a policy", path.display()))?;
+        Ok((policy, digest))
     }
 
     /// The policy for what is made with a sysroot.

@@ -127,7 +127,7 @@ fn policies_know_the_tools_of_r27c_and_no_others() {
     for name in ["tvm-ffi-android", "tvm-runtime-android", "tvm4j-android", "mlc4j-android"] {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/policies").join(format!("{name}.toml"));
-        let policy = Policy::load(&path).unwrap();
+        let (policy, _) = Policy::load(&path).unwrap();
         let found = check(&store, &policy, "aarch64-linux-android", &outputs, &Tree::new()).unwrap();
         let made_with = |file: &str| {
             let of = found.iter().filter(|finding| finding.file == file);

@@ -17,12 +17,12 @@ pub fn check(
     result: &ActionResult,
 ) -> Result<Vec<Finding>> {
     let path = project.root.join("recipes/policies").join(format!("{name}.toml"));
-    let text = std::fs::read(&path).with_context(|| format!("cannot read the policy {}", path.display()))?;
+    let (policy, rules) = Policy::load(&path)?;
     let sysroot = project.node(&resolved.node)?.1.sysroot.as_deref();
     let key = Action::named([
         "policy".to_owned(),
         VERSION.to_owned(),
-        store::Digest::of(&text).to_string(),
+        rules.to_string(),
         result.outputs.to_string(),
         resolved.environment.root.to_string(),
         resolved.node.target.clone(),
@@ -33,7 +33,7 @@ pub fn check(
     if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
         return serde_json::from_slice(&store.read(&log)?).context("a kept policy result is damaged");
     }
-    let policy = Policy::load(&path)?.with_sysroot(sysroot);
+    let policy = policy.with_sysroot(sysroot);
     let outputs = Tree::read(store, &result.outputs)?;
     // What the build saw: a toolchain may stand in its environment, or be one of its sources.
     let mut system = Tree::read(store, &resolved.environment.root)?;

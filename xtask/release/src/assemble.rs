@@ -7,7 +7,7 @@ use crate::{
     },
 };
 use anyhow::{Context, Result, bail};
-use artifact::{Kind, write_archive};
+use artifact::{Kind, Policy, write_archive};
 use build::{Built, Node, Outcome, Plan, Project, waiting};
 use input::{Format, Input, Part};
 use std::{
@@ -243,9 +243,9 @@ pub fn lock_digest(root: &Path, environment: &str) -> Result<Digest> {
     Digest::of_file(&root.join("containers").join(format!("{environment}.lock")))
 }
 
-/// The digest of a policy's file.
+/// The digest of a policy's text, with what it includes.
 pub fn policy_digest(root: &Path, policy: &str) -> Result<Digest> {
-    Digest::of_file(&root.join("recipes/policies").join(format!("{policy}.toml")))
+    Ok(Policy::load(&root.join("recipes/policies").join(format!("{policy}.toml")))?.1)
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ pub struct Step {
 pub struct PolicyFacts {
     /// `recipes/policies/NAME.toml`.
     pub name: String,
-    /// The digest of that file.
+    /// The digest of its text, with what it includes ([`artifact::Policy::load`]).
     pub text: Digest,
 }
 

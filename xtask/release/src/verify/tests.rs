@@ -338,7 +338,7 @@ fn a_forged_archive_is_caught_by_the_manifest_even_when_its_digest_fits() {
 fn the_repository_must_say_the_same() {
     let cases: [(&str, &str, &str, &str); 8] = [
         ("containers/wine.lock", "# wine", "# other", "environment `wine` was made with another lock"),
-        ("recipes/policies/hello.toml", "required", "requires", "was examined by another policy"),
+        ("recipes/policies/hello.toml", "hello.dll", "other.dll", "was examined by another policy"),
         ("recipes/hello.toml", "version = \"1.0\"", "version = \"1.1\"", "has the version `1.0`, and `1.1`"),
         ("recipes/hello.toml", "open-msvc", "other", "has the sysroot `open-msvc`, and `other`"),
         (
