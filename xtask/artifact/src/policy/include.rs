@@ -71,7 +71,7 @@ mod tests {
                 "include = ['d']\nrequired = ['b', 'a']\n[elf]\nneeded = ['two']\nalignment = 4096\n",
             ),
             ("base/c.toml", "include = ['d']\n[elf]\nalignment = 4096\n[exports]\nlibrary = ['f']\n"),
-            ("base/d.toml", "forbidden = ['/home/']\n"),
+            ("base/d.toml", "forbidden = ['/home/']\nholds = {}\n"),
         ]);
         let (policy, digest) = Policy::load(&directory.path().join("a.toml")).unwrap();
         assert_eq!(policy.required, ["a", "b"]);
@@ -80,13 +80,13 @@ mod tests {
         let elf = policy.elf.unwrap();
         assert_eq!((elf.needed, elf.alignment), (vec!["one".to_owned(), "two".to_owned()], 4096));
 
-        // What is included counts, and words of ours do not.
+        // What is included counts; words of ours and their order do not.
         let change = |text: &str| {
             std::fs::write(directory.path().join("base/d.toml"), text).unwrap();
             Policy::load(&directory.path().join("a.toml")).unwrap().1
         };
-        assert_eq!(change("# Where people build.\nforbidden = [\"/home/\"]\n"), digest);
-        assert_ne!(change("forbidden = ['/root/']\n"), digest);
+        assert_eq!(change("holds = {}\n# Where people build.\nforbidden = [\"/home/\"]\n"), digest);
+        assert_ne!(change("holds = {}\nforbidden = ['/root/']\n"), digest);
     }
 
     #[test]

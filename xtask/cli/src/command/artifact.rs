@@ -2,6 +2,7 @@
 
 use crate::context::Global;
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::{path::PathBuf, process::ExitCode};
 
 /// Show what stands in a library: imports, exports, hardening, time stamps; or in an AAR, and which rules it breaks
@@ -30,18 +31,36 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(verdict(&problems));
     }
-    for (key, value) in value.as_object().into_iter().flatten() {
-        match value {
-            serde_json::Value::Array(list) => {
-                println!("{key}: {}", list.len());
-                for item in list {
-                    println!("  {}", item.as_str().map_or_else(|| item.to_string(), str::to_owned));
-                }
-            }
-            other => println!("{key}: {other}"),
-        }
-    }
+    print!("{}", text(&value, ""));
     Ok(verdict(&problems))
+}
+
+/// The fields of an object, one on a line, lists with their lengths.
+fn text(object: &Value, indent: &str) -> String {
+    let mut text = String::new();
+    for (key, value) in object.as_object().into_iter().flatten() {
+        text += &match value {
+            Value::Array(list) => {
+                let items: String = list.iter().map(|item| self::item(item, indent)).collect();
+                format!("{indent}{key}: {}\n{items}", list.len())
+            }
+            Value::Object(_) => format!("{indent}{key}:\n{}", self::text(value, &format!("{indent}  "))),
+            other => format!("{indent}{key}: {other}\n"),
+        };
+    }
+    text
+}
+
+/// An item of a list; a hyphen is where one of several fields begins.
+fn item(item: &Value, indent: &str) -> String {
+    match item {
+        Value::String(text) => format!("{indent}  {text}\n"),
+        Value::Object(_) => {
+            let fields = text(item, &format!("{indent}    "));
+            format!("{indent}  - {}", fields.trim_start())
+        }
+        other => format!("{indent}  {other}\n"),
+    }
 }
 
 /// Tells what is wrong; the exit status says whether there was anything.
@@ -50,4 +69,19 @@ fn verdict(problems: &[String]) -> ExitCode {
         eprintln!("problem: {problem}");
     }
     if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn each_field_is_a_line_and_lists_have_lengths() {
+        let value = serde_json::json!({
+            "members": ["a", "b"],
+            "libraries": [{ "name": "x.so", "elf": { "needed": ["libc.so"], "sections": [[".text", 1]] } }],
+            "least": null
+        });
+        let expected = "members: 2\n  a\n  b\nlibraries: 1\n  - name: \"x.so\"\n    elf:\n      needed: 1\n        \
+                        libc.so\n      sections: 1\n        [\".text\",1]\nleast: null\n";
+        assert_eq!(super::text(&value, ""), expected);
+    }
 }
