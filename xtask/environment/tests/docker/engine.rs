@@ -8,36 +8,32 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Starts dockerd with mounts of its own, ends it when the input closes (so that it never outlives the tests), and removes what it wrote.
+/// Starts an engine in a directory with mounts of its own, and ends it when the input closes, so that it never outlives the
+/// tests, or by the signal that the input names.
 const WATCHED: &str = "exec 3<&0
-cd \"$1\" && rm -f pid exec/containerd/containerd.pid
-unshare --mount dockerd --iptables=false --ip6tables=false --ip-forward=false --bridge=none --data-root \"$1/data\" --exec-root \"$1/exec\" \
-    --pidfile \"$1/pid\" -H \"unix://$1/docker.sock\" </dev/null 3<&- >>\"$1/log\" 2>&1 &
-dockerd=$!
-{ read -r line <&3; kill -${line:-TERM} \"$dockerd\"; } &
+cd \"$1\" && shift && rm -f pid exec/containerd/containerd.pid
+unshare --mount \"$@\" </dev/null 3<&- >>log 2>&1 &
+engine=$!
+{ read -r line <&3; kill -${line:-TERM} \"$engine\"; } &
 watch=$!
-wait \"$dockerd\"
+wait \"$engine\"
 kill \"$watch\" 2>/dev/null
 exit 0";
 
-/// The same for podman's service; with runc, since crun refuses machines that mix both versions of cgroups.
-const PODMAN: &str = "exec 3<&0
-cd \"$1\"
-unshare --mount podman --root \"$1/data\" --runroot \"$1/exec\" --tmpdir \"$1/temporary\" --runtime runc --cgroup-manager cgroupfs \
-    --events-backend file system service --time 0 \"unix://$1/docker.sock\" </dev/null 3<&- >>\"$1/log\" 2>&1 &
-podman=$!
-{ read -r line <&3; kill \"$podman\"; } &
-watch=$!
-wait \"$podman\"
-kill \"$watch\" 2>/dev/null
-exit 0";
+const DOCKERD: &str = "dockerd --iptables=false --ip6tables=false --ip-forward=false --bridge=none --data-root PLACE/data \
+    --exec-root PLACE/exec --pidfile PLACE/pid -H unix://PLACE/docker.sock";
+
+/// With runc, since crun refuses machines that mix both versions of cgroups.
+const PODMAN: &str = "podman --root PLACE/data --runroot PLACE/exec --tmpdir PLACE/temporary --runtime runc \
+    --cgroup-manager cgroupfs --events-backend file system service --time 0 unix://PLACE/docker.sock";
 
 /// What a slow machine may take to start an engine or a registry.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 pub struct Engine {
     directory: TempDir,
-    script: &'static str,
+    /// The command with `PLACE` for the directory.
+    command: &'static str,
     child: Option<Child>,
 }
 
@@ -49,7 +45,7 @@ impl Engine {
 
     /// Starts one by a command that runs its arguments.
     pub fn start_in(starter: &[&str]) -> Self {
-        Self::of(WATCHED, starter)
+        Self::of(DOCKERD, starter)
     }
 
     /// Starts podman's service with an empty root.
@@ -57,18 +53,20 @@ impl Engine {
         Self::of(PODMAN, &[])
     }
 
-    fn of(script: &'static str, starter: &[&str]) -> Self {
+    fn of(command: &'static str, starter: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("engine-").tempdir().unwrap();
-        let mut engine = Self { directory, script, child: None };
+        let mut engine = Self { directory, command, child: None };
         engine.restart(starter);
         engine
     }
 
     /// Starts it again on what it had.
     pub fn restart(&mut self, starter: &[&str]) {
-        let place = self.directory.path();
+        let place = self.directory.path().to_str().unwrap();
+        let command = self.command.replace("PLACE", place);
         let mut words = starter.to_vec();
-        words.extend(["sh", "-c", self.script, "sh", place.to_str().unwrap()]);
+        words.extend(["sh", "-c", WATCHED, "sh", place]);
+        words.extend(command.split_whitespace());
         // Where much else runs, dockerd gives its containerd up too early.
         for _ in 0..5 {
             let mut child = Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).spawn().unwrap();
