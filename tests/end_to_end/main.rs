@@ -173,6 +173,25 @@ fn a_release_is_made_verified_rebuilt_and_found_out_when_it_is_touched() {
 }
 
 #[test]
+fn the_log_of_a_build_by_hand_is_explained() {
+    let project = Project::new();
+    let log = "[1/2] CMake\n  Compatibility with CMake < 3.5 has been removed from CMake.\nerror\n";
+    project.write("build.log", log);
+    let found = project.run(&["doctor", "--log", "build.log"]);
+    let expected = "build.log:2: Compatibility with CMake < 3.5 has been removed from CMake.\n  hint: this source asks for a CMake";
+    assert!(found.status.success() && text(&found).starts_with(expected), "{}", text(&found));
+    let json = project.run(&["doctor", "--log", "build.log", "--json"]);
+    let causes: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(causes[0]["line"], 2, "{causes}");
+
+    project.write("build.log", "all is well\n");
+    let none = project.run(&["doctor", "--log", "build.log"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(text(&none).contains("build.log shows no failure that is known"), "{}", text(&none));
+    assert!(text(&project.run(&["doctor", "--log", "nowhere"])).contains("error: cannot read nowhere"));
+}
+
+#[test]
 fn mistakes_are_usage_errors_or_clear_ones() {
     let project = Project::new();
     assert_eq!(project.run(&["build"]).status.code(), Some(2));

@@ -312,8 +312,8 @@ impl Executor<'_> {
             self.store.blob_path(log, false)?.display(),
             failure::tail(&text)
         );
-        for explanation in failure::explain(&text) {
-            message += &format!("  hint: {explanation}\n");
+        for cause in failure::explain_log(&text)? {
+            message += &format!("  hint: {}\n", cause.explanation);
         }
         message += "  hint: `cargo xtask environment shell NAME` opens the environment that it ran in";
         Ok(message)

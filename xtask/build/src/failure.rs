@@ -1,6 +1,7 @@
 //! What a failed build means: the end of its log, and the known causes.
 
-use serde::Deserialize;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 /// How many lines of a log an error shows.
 const LINES: usize = 30;
@@ -20,21 +21,32 @@ struct Failures {
     failure: Vec<Known>,
 }
 
-/// The known causes that a log shows, from `failures.toml`.
-pub fn explain(log: &str) -> Vec<String> {
-    let failures: Failures = match toml::from_str(include_str!("failures.toml")) {
-        Ok(failures) => failures,
-        Err(error) => return vec![format!("failures.toml: {error}")],
-    };
-    let mut found = vec![false; failures.failure.len()];
-    for line in log.lines() {
-        let explains = |known: &Known| known.lines.iter().any(|part| holds(line, part));
-        if let Some(index) = failures.failure.iter().position(explains) {
-            found[index] = true;
+/// A known cause of a failure, and where a log shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// The number of the first line that shows it, from 1.
+    pub line: usize,
+    /// That line.
+    pub text: String,
+    /// What happened and what to do.
+    pub explanation: String,
+}
+
+/// The known causes that the log of a build shows, ours or another, in the order of its lines. Errors: failures.toml, which is
+/// part of the program, is no such table.
+pub fn explain_log(log: &str) -> Result<Vec<Cause>> {
+    let failures: Failures = toml::from_str(include_str!("failures.toml")).context("failures.toml")?;
+    let mut causes: Vec<Cause> = Vec::new();
+    for (index, line) in log.lines().enumerate() {
+        let explains = |known: &&Known| known.lines.iter().any(|part| holds(line, part));
+        if let Some(known) = failures.failure.iter().find(explains)
+            && causes.iter().all(|cause| cause.explanation != known.explanation)
+        {
+            let explanation = known.explanation.clone();
+            causes.push(Cause { line: index + 1, text: line.to_owned(), explanation });
         }
     }
-    let known = failures.failure.into_iter().zip(found);
-    known.filter(|(_, found)| *found).map(|(known, _)| known.explanation).collect()
+    Ok(causes)
 }
 
 /// Whether the parts between the stars stand in `line`, in their order.
@@ -74,11 +86,15 @@ mod tests {
         ] {
             let (found, log) = sections.next().unwrap();
             assert_eq!(found, name);
-            let explained = explain(log);
-            assert!(explained.len() == 1 && explained[0].contains(expected), "{log}: {explained:?}");
+            let causes = explain_log(log).unwrap();
+            assert!(causes.len() == 1 && causes[0].explanation.contains(expected), "{log}: {causes:?}");
+            assert_eq!(log.lines().nth(causes[0].line - 1), Some(causes[0].text.as_str()));
         }
         assert_eq!(sections.next(), None);
-        assert!(explain("all is well").is_empty());
+        assert!(explain_log("all is well").unwrap().is_empty());
+        // One explanation each, where it shows first.
+        let causes = explain_log(LOGS).unwrap();
+        assert!(causes.is_sorted_by_key(|cause| cause.line) && causes.len() == 8, "{causes:?}");
     }
 
     #[test]

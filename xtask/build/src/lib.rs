@@ -15,6 +15,7 @@ mod waiting;
 mod wheel;
 
 pub use executor::{Built, Options, Outcome, execute};
+pub use failure::{Cause, explain_log};
 pub use history::{differences, last, tree_differences};
 pub use patch::{Patched, check as check_patches, refresh as refresh_patches};
 pub use plan::{Node, Plan};

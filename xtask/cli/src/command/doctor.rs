@@ -1,17 +1,32 @@
 //! `doctor`.
 
 use crate::context::{BackendKind, Global};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use build::Cause;
 use clap::ValueEnum;
 use environment::Check;
-use std::process::ExitCode;
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Say what works on this machine, and how to mend what does not
 ///
-/// Of the backends only the one that is chosen must work (`--backend`, MLC_REPRO_BACKEND; else the sandbox); of the others it
-/// is said why they do not. Example: cargo xtask doctor --backend docker
+/// Of the backends only the one that is chosen must work (`--backend`, MLC_REPRO_BACKEND; else the
+/// sandbox); of the others it is said why they do not.
+///
+/// Examples:
+///   cargo xtask doctor --backend docker
+///   cargo xtask doctor --log build.log     a build that failed, here or by hand: what its log means
 #[derive(clap::Args)]
-pub struct Arguments {}
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// Explain the known failures in the log of a build instead (`-`: standard input); the status is 1 where none is found
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+}
 
 /// What was looked at, and what was found.
 struct Finding {
@@ -22,7 +37,38 @@ struct Finding {
 }
 
 /// Runs the command.
-pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
+pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
+    match &arguments.log {
+        Some(log) => explain(global, log),
+        None => examine(global),
+    }
+}
+
+/// What is known of the failures in a log.
+fn explain(global: &Global, path: &Path) -> Result<ExitCode> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let read = match path.to_str() {
+        Some("-") => std::io::stdin().read_to_end(&mut bytes),
+        _ => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
+    };
+    read.with_context(|| format!("cannot read {shown}"))?;
+    let causes = build::explain_log(&String::from_utf8_lossy(&bytes))?;
+    if global.json {
+        println!("{}", serde_json::to_string_pretty(&causes)?);
+    } else {
+        for Cause { line, text, explanation } in &causes {
+            println!("{shown}:{line}: {}\n  hint: {explanation}", text.trim());
+        }
+        if causes.is_empty() {
+            eprintln!("{shown} shows no failure that is known here; docs/troubleshooting.md has more");
+        }
+    }
+    Ok(if causes.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// What works on this machine.
+fn examine(global: &Global) -> Result<ExitCode> {
     let needed = |name, result| Finding { name, result, optional: false };
     let mut findings = vec![needed("repository", repository(global)), needed("store", store(global))];
     let other = global.backend != BackendKind::Sandbox;
