@@ -115,9 +115,8 @@ fn an_engine_that_dies_is_told_and_keeps_nothing_once_it_is_back() {
 #[test]
 fn a_disk_that_fills_is_told() {
     let _turn = turn();
-    // Its data root is a small file system, mounted where only it sees it. The last argument is its directory.
-    let script = "for place; do :; done
-        mkdir -p \"$place/data\" && mount -t tmpfs -o size=16m tmpfs \"$place/data\" && exec \"$@\"";
+    // Its data root is a small file system, mounted where only it sees it. `sh -c SCRIPT sh` and its directory follow.
+    let script = "mkdir -p \"$5/data\" && mount -t tmpfs -o size=16m tmpfs \"$5/data\" && exec \"$@\"";
     let engine = Engine::start_in(&["unshare", "--mount", "sh", "-c", script, "sh"]);
     let docker = Docker::new(Some(&engine.host())).unwrap();
     let failure = failure(&docker);
