@@ -98,17 +98,14 @@ fn several_processes_may_be_the_first_to_use_it() {
     let place = tempfile::tempdir().unwrap();
     for round in 0..4 {
         let root = place.path().join(round.to_string());
-        let started: Vec<_> = (0..4)
-            .map(|_| {
-                let mut command = process(&["/usr/bin/env"], "use_in_a_process");
-                command.env("MLC_REPRO_NIX_STORE", &root);
-                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
-            })
-            .collect();
-        for child in started {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        }
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut command = process(&["/usr/bin/env"], "use_in_a_process");
+                    machine::must_pass(command.env("MLC_REPRO_NIX_STORE", &root));
+                });
+            }
+        });
     }
     // Nix makes read-only what it adds, which only root removes as it is.
     assert!(Command::new("chmod").args(["-R", "u+w"]).arg(place.path()).status().unwrap().success());
