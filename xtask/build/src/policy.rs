@@ -2,7 +2,7 @@
 
 use crate::{project::Project, resolve::Resolved};
 use anyhow::{Context, Result};
-use artifact::{Finding, Policy};
+use artifact::Finding;
 use store::{Action, ActionResult, Store, Tree};
 
 /// Raised when the same policy would find something else.
@@ -16,8 +16,7 @@ pub fn check(
     resolved: &Resolved,
     result: &ActionResult,
 ) -> Result<Vec<Finding>> {
-    let path = project.root.join("recipes/policies").join(format!("{name}.toml"));
-    let (policy, rules) = Policy::load(&path)?;
+    let (policy, rules) = project.policy(name)?;
     let sysroot = project.node(&resolved.node)?.1.sysroot.as_deref();
     let key = Action::named([
         "policy".to_owned(),

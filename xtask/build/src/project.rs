@@ -5,13 +5,14 @@ use crate::{
     recipe::{Recipe, Source, Target},
 };
 use anyhow::{Context, Result, bail, ensure};
+use artifact::Policy;
 use environment::Definition;
 use input::{Given, Input, Lock, Source as Origin, Unavailable};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use store::Store;
+use store::{Digest, Store};
 
 /// A checkout of this repository.
 pub struct Project {
@@ -158,6 +159,12 @@ impl Project {
             bail!("there is no environment `{name}` ({} does not exist)", path.display());
         }
         Ok((Definition::load(&path)?, Lock::load(&path.with_extension("lock"))?))
+    }
+
+    /// The policy `recipes/policies/NAME.toml` with those that it includes, and the digest of its rules. Errors as
+    /// [`Policy::load`].
+    pub fn policy(&self, name: &str) -> Result<(Policy, Digest)> {
+        Policy::load(&self.root.join("recipes/policies").join(format!("{name}.toml")))
     }
 
     /// The names of all environments, sorted.

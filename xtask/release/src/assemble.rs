@@ -7,7 +7,7 @@ use crate::{
     },
 };
 use anyhow::{Context, Result, bail};
-use artifact::{Kind, Policy, write_archive};
+use artifact::{Kind, write_archive};
 use build::{Built, Node, Outcome, Plan, Project, waiting};
 use input::{Format, Input, Part};
 use std::{
@@ -143,7 +143,7 @@ fn artifact(
         }
     };
     let policy = match &target.policy {
-        Some(name) => Some(PolicyFacts { name: name.clone(), text: policy_digest(&project.root, name)? }),
+        Some(name) => Some(PolicyFacts { name: name.clone(), text: project.policy(name)?.1 }),
         None => None,
     };
     let checked_by = checks
@@ -241,11 +241,6 @@ fn archive(store: &Store, root: &Digest, tree: &Tree, name: &str, kind: Kind) ->
 /// The digest of an environment's lock file.
 pub fn lock_digest(root: &Path, environment: &str) -> Result<Digest> {
     Digest::of_file(&root.join("containers").join(format!("{environment}.lock")))
-}
-
-/// The digest of a policy's text, with what it includes.
-pub fn policy_digest(root: &Path, policy: &str) -> Result<Digest> {
-    Ok(Policy::load(&root.join("recipes/policies").join(format!("{policy}.toml")))?.1)
 }
 
 #[cfg(test)]

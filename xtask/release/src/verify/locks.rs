@@ -1,10 +1,7 @@
 //! The manifest against this repository: inputs, environments, recipes, policies, and what the release should hold.
 
 use super::Problems;
-use crate::{
-    Artifact, Definition, Manifest, Step,
-    assemble::{lock_digest, policy_digest},
-};
+use crate::{Artifact, Definition, Manifest, Step, assemble::lock_digest};
 use anyhow::Result;
 use build::{Node, Plan, Project};
 use input::{Input, Source};
@@ -120,8 +117,8 @@ fn artifact(artifact: &Artifact, project: &Project, problems: &mut Problems) {
         ));
     }
     if let Some(policy) = policy.filter(|policy| target.policy.as_ref() == Some(&policy.name)) {
-        match policy_digest(&project.root, &policy.name) {
-            Ok(digest) if digest == policy.text => {}
+        match project.policy(&policy.name) {
+            Ok((_, digest)) if digest == policy.text => {}
             Ok(_) => problems.manifest(format!(
                 "`{title}` was examined by another policy than recipes/policies/{}.toml is now",
                 policy.name
