@@ -1,6 +1,6 @@
 //! Inputs that the user gives in the place of locked ones.
 
-use crate::project::{Project, TARGET, text};
+use crate::project::{Project, TARGET, shared_store, text};
 use std::process::Command;
 
 #[test]
@@ -97,14 +97,32 @@ fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_n
     project.write("recipes/inputs.lock", &lock.replace("input = []\n", &format!("{pending}input = []\n")));
     let selection = |name: &str| format!("[[artifact]]\nrecipe = \"{name}\"\ntargets = [\"{TARGET}\"]\n");
     let artifacts: String = ["whole", "waits", "after"].map(selection).concat();
+    // A model whose hub is out of reach.
+    let revision = format!("revision = \"{}\"\n", "0".repeat(40));
+    project.write("models/lost.toml", &format!("repository = \"owner/lost\"\n{revision}license = \"mit\"\n"));
+    let header = lock.lines().next().unwrap();
+    let file = |name: &str, digit: &str| {
+        format!(
+            "[[input]]\nname = \"lost/{name}\"\nkind = \"hugging-face\"\nrepository = \"owner/lost\"\n{revision}\
+             file = \"{name}\"\nsize = 9\nsha256 = \"{}\"\n",
+            digit.repeat(64)
+        )
+    };
+    let files = [file("config.json", "1"), file("model.safetensors", "2")].concat();
+    project.write("models/lost.lock", &format!("{header}\n\nversion = 1\n\n{files}"));
+    let artifacts = artifacts + "[[model]]\nname = \"lost\"\nquantization = \"q4f16_1\"\n";
     project.write("releases/small.toml", &format!("name = \"small\"\n{artifacts}"));
+    let run = |arguments: &[&str]| {
+        project.command(&shared_store(), arguments).env("HF_ENDPOINT", "http://127.0.0.1:1").output().unwrap()
+    };
 
-    let output = project.run(&["release", "small", "--keep-going"]);
+    let output = run(&["release", "small", "--keep-going"]);
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for expected in [
         format!("waits@{TARGET} waits for far"),
         format!("after@{TARGET} waits for far"),
+        "lost-q4f16_1 waits for lost/config.json, lost/model.safetensors".to_owned(),
         "nobody knows its digest".to_owned(),
         "--input NAME=PATH".to_owned(),
     ] {
@@ -112,14 +130,22 @@ fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_n
     }
     assert!(!project.directory.path().join("dist/small").exists());
 
-    let output = project.run(&["release", "small", "--partial"]);
+    let output = run(&["release", "small", "--partial"]);
     assert!(output.status.success(), "{}", text(&output));
-    let manifest = std::fs::read_to_string(project.directory.path().join("dist/small/release.json")).unwrap();
-    assert!(manifest.contains("\"missing\": [") && manifest.contains("\"waits_for\": ["), "{manifest}");
+    let manifest = std::fs::read(project.directory.path().join("dist/small/release.json")).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let missing = serde_json::json!([
+        { "recipe": "after", "target": TARGET, "waits_for": ["far"] },
+        { "recipe": "waits", "target": TARGET, "waits_for": ["far"] },
+        { "model": "lost-q4f16_1", "waits_for": ["lost/config.json", "lost/model.safetensors"] },
+    ]);
+    assert_eq!(manifest["missing"], missing);
     for arguments in [&["verify", "dist/small"][..], &["verify", "--rebuild", "dist/small"]] {
-        let verdict = project.run(arguments);
+        let verdict = run(arguments);
         assert!(verdict.status.success(), "{}", text(&verdict));
-        assert!(text(&verdict).contains(&format!("it is partial: after@{TARGET} is missing")));
+        for expected in [&format!("after@{TARGET}"), "lost-q4f16_1"] {
+            assert!(text(&verdict).contains(&format!("it is partial: {expected} is missing")));
+        }
     }
     // A hole that nobody recorded is found.
     std::fs::remove_file(project.directory.path().join("releases/small.toml")).unwrap();
@@ -132,5 +158,5 @@ fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_n
 
     // A build that fails is no input that can't be had.
     project.recipe("late", "", "exit 3\n");
-    assert_eq!(project.run(&["release", "small", "--partial"]).status.code(), Some(1));
+    assert_eq!(run(&["release", "small", "--partial"]).status.code(), Some(1));
 }

@@ -350,3 +350,47 @@ fn a_model_is_part_of_a_release_that_is_verified_and_rebuilt() {
     let said = text(&run(&["verify", "dist/models"]));
     assert!(said.contains("has the licence `qwen-research`, and `mit` in models/tiny.toml"), "{said}");
 }
+
+#[test]
+fn a_partial_release_with_other_files_at_hand_is_rebuilt_to_the_same_bytes() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let hub = Hub::start(checkpoint(), "mit");
+    let run = |arguments: &[&str]| hub.run(&project, store.path(), arguments);
+    assert!(run(&["model", "fetch", "owner/tiny@main"]).status.success());
+    // Another model, of the same files but for one that the hub does not have.
+    let read = |path: &str| std::fs::read_to_string(project.directory.path().join(path)).unwrap();
+    let license = Digest::of(&checkpoint()[0].1).hex();
+    let lock = read("models/tiny.lock").replace("tiny/", "lost/").replace("owner/tiny", "owner/lost");
+    project.write("models/lost.lock", &lock.replace(&license, &"0".repeat(64)));
+    project.write("models/lost.toml", &read("models/tiny.toml").replace("owner/tiny", "owner/lost"));
+    let model = |name: &str| format!("[[model]]\nname = \"{name}\"\nquantization = \"q4f16_1\"\n");
+    let release =
+        |models: &str| project.write("releases/models.toml", &format!("name = \"models\"\n{models}"));
+
+    release(&(model("lost") + &model("tiny")));
+    let stopped = run(&["release", "models"]);
+    let said = text(&stopped);
+    assert_eq!(stopped.status.code(), Some(1), "{said}");
+    assert!(said.contains("lost-q4f16_1 waits for lost/LICENSE") && !said.contains("built"), "{said}");
+    let said = text(&run(&["release", "models", "--keep-going"]));
+    assert!(said.contains("lost-q4f16_1 waits for lost/LICENSE"), "{said}");
+    assert!(said.contains("built tiny-q4f16_1") && said.contains("--partial"), "{said}");
+    assert!(!project.directory.path().join("dist/models").exists());
+
+    let output = run(&["release", "models", "--partial"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let manifest: serde_json::Value = serde_json::from_str(&read("dist/models/release.json")).unwrap();
+    let missing = serde_json::json!([{ "model": "lost-q4f16_1", "waits_for": ["lost/LICENSE"] }]);
+    assert_eq!(manifest["missing"], missing);
+    assert_eq!(manifest["models"].as_array().unwrap().len(), 1);
+    // Of the lost model, the rebuild has no file at all.
+    let verdict = run(&["verify", "--rebuild", "dist/models"]);
+    assert!(verdict.status.success(), "{}", text(&verdict));
+
+    release(&model("tiny"));
+    let said = text(&run(&["verify", "dist/models"]));
+    assert!(said.contains("says that lost-q4f16_1 is missing, which nobody asks for"), "{said}");
+    release(&model("lost"));
+    let said = text(&run(&["release", "models", "--partial"]));
+    assert!(said.contains("every artifact and model of the release waits for an input"), "{said}");
+}

@@ -80,10 +80,7 @@ impl Intent {
     fn model(&self) -> Result<Model> {
         let text = std::fs::read_to_string(&self.path)
             .with_context(|| format!("cannot read {}", self.path.display()))?;
-        let model = Model::parse(&text).with_context(|| format!("{} is malformed", self.path.display()))?;
-        let is_named = self.path.file_stem().is_some_and(|stem| stem == model.name());
-        ensure!(is_named, "{} is about {}", self.path.display(), model.repository);
-        Ok(model)
+        Model::parse(&self.path, &text)
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {

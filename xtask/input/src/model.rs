@@ -57,7 +57,7 @@ impl Model {
         Ok(root.join("models").join(format!("{name}.toml")))
     }
 
-    /// Reads `models/NAME.toml`. Errors: there is none; it is malformed.
+    /// Reads `models/NAME.toml`. Errors: there is none; it is malformed, or of a model that is called something else.
     pub fn load(root: &Path, name: &str) -> Result<Self> {
         let path = Self::path(root, name)?;
         let text = std::fs::read_to_string(&path).with_context(|| {
@@ -66,12 +66,20 @@ impl Model {
                 path.display()
             )
         })?;
-        Self::parse(&text).with_context(|| format!("{} is malformed", path.display()))
+        Self::parse(&path, &text)
     }
 
-    pub(crate) fn parse(text: &str) -> Result<Self> {
-        let model: Self = toml::from_str(text)?;
-        model.check()?;
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
+        let malformed = || format!("{} is malformed", path.display());
+        let model: Self = toml::from_str(text).with_context(malformed)?;
+        model.check().with_context(malformed)?;
+        ensure!(
+            path.file_stem().is_some_and(|stem| stem == model.name()),
+            "{} is of {}, which is called `{}` here",
+            path.display(),
+            model.repository,
+            model.name()
+        );
         Ok(model)
     }
 
@@ -186,7 +194,8 @@ mod tests {
         let commit = "0123456789abcdef0123456789abcdef01234567";
         let model = Model::new("owner/name-1.5B", commit, "mit").unwrap();
         assert_eq!(model.name(), "name-1.5B");
-        assert_eq!(Model::parse(&model.to_toml().unwrap()).unwrap(), model);
+        let path = Path::new("models/name-1.5B.toml");
+        assert_eq!(Model::parse(path, &model.to_toml().unwrap()).unwrap(), model);
         for (repository, revision, expected) in [
             ("name", commit, "should be OWNER/NAME"),
             ("a/b/c", commit, "should be OWNER/NAME"),
@@ -198,5 +207,12 @@ mod tests {
             assert!(error.contains(expected), "{error}");
         }
         assert!(Model::path(Path::new("/"), "../x").is_err());
+
+        // Under another name, the lock of the first would be read.
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("models")).unwrap();
+        std::fs::write(root.path().join("models/mine.toml"), model.to_toml().unwrap()).unwrap();
+        let error = Model::load(root.path(), "mine").unwrap_err().to_string();
+        assert!(error.contains("is of owner/name-1.5B, which is called `name-1.5B` here"), "{error}");
     }
 }

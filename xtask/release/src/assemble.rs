@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use artifact::{Kind, write_archive};
-use build::{Built, Node, Outcome, Plan, Project, waiting};
+use build::{Built, Node, Outcome, Plan, Project};
 use input::{Format, Input, Part};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,8 +19,9 @@ use store::{Action, ActionResult, Digest, Entry, Store, Tree};
 /// Raised when the same tree would become another archive.
 const ARCHIVE: &str = "1";
 
-/// Makes the manifest of a release whose plan was executed, and the archives, as blobs of the store. Errors: something
-/// of it is not built; but with `partial`, artifacts and checks that wait for inputs are recorded as missing instead.
+/// Makes the manifest of a release whose plan was executed, and the archives, as blobs of the store. `missing` is recorded,
+/// and what the definition does not ask for any longer, though the plan did, is no part of it. Errors: something of it is
+/// not built; nothing is left.
 pub fn assemble(
     project: &Project,
     store: &Store,
@@ -28,7 +29,7 @@ pub fn assemble(
     plan: &Plan,
     outcomes: &[Outcome],
     models: &[(Model, Vec<Input>)],
-    partial: bool,
+    missing: Vec<Missing>,
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
         schema: SCHEMA.to_owned(),
@@ -40,30 +41,15 @@ pub fn assemble(
         inputs: BTreeMap::new(),
         models: Vec::new(),
         licenses: Vec::new(),
-        missing: Vec::new(),
+        missing,
     };
-    let (mut artifacts, mut checks) = (definition.artifacts(project)?, definition.checks(project)?);
-    let mut needed: BTreeSet<Node> = plan.nodes.iter().cloned().collect();
-    if partial {
-        let waiting = waiting(plan, outcomes);
-        for goals in [&mut artifacts, &mut checks] {
-            goals.retain(|node| match waiting.get(node) {
-                None => true,
-                Some(inputs) => {
-                    let (recipe, target) = (node.recipe.clone(), node.target.clone());
-                    manifest.missing.push(Missing { recipe, target, waits_for: inputs.clone() });
-                    false
-                }
-            });
-        }
-        manifest.missing.sort();
-        if artifacts.is_empty() && models.is_empty() {
-            bail!("every artifact of the release waits for an input");
-        }
-        // What only the missing ones would have been made from is no part of this release.
-        let goals: Vec<_> = artifacts.iter().chain(&checks).cloned().collect();
-        needed = Plan::new(project, &goals)?.nodes.into_iter().collect();
+    manifest.missing.sort();
+    let (artifacts, checks) = (definition.artifacts(project)?, definition.checks(project)?);
+    if artifacts.is_empty() && models.is_empty() {
+        bail!("every artifact and model of the release waits for an input");
     }
+    let goals: Vec<_> = artifacts.iter().chain(&checks).cloned().collect();
+    let needed: BTreeSet<Node> = Plan::new(project, &goals)?.nodes.into_iter().collect();
     let mut built = BTreeMap::new();
     for (node, outcome) in plan.nodes.iter().zip(outcomes).filter(|(node, _)| needed.contains(*node)) {
         let Outcome::Built(result) = outcome else {

@@ -1,6 +1,6 @@
 //! `releases/NAME.toml`: which artifacts, for which targets, and what must pass first.
 
-use crate::Conversion;
+use crate::{Conversion, Wanted};
 use anyhow::{Context, Result, ensure};
 use build::{Node, Project};
 use serde::Deserialize;
@@ -98,6 +98,28 @@ impl Definition {
             }
         }
         Ok(definitions)
+    }
+
+    /// Asks for one thing less. Gives whether it was asked for.
+    pub fn leave_out(&mut self, wanted: &Wanted) -> bool {
+        match wanted {
+            Wanted::Step { recipe, target } => {
+                let mut was_there = false;
+                for selection in self.artifacts.iter_mut().chain(&mut self.checks) {
+                    if selection.recipe == *recipe {
+                        let before = selection.targets.len();
+                        selection.targets.retain(|other| other != target);
+                        was_there |= selection.targets.len() < before;
+                    }
+                }
+                was_there
+            }
+            Wanted::Model { model } => {
+                let before = self.models.len();
+                self.models.retain(|conversion| conversion.title() != *model);
+                self.models.len() < before
+            }
+        }
     }
 
     /// The artifacts. Errors: a recipe or target that does not exist, or whose outputs may not leave this machine.

@@ -73,7 +73,7 @@ pub fn release() -> (TempDir, Store, Manifest) {
     let plan = Plan::new(&project, &goals).unwrap();
     let outcomes: Vec<_> =
         plan.nodes.iter().map(|node| Outcome::Built(Box::new(built(&project, &store, node)))).collect();
-    let manifest = assemble(&project, &store, &definition, &plan, &outcomes, &[], false).unwrap();
+    let manifest = assemble(&project, &store, &definition, &plan, &outcomes, &[], Vec::new()).unwrap();
     (directory, store, manifest)
 }
 

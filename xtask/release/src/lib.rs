@@ -16,7 +16,8 @@ pub use compare::compare;
 pub use definition::Definition;
 pub use directory::{Written, write};
 pub use manifest::{
-    Artifact, EnvironmentFacts, File, InputFacts, Manifest, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
+    Artifact, EnvironmentFacts, File, InputFacts, Manifest, Missing, PolicyFacts, SCHEMA, Step, Wanted,
+    archive_kind,
 };
 pub use maven::publish_maven;
 pub use model::{Conversion, Model};

@@ -6,6 +6,7 @@
 use crate::Model;
 use anyhow::{Context, Result};
 use artifact::{Kind, WheelName};
+use build::Node;
 use input::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -43,16 +44,48 @@ pub struct Manifest {
     pub missing: Vec<Missing>,
 }
 
-/// An artifact or check that a partial release lacks.
+/// What a partial release lacks.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Missing {
-    /// The recipe.
-    pub recipe: String,
-    /// The LLVM triple.
-    pub target: String,
+    /// The artifact, check or model.
+    #[serde(flatten)]
+    pub wanted: Wanted,
     /// The inputs that could not be had when the release was made.
     pub waits_for: Vec<String>,
+}
+
+/// Something that a release's definition asks for, by what it is known by there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Wanted {
+    /// An artifact or check.
+    Step {
+        /// The recipe.
+        recipe: String,
+        /// The LLVM triple.
+        target: String,
+    },
+    /// A converted model.
+    Model {
+        /// Its title ([`crate::Conversion::title`]).
+        model: String,
+    },
+}
+
+impl Wanted {
+    /// An artifact or check.
+    pub fn step(node: &Node) -> Self {
+        Self::Step { recipe: node.recipe.clone(), target: node.target.clone() }
+    }
+}
+
+impl std::fmt::Display for Wanted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Step { recipe, target } => write!(f, "{recipe}@{target}"),
+            Self::Model { model } => f.write_str(model),
+        }
+    }
 }
 
 /// A shipped artifact: an archive.

@@ -2,10 +2,10 @@
 
 use crate::context::{GivenInputs, Global};
 use anyhow::Result;
-use build::{Node, Outcome, Plan, Project};
-use release::{Definition, Manifest, Written};
+use build::{Outcome, Plan, Project};
+use input::Unavailable;
+use release::{Definition, Manifest, Missing, Wanted, Written};
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Instant,
@@ -64,7 +64,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
     let destination = directory.join(&arguments.name);
     let Some((manifest, written)) =
-        make(global, &project, &store, &arguments.name, arguments.effort(), &destination)?
+        make(global, &project, &store, &arguments.name, arguments.effort(), &[], &destination)?
     else {
         return Ok(ExitCode::FAILURE);
     };
@@ -89,20 +89,18 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Names the artifacts and checks that wait for inputs, and how to bring those.
-fn tell_waiting(name: &str, goals: &[Node], waiting: &BTreeMap<Node, Vec<String>>, effort: Effort) {
+/// Names what waits for inputs, and how to bring those.
+fn tell_waiting(name: &str, waiting: &[Missing], effort: Effort) {
     if waiting.is_empty() {
         return;
     }
     eprintln!("release `{name}` lacks what waits for inputs that can't be had:");
-    for node in goals {
-        if let Some(inputs) = waiting.get(node) {
-            eprintln!("  {node} waits for {}", inputs.join(", "));
-        }
+    for missing in waiting {
+        eprintln!("  {} waits for {}", missing.wanted, missing.waits_for.join(", "));
     }
     eprintln!(
         "  hint: bring an input with `cargo xtask fetch NAME` where its address answers, from a directory that `vendor` wrote \
-         (`--vendored DIR`), or from a copy of your own (`--input NAME=PATH`)"
+         (`--vendored DIR`), or from a copy of your own (`--input NAME=PATH`, but for files of models)"
     );
     match effort {
         Effort::Stop => eprintln!("  hint: `--keep-going` builds everything else first"),
@@ -113,16 +111,21 @@ fn tell_waiting(name: &str, goals: &[Node], waiting: &BTreeMap<Node, Vec<String>
     }
 }
 
-/// Builds and writes a release; nothing when something of it failed, which has been told then.
+/// Builds and writes a release without what is `left_out`, which its manifest names as missing; nothing when something
+/// of it failed, which has been told then.
 pub fn make(
     global: &Global,
     project: &Project,
     store: &Store,
     name: &str,
     effort: Effort,
+    left_out: &[Missing],
     destination: &Path,
 ) -> Result<Option<(Manifest, Written)>> {
-    let definition = Definition::load(&project.root, name)?;
+    let mut definition = Definition::load(&project.root, name)?;
+    for missing in left_out {
+        definition.leave_out(&missing.wanted);
+    }
     let mut goals = definition.artifacts(project)?;
     goals.extend(definition.checks(project)?);
     let plan = Plan::new(project, &goals)?;
@@ -132,23 +135,53 @@ pub fn make(
         true => Vec::new(),
         false => super::build::execute(shown, project, store, &plan, effort != Effort::Stop)?,
     };
-    let waiting = build::waiting(&plan, &outcomes);
-    tell_waiting(name, &goals, &waiting, effort);
+    let nodes = build::waiting(&plan, &outcomes);
+    let mut waiting: Vec<_> = goals
+        .iter()
+        .filter_map(|node| Some(Missing { wanted: Wanted::step(node), waits_for: nodes.get(node)?.clone() }))
+        .collect();
     let mut references = Vec::new();
+    let mut failed = false;
     for (node, outcome) in plan.nodes.iter().zip(&outcomes) {
         match outcome {
             Outcome::Built(built) => {
                 references.push(Reference::Action(built.resolved.key));
                 references.push(Reference::Tree(built.resolved.environment.root));
             }
-            _ if effort == Effort::Partial && waiting.contains_key(node) => {}
-            Outcome::Failed(_) | Outcome::Skipped(_) => return Ok(None),
+            Outcome::Failed(_) | Outcome::Skipped(_) => failed |= !nodes.contains_key(node),
         }
     }
-    let models = super::model::store::convert_all(shown, store, &project.root, &definition.models)?;
-    references.extend(models.iter().map(|(model, _)| Reference::Action(model.action)));
-    let partial = effort == Effort::Partial;
-    let manifest = release::assemble(project, store, &definition, &plan, &outcomes, &models, partial)?;
+    let mut models = Vec::new();
+    for conversion in &definition.models {
+        if effort == Effort::Stop && (failed || !waiting.is_empty()) {
+            break;
+        }
+        match super::model::store::convert_for_release(shown, store, &project.root, conversion) {
+            Ok(model) => {
+                references.push(Reference::Action(model.0.action));
+                models.push(model);
+            }
+            Err(error) => {
+                eprint!("{}", crate::progress::error_text(&error));
+                match error.downcast_ref::<Unavailable>() {
+                    Some(unavailable) => waiting.push(Missing {
+                        wanted: Wanted::Model { model: conversion.title() },
+                        waits_for: unavailable.names.clone(),
+                    }),
+                    None => failed = true,
+                }
+            }
+        }
+    }
+    tell_waiting(name, &waiting, effort);
+    if failed || (effort != Effort::Partial && !waiting.is_empty()) {
+        return Ok(None);
+    }
+    for missing in &waiting {
+        definition.leave_out(&missing.wanted);
+    }
+    waiting.extend_from_slice(left_out);
+    let manifest = release::assemble(project, store, &definition, &plan, &outcomes, &models, waiting)?;
     for file in manifest.files() {
         references.push(Reference::Blob(store::Digest::from_hex(&file.sha256, file.size)?));
     }

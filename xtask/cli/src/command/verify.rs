@@ -46,7 +46,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             if arguments.rebuild { "was rebuilt to the same bytes" } else { "is what its manifest says" };
         println!("PASS  {} {how}", directory.display());
         for missing in release::missing(directory)? {
-            println!("note: it is partial: {}@{} is missing", missing.recipe, missing.target);
+            println!("note: it is partial: {} is missing", missing.wanted);
         }
     } else {
         for problem in &problems {
@@ -75,11 +75,12 @@ fn rebuild(global: &Global, project: &build::Project, directory: &Path) -> Resul
     let scratch = store.scratch()?;
     let vendored = scratch.path().join("inputs");
     input::vendor(&store, &inputs, &vendored, &progress)?;
-    let effort = if manifest.missing.is_empty() { Effort::Stop } else { Effort::Partial };
     let fresh = Global { offline: true, vendored: Some(vendored), json: false, ..global.clone() };
     let fresh_store = Store::open(&scratch.path().join("store"))?;
     let rebuilt = scratch.path().join("dist").join(&manifest.name);
-    if super::release::make(&fresh, project, &fresh_store, &manifest.name, effort, &rebuilt)?.is_none() {
+    let (name, missing) = (&manifest.name, &manifest.missing);
+    let made = super::release::make(&fresh, project, &fresh_store, name, Effort::Stop, missing, &rebuilt)?;
+    if made.is_none() {
         return Ok(vec![Problem { file: manifest.name, problem: "could not be built again".to_owned() }]);
     }
     release::compare(directory, &rebuilt)

@@ -26,6 +26,9 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
     }
     licenses(manifest, problems);
     steps(manifest, problems);
+    if !manifest.missing.is_sorted_by(|a, b| a < b) {
+        problems.manifest("has a list of what is missing that is not sorted");
+    }
     for (name, facts) in &manifest.inputs {
         if Digest::from_hex(&facts.sha256, facts.size).is_err() {
             problems.manifest(format!("input `{name}` has no sha256, but `{}`", facts.sha256));

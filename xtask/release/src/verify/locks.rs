@@ -154,16 +154,13 @@ fn step(step: &Step, project: &Project, problems: &mut Problems) {
 
 /// The artifacts, checks and intermediates are those that `releases/NAME.toml` leads to.
 fn contents(manifest: &Manifest, project: &Project, problems: &mut Problems) -> Result<()> {
-    let definition = Definition::load(&project.root, &manifest.name)?;
-    let (mut artifacts, mut checks) = (definition.artifacts(project)?, definition.checks(project)?);
+    let mut definition = Definition::load(&project.root, &manifest.name)?;
     for missing in &manifest.missing {
-        let node = Node::new(&missing.recipe, &missing.target);
-        if !artifacts.contains(&node) && !checks.contains(&node) {
-            problems.manifest(format!("says that {node} is missing, which nobody asks for"));
+        if !definition.leave_out(&missing.wanted) {
+            problems.manifest(format!("says that {} is missing, which nobody asks for", missing.wanted));
         }
-        artifacts.retain(|other| *other != node);
-        checks.retain(|other| *other != node);
     }
+    let (artifacts, checks) = (definition.artifacts(project)?, definition.checks(project)?);
     let goals: Vec<_> = artifacts.iter().chain(&checks).cloned().collect();
     let mut others = Plan::new(project, &goals)?.nodes;
     others.retain(|node| !goals.contains(node));

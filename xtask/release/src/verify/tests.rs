@@ -320,6 +320,24 @@ fn a_forged_manifest_is_caught_by_what_it_contradicts() {
 }
 
 #[test]
+fn what_is_missing_is_sorted_and_was_asked_for() {
+    let missing = |model: &str| crate::Missing {
+        wanted: crate::Wanted::Model { model: model.into() },
+        waits_for: vec!["file".into()],
+    };
+    let mut release = release();
+    release.forge(|manifest| manifest.missing = vec![missing("a"), missing("b")]);
+    assert_eq!(release.problems(), "");
+    holds(&release.against_locks(), "says that b is missing, which nobody asks for");
+    release.edit("release.json", |text| text.replacen("\"model\"", "\"because\": 1,\n      \"model\"", 1));
+    holds(&release.problems(), "is not written canonically");
+    for names in [["b", "a"], ["a", "a"]] {
+        release.forge(|manifest| manifest.missing = names.map(missing).into());
+        holds(&release.problems(), "has a list of what is missing that is not sorted");
+    }
+}
+
+#[test]
 fn a_forged_archive_is_caught_by_the_manifest_even_when_its_digest_fits() {
     let mut release = release();
     let bomb = vec![0; 8 << 20];

@@ -79,44 +79,35 @@ fn locked(global: &Global, source: &Path) -> Result<Option<(std::path::PathBuf, 
     Ok(Some((root, model)))
 }
 
-/// Converts the models of a release. Gives each with the files that it was made of.
-pub fn convert_all(
+/// Converts a model of a release. Gives it with the files that it was made of.
+pub fn convert_for_release(
     global: &Global,
     store: &Store,
     root: &Path,
-    conversions: &[Conversion],
-) -> Result<Vec<(release::Model, Vec<Input>)>> {
-    let mut models = Vec::new();
-    for conversion in conversions {
-        let model = Model::load(root, &conversion.name)?;
-        fetch::warn(&model, &global.progress())?;
-        let chat = conversion.conversation_template.as_ref().map(|template| Chat {
-            conversation_template: template.clone(),
-            overrides: conversion.sizes.iter().map(|(name, size)| (name.clone(), (*size).into())).collect(),
-        });
-        let mut options = Options::new(Path::new(""), Path::new(""), &conversion.quantization);
-        options.jobs = global.jobs();
-        let converted = convert_locked(global, store, root, &model, &options, chat.as_ref())
-            .with_context(|| format!("cannot make `{}`", conversion.title()))?;
-        let outcome = if converted.cached { "cached" } else { "built" };
-        global.progress().line(&format!(
-            "{outcome:>8} {}  {}",
-            conversion.title(),
-            &converted.root.hex()[..16]
-        ));
-        let inputs = model.lock(root)?.inputs;
-        let outputs = (converted.root, &converted.outputs);
-        let facts = release::Model::new(
-            conversion,
-            &model.license,
-            &converted.architecture,
-            converted.action,
-            outputs,
-            &inputs,
-        )?;
-        models.push((facts, inputs));
-    }
-    Ok(models)
+    conversion: &Conversion,
+) -> Result<(release::Model, Vec<Input>)> {
+    let model = Model::load(root, &conversion.name)?;
+    fetch::warn(&model, &global.progress())?;
+    let chat = conversion.conversation_template.as_ref().map(|template| Chat {
+        conversation_template: template.clone(),
+        overrides: conversion.sizes.iter().map(|(name, size)| (name.clone(), (*size).into())).collect(),
+    });
+    let mut options = Options::new(Path::new(""), Path::new(""), &conversion.quantization);
+    options.jobs = global.jobs();
+    let converted = convert_locked(global, store, root, &model, &options, chat.as_ref())
+        .with_context(|| format!("cannot make `{}`", conversion.title()))?;
+    let outcome = if converted.cached { "cached" } else { "built" };
+    global.progress().line(&format!("{outcome:>8} {}  {}", conversion.title(), &converted.root.hex()[..16]));
+    let inputs = model.lock(root)?.inputs;
+    let facts = release::Model::new(
+        conversion,
+        &model.license,
+        &converted.architecture,
+        converted.action,
+        (converted.root, &converted.outputs),
+        &inputs,
+    )?;
+    Ok((facts, inputs))
 }
 
 /// Fetches a locked model and converts it. `options.source` means nothing.
