@@ -1,8 +1,8 @@
 //! The last action that succeeded for each node, so that `explain` can say what changed since.
 
 use crate::plan::Node;
-use anyhow::{Context, Result};
-use std::{io::Write, path::PathBuf};
+use anyhow::Result;
+use std::path::PathBuf;
 use store::{Action, Digest, Entry, Store, Tree};
 
 fn path(store: &Store, node: &Node) -> PathBuf {
@@ -11,14 +11,7 @@ fn path(store: &Store, node: &Node) -> PathBuf {
 
 /// Remembers the action of a node.
 pub fn record(store: &Store, node: &Node, action: &Digest) -> Result<()> {
-    let path = path(store, node);
-    let directory = path.parent().context("history has no directory")?;
-    std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    write!(file, "{action}")?;
-    file.as_file().sync_all()?;
-    file.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(())
+    store.write_note(&path(store, node), action.to_string().as_bytes())
 }
 
 /// The last action of a node, if one is remembered.

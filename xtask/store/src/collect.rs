@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashSet},
     fs::Permissions,
-    io::{ErrorKind, Write},
+    io::ErrorKind,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -63,12 +63,7 @@ pub struct Usage {
 impl Store {
     /// Names what must stay, under a name that can be given again to replace it.
     pub fn add_root(&self, name: &str, references: &[Reference]) -> Result<()> {
-        let place = self.root_place(name)?;
-        let mut file = self.temporary_file()?;
-        file.write_all(&serde_json::to_vec(references)?).with_context(|| self.write_error())?;
-        file.as_file().sync_all().with_context(|| self.write_error())?;
-        file.persist(place).with_context(|| self.write_error())?;
-        Ok(())
+        self.write_note(&self.root_place(name)?, &serde_json::to_vec(references)?)
     }
 
     /// Lets go of what a root kept. Nothing happens where there is no such root.

@@ -4,7 +4,6 @@ use crate::{Digest, Store};
 use anyhow::{Context, Result};
 use std::{
     fs::Metadata,
-    io::Write,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -46,11 +45,7 @@ impl Store {
             SystemTime::UNIX_EPOCH + Duration::from_secs(after.ctime().try_into().unwrap_or(u64::MAX / 4));
         let is_settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED);
         if is_settled && stamp(&before) == stamp(&after) {
-            let directory = self.root.join("known");
-            std::fs::create_dir_all(&directory).with_context(|| self.write_error())?;
-            let mut file = self.temporary_file()?;
-            write!(file, "{}: {digest}", stamp(&after)).with_context(|| self.write_error())?;
-            file.persist(&place).with_context(|| self.write_error())?;
+            self.write_note(&place, format!("{}: {digest}", stamp(&after)).as_bytes())?;
         }
         Ok(digest)
     }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
 use rayon::prelude::*;
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 /// What running an action gave (a subset of REAPI `ActionResult`; the exit code is always 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +66,7 @@ impl Store {
     /// synced and renamed. A process killed at any moment leaves blobs that nobody names, never a result without them.
     pub fn put_result(&self, action: &Digest, result: &ActionResult) -> Result<()> {
         rustix::fs::syncfs(&self.lock).with_context(|| self.write_error())?;
-        let place = self.result_place(action);
-        let directory = place.parent().context("a result has a directory")?;
-        std::fs::create_dir_all(directory).with_context(|| self.write_error())?;
-        let mut file = self.temporary_file()?;
-        file.write_all(&encode(result)).with_context(|| self.write_error())?;
-        file.as_file().sync_all().with_context(|| self.write_error())?;
-        file.persist(&place).with_context(|| self.write_error())?;
-        Ok(())
+        self.write_note(&self.result_place(action), &encode(result))
     }
 }
 

@@ -305,6 +305,19 @@ impl Store {
             .with_context(|| self.write_error())
     }
 
+    /// Writes a small file that the store has beside its blobs, at a place below its root: whole or not at all, whenever
+    /// the process is killed, and what it leaves behind then is swept away. Errors: the disk is full.
+    pub fn write_note(&self, place: &Path, content: &[u8]) -> Result<()> {
+        let explain = || self.write_error();
+        let directory = place.parent().context("a note has a directory")?;
+        std::fs::create_dir_all(directory).with_context(explain)?;
+        let mut file = self.temporary_file()?;
+        file.write_all(content).with_context(explain)?;
+        file.as_file().sync_all().with_context(explain)?;
+        file.persist(place).with_context(explain)?;
+        Ok(())
+    }
+
     pub(crate) fn temporary_file(&self) -> Result<NamedTempFile> {
         readable_file_in(&self.temporary).with_context(|| self.write_error())
     }

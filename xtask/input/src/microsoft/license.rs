@@ -5,10 +5,7 @@
 use crate::Unavailable;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 use store::Store;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -43,26 +40,13 @@ pub fn require(store: &Store, name: &str, license: &str, accept: bool) -> Result
         return Err(Unavailable { names: vec![name.to_owned()], problems }.into());
     }
     let accepted = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?;
-    write(&path, &Record { license: license.to_owned(), accepted })
-        .with_context(|| format!("cannot write {}", path.display()))
+    let record = toml::to_string(&Record { license: license.to_owned(), accepted })?;
+    let text = format!("# Accepted with `--accept-license`. Remove this file to be asked again.\n{record}");
+    store.write_note(&path, text.as_bytes())
 }
 
 fn path(store: &Path, name: &str) -> PathBuf {
     store.join("licenses").join(format!("{name}.toml"))
-}
-
-fn write(path: &Path, record: &Record) -> Result<()> {
-    let directory = path.parent().context("it has no directory")?;
-    std::fs::create_dir_all(directory)?;
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    write!(
-        file,
-        "# Accepted with `--accept-license`. Remove this file to be asked again.\n{}",
-        toml::to_string(record)?
-    )?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]
