@@ -361,7 +361,8 @@ fn a_partial_release_with_other_files_at_hand_is_rebuilt_to_the_same_bytes() {
     let read = |path: &str| std::fs::read_to_string(project.directory.path().join(path)).unwrap();
     let license = Digest::of(&checkpoint()[0].1).hex();
     let lock = read("models/tiny.lock").replace("tiny/", "lost/").replace("owner/tiny", "owner/lost");
-    project.write("models/lost.lock", &lock.replace(&license, &"0".repeat(64)));
+    let mine = "Do what I like.\n";
+    project.write("models/lost.lock", &lock.replace(&license, &Digest::of(mine.as_bytes()).hex()));
     project.write("models/lost.toml", &read("models/tiny.toml").replace("owner/tiny", "owner/lost"));
     let model = |name: &str| format!("[[model]]\nname = \"{name}\"\nquantization = \"q4f16_1\"\n");
     let release =
@@ -393,4 +394,18 @@ fn a_partial_release_with_other_files_at_hand_is_rebuilt_to_the_same_bytes() {
     release(&model("lost"));
     let said = text(&run(&["release", "models", "--partial"]));
     assert!(said.contains("every artifact and model of the release waits for an input"), "{said}");
+
+    // A copy of one's own does as well as the hub, when it is what is locked.
+    let given = ["release", "models", "--input", "lost=mine"];
+    for (file, content, expected) in [
+        ("mine/other", mine, "mine holds no file of owner/lost at"),
+        ("mine/LICENSE", "Do what we like.", "mine/LICENSE is not the file of owner/lost at"),
+        ("mine/LICENSE", mine, "models is written"),
+    ] {
+        project.write(file, content);
+        let said = text(&run(&given));
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    let verdict = run(&["verify", "--rebuild", "dist/models"]);
+    assert!(verdict.status.success() && !text(&verdict).contains("partial"), "{}", text(&verdict));
 }

@@ -4,7 +4,7 @@ use crate::progress::Bars;
 use anyhow::{Context, Result};
 use build::{Options, Project};
 use environment::{Backend, Docker, Nix, Sandbox};
-use input::FetchOptions;
+use input::{FetchOptions, Model};
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
@@ -17,7 +17,8 @@ pub struct GivenInputs {
     /// Take an input from a file or directory of this machine, such as an NDK that is there already
     ///
     /// It counts as the locked input when it is that, byte for byte. Otherwise it is used all the same, release.json
-    /// records it as unpinned, and `verify` refuses the release. Example: `--input android-ndk=~/android-ndk-r27c`
+    /// records it as unpinned, and `verify` refuses the release. For a model, by its name in models/, the directory of a
+    /// checkpoint, whose files must be the locked ones. Example: `--input android-ndk=~/android-ndk-r27c`
     #[arg(long = "input", value_name = "NAME=PATH", value_parser = given_input)]
     inputs: Vec<(String, PathBuf)>,
 }
@@ -33,6 +34,10 @@ impl GivenInputs {
     /// Puts them in the place of the locked ones, and says of each that is not pinned that it is not.
     pub fn apply(&self, project: &mut Project, store: &Store, progress: &Bars) -> Result<()> {
         for (name, path) in &self.inputs {
+            if let Some(model) = Model::find(&project.root, name)? {
+                model.take(store, &project.root, path, progress)?;
+                continue;
+            }
             if project.give(store, name, path)? {
                 continue;
             }

@@ -4,7 +4,7 @@ use crate::{FetchOptions, Hub, Input, Lock, Source, client, hub::is_file_name, i
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use store::{Digest, Progress, Store};
+use store::{Digest, Progress, Store, Unit};
 
 /// A model that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,12 @@ impl Model {
         Ok(root.join("models").join(format!("{name}.toml")))
     }
 
+    /// The model of this name, if there is one. Errors: as of [`Model::load`].
+    pub fn find(root: &Path, name: &str) -> Result<Option<Self>> {
+        let is_there = Self::path(root, name).is_ok_and(|path| path.exists());
+        is_there.then(|| Self::load(root, name)).transpose()
+    }
+
     /// Reads `models/NAME.toml`. Errors: there is none; it is malformed, or of a model that is called something else.
     pub fn load(root: &Path, name: &str) -> Result<Self> {
         let path = Self::path(root, name)?;
@@ -97,6 +103,40 @@ impl Model {
             })?;
         }
         Ok(lock)
+    }
+
+    /// Takes the locked files that a directory holds into the store: a checkpoint, or the snapshot that a client of the
+    /// hub keeps. What it lacks is left to be fetched. Errors: a file of it is not the locked one; it holds none.
+    pub fn take(&self, store: &Store, root: &Path, directory: &Path, progress: &dyn Progress) -> Result<()> {
+        let inputs = self.lock(root)?.inputs;
+        let of = |input: &Input| directory.join(input.source.file_name());
+        let found: Vec<_> = inputs.iter().filter(|input| of(input).exists()).collect();
+        ensure!(
+            !found.is_empty(),
+            "{} holds no file of {} at {}",
+            directory.display(),
+            self.repository,
+            self.revision
+        );
+        let total = found.iter().map(|input| input.digest.size).sum();
+        let meter = progress.begin(&format!("taking {}", self.name()), total, Unit::Bytes);
+        for input in found {
+            if !store.contains(&input.digest) {
+                let path = of(input);
+                let digest = store.put_file(&path)?;
+                ensure!(
+                    digest == input.digest,
+                    "{} is not the file of {} at {}: it has the digest {digest}, and {} in models/{}.lock",
+                    path.display(),
+                    self.repository,
+                    self.revision,
+                    input.digest,
+                    self.name()
+                );
+            }
+            meter.add(input.digest.size);
+        }
+        Ok(())
     }
 
     /// Whether a locked input is a file of this model.
@@ -159,7 +199,7 @@ pub fn lock_model(
     );
     let name = repository.rsplit('/').next().unwrap_or(repository);
     let path = Model::path(root, name)?;
-    let known = if path.exists() { Some(Model::load(root, name)?) } else { None };
+    let known = Model::find(root, name)?;
     if let Some(known) =
         known.clone().filter(|known| (&*known.repository, &*known.revision) == (repository, revision))
     {

@@ -100,7 +100,7 @@ fn tell_waiting(name: &str, waiting: &[Missing], effort: Effort) {
     }
     eprintln!(
         "  hint: bring an input with `cargo xtask fetch NAME` where its address answers, from a directory that `vendor` wrote \
-         (`--vendored DIR`), or from a copy of your own (`--input NAME=PATH`, but for files of models)"
+         (`--vendored DIR`), or from a copy of your own (`--input NAME=PATH`; of a model, `--input MODEL=DIRECTORY`)"
     );
     match effort {
         Effort::Stop => eprintln!("  hint: `--keep-going` builds everything else first"),

@@ -72,11 +72,7 @@ fn locked(global: &Global, source: &Path) -> Result<Option<(std::path::PathBuf, 
     };
     // Outside of a checkout, it is a directory that does not exist.
     let Ok(root) = global.project_root() else { return Ok(None) };
-    if !Model::path(&root, name)?.exists() {
-        return Ok(None);
-    }
-    let model = Model::load(&root, name)?;
-    Ok(Some((root, model)))
+    Ok(Model::find(&root, name)?.map(|model| (root, model)))
 }
 
 /// Converts a model of a release. Gives it with the files that it was made of.
