@@ -256,6 +256,11 @@ fn a_hub_that_refuses_or_lies_locks_nothing() {
     let fresh = tempfile::tempdir().unwrap();
     let said = text(&liar.run(&project, fresh.path(), &["model", "fetch", "tiny"]));
     assert!(said.contains("not that of the lock"), "{said}");
+
+    // Where no hub is configured, that is said once for all files.
+    let mut command = hub.command(&project, fresh.path(), &["model", "fetch", "tiny"]);
+    let said = text(&command.env_remove("HF_ENDPOINT").env("PATH", "/nowhere").output().unwrap());
+    assert_eq!(said.matches("it is not known which hub models come from").count(), 1, "{said}");
 }
 
 #[test]

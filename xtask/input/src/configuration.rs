@@ -16,12 +16,13 @@ fn variable(name: &str) -> Option<String> {
 fn output(program: &str, arguments: &[&str]) -> Result<String> {
     let output =
         Command::new(program).args(arguments).output().with_context(|| format!("cannot run `{program}`"))?;
-    ensure!(
-        output.status.success(),
-        "`{program} {}` failed: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Python says where it was before it says what is wrong.
+    let said = match said.trim() {
+        said if said.starts_with("Traceback ") => said.lines().next_back().unwrap_or(said),
+        said => said,
+    };
+    ensure!(output.status.success(), "`{program} {}` failed: {said}", arguments.join(" "));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

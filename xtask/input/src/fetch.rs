@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Mutex, OnceLock},
     time::Duration,
@@ -143,7 +144,10 @@ pub fn fetch(
     if problems.is_empty() {
         return Ok(());
     }
-    let (names, problems): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
+    let (names, mut problems): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
+    // That a registry is not configured is a problem of all that it has.
+    let mut told = BTreeSet::new();
+    problems.retain(|problem| told.insert(problem.clone()));
     Err(Unavailable { names, problems: problems.join("\n") }.into())
 }
 
