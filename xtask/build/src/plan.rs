@@ -2,10 +2,11 @@
 
 use crate::project::Project;
 use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A recipe for a target.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Node {
     /// The recipe's name.
     pub recipe: String,

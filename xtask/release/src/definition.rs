@@ -103,7 +103,7 @@ impl Definition {
     /// Asks for one thing less. Gives whether it was asked for.
     pub fn leave_out(&mut self, wanted: &Wanted) -> bool {
         match wanted {
-            Wanted::Step { recipe, target } => {
+            Wanted::Step(Node { recipe, target }) => {
                 let mut was_there = false;
                 for selection in self.artifacts.iter_mut().chain(&mut self.checks) {
                     if selection.recipe == *recipe {

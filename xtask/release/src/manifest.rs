@@ -59,12 +59,7 @@ pub struct Missing {
 #[serde(untagged)]
 pub enum Wanted {
     /// An artifact or check.
-    Step {
-        /// The recipe.
-        recipe: String,
-        /// The LLVM triple.
-        target: String,
-    },
+    Step(Node),
     /// A converted model.
     Model {
         /// Its title ([`crate::Conversion::title`]).
@@ -72,17 +67,10 @@ pub enum Wanted {
     },
 }
 
-impl Wanted {
-    /// An artifact or check.
-    pub fn step(node: &Node) -> Self {
-        Self::Step { recipe: node.recipe.clone(), target: node.target.clone() }
-    }
-}
-
 impl std::fmt::Display for Wanted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Step { recipe, target } => write!(f, "{recipe}@{target}"),
+            Self::Step(node) => node.fmt(f),
             Self::Model { model } => f.write_str(model),
         }
     }

@@ -138,7 +138,9 @@ pub fn make(
     let nodes = build::waiting(&plan, &outcomes);
     let mut waiting: Vec<_> = goals
         .iter()
-        .filter_map(|node| Some(Missing { wanted: Wanted::step(node), waits_for: nodes.get(node)?.clone() }))
+        .filter_map(|node| {
+            Some(Missing { wanted: Wanted::Step(node.clone()), waits_for: nodes.get(node)?.clone() })
+        })
         .collect();
     let mut references = Vec::new();
     let mut failed = false;
