@@ -2,7 +2,7 @@
 
 use crate::progress::Bars;
 use anyhow::{Context, Result};
-use build::{Options, Project};
+use builder::{Options, Project};
 use environment::{Backend, Docker, Nix, Sandbox};
 use input::{FetchOptions, Model};
 use std::{

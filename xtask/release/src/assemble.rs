@@ -8,7 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use artifact::{Kind, write_archive};
-use build::{Built, Node, Outcome, Plan, Project};
+use builder::{Built, Node, Outcome, Plan, Project};
 use input::{Format, Input, Part};
 use std::{
     collections::{BTreeMap, BTreeSet},

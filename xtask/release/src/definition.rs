@@ -2,7 +2,7 @@
 
 use crate::{Conversion, Wanted};
 use anyhow::{Context, Result, ensure};
-use build::{Node, Project};
+use builder::{Node, Project};
 use serde::Deserialize;
 use std::{collections::BTreeSet, path::Path};
 

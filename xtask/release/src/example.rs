@@ -1,7 +1,7 @@
 //! A small project and its release, for tests: a library for two targets, what it is built from, and a check.
 
 use crate::{Definition, Manifest, assemble};
-use build::{Built, Node, Outcome, Plan, Project, Resolved};
+use builder::{Built, Node, Outcome, Plan, Project, Resolved};
 use environment::Environment;
 use input::{Input, Lock, Source};
 use std::{path::Path, time::Duration};

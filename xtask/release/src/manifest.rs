@@ -6,7 +6,7 @@
 use crate::Model;
 use anyhow::{Context, Result};
 use artifact::{Kind, WheelName};
-use build::Node;
+use builder::Node;
 use input::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -9,7 +9,7 @@ mod tests;
 
 use crate::{Manifest, Missing, SCHEMA};
 use anyhow::{Context, Result};
-use build::Project;
+use builder::Project;
 pub(crate) use files::{Found, check_checksums, check_files, list};
 use serde::Serialize;
 use std::{fmt, fs::File, io::Read, path::Path};

@@ -2,7 +2,7 @@
 
 use crate::context::{GivenInputs, Global};
 use anyhow::{Result, ensure};
-use build::{Built, Node, Outcome, Plan, Project};
+use builder::{Built, Node, Outcome, Plan, Project};
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use store::Store;
 
@@ -88,8 +88,14 @@ pub fn execute(
 ) -> Result<Vec<Outcome>> {
     let progress = global.progress();
     let backend = global.open_backend(project, store)?;
-    let outcomes =
-        build::execute(project, store, backend.as_ref(), plan, &global.build_options(keep_going), &progress)?;
+    let outcomes = builder::execute(
+        project,
+        store,
+        backend.as_ref(),
+        plan,
+        &global.build_options(keep_going),
+        &progress,
+    )?;
     if global.json {
         println!(
             "{}",

@@ -2,7 +2,7 @@
 
 use crate::context::{BackendKind, Global};
 use anyhow::{Context, Result, ensure};
-use build::Cause;
+use builder::Cause;
 use clap::ValueEnum;
 use environment::Check;
 use std::{
@@ -53,7 +53,7 @@ fn explain(global: &Global, path: &Path) -> Result<ExitCode> {
         _ => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
     };
     read.with_context(|| format!("cannot read {shown}"))?;
-    let causes = build::explain_log(&String::from_utf8_lossy(&bytes))?;
+    let causes = builder::explain_log(&String::from_utf8_lossy(&bytes))?;
     if global.json {
         println!("{}", serde_json::to_string_pretty(&causes)?);
     } else {

@@ -210,7 +210,7 @@ fn export(
     Ok(ExitCode::SUCCESS)
 }
 
-fn assemble(global: &Global, project: &build::Project, store: &Store, name: &str) -> Result<Environment> {
+fn assemble(global: &Global, project: &builder::Project, store: &Store, name: &str) -> Result<Environment> {
     let (definition, lock) = project.environment(name)?;
     environment::assemble(store, name, &definition, &lock, &global.fetch_options(), &global.progress())
         .with_context(|| format!("cannot assemble environment `{name}`"))

@@ -2,7 +2,7 @@
 
 use crate::context::Global;
 use anyhow::{Result, ensure};
-use build::{Outcome, Plan};
+use builder::{Outcome, Plan};
 use std::process::ExitCode;
 use store::Action;
 
@@ -30,7 +30,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let node = &goals[0];
     let (_, target) = project.node(node)?;
     let before: Vec<_> =
-        target.dependencies.iter().map(|name| build::Node::new(name, &node.target)).collect();
+        target.dependencies.iter().map(|name| builder::Node::new(name, &node.target)).collect();
     let plan = Plan::new(&project, &before)?;
     let outcomes = super::build::execute(global, &project, &store, &plan, false)?;
     let mut dependencies = Vec::new();
@@ -48,9 +48,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let (definition, lock) = project.environment(&target.environment)?;
     let environment =
         environment::assemble(&store, &target.environment, &definition, &lock, &fetch, &progress)?;
-    let resolved = build::resolve(&project, &store, node, &environment, &dependencies, &fetch, &progress)?;
+    let resolved = builder::resolve(&project, &store, node, &environment, &dependencies, &fetch, &progress)?;
     let cached = store.result(&resolved.key)?;
-    let last = build::last(&store, node);
+    let last = builder::last(&store, node);
     let (verdict, changes) = match (&cached, last) {
         (Some(_), _) => ("cached: the store has the result of this action", Vec::new()),
         (None, None) => ("would run: it was never built with this store", Vec::new()),
@@ -60,7 +60,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         (None, Some(last)) => match Action::read(&store, &last) {
             Ok(old) => (
                 "would run: it changed since its last build",
-                build::differences(&store, &old, &resolved.action)?,
+                builder::differences(&store, &old, &resolved.action)?,
             ),
             Err(_) => {
                 ("would run: it changed, and the action of its last build is gone from the store", Vec::new())

@@ -2,7 +2,7 @@
 
 use crate::context::Global;
 use anyhow::Result;
-use build::{Plan, Project};
+use builder::{Plan, Project};
 use input::{Input, Model};
 use release::Definition;
 use std::process::ExitCode;

@@ -2,7 +2,7 @@
 
 use crate::context::Global;
 use anyhow::Result;
-use build::Plan;
+use builder::Plan;
 use std::process::ExitCode;
 
 /// Show what is built from what

@@ -2,7 +2,7 @@
 
 use crate::context::Global;
 use anyhow::Result;
-use build::Patched;
+use builder::Patched;
 use std::process::ExitCode;
 
 /// Check the patches of patches/ against the locked sources, or bring them up to date
@@ -44,8 +44,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
     let store = global.open_store()?;
     let patches = match &arguments.command {
-        Command::Check { sources } => build::check_patches(&project, &store, sources)?,
-        Command::Refresh { sources } => build::refresh_patches(&project, &store, sources)?,
+        Command::Check { sources } => builder::check_patches(&project, &store, sources)?,
+        Command::Refresh { sources } => builder::refresh_patches(&project, &store, sources)?,
     };
     if global.json {
         println!("{}", serde_json::to_string_pretty(&patches)?);

@@ -2,7 +2,7 @@
 
 use crate::context::{GivenInputs, Global};
 use anyhow::{Result, ensure};
-use build::Plan;
+use builder::Plan;
 use std::{path::PathBuf, process::ExitCode};
 use store::Tree;
 

@@ -2,7 +2,7 @@
 
 use crate::context::{GivenInputs, Global};
 use anyhow::Result;
-use build::{Outcome, Plan, Project};
+use builder::{Outcome, Plan, Project};
 use input::Unavailable;
 use release::{Definition, Manifest, Missing, Wanted, Written};
 use std::{
@@ -135,7 +135,7 @@ pub fn make(
         true => Vec::new(),
         false => super::build::execute(shown, project, store, &plan, effort != Effort::Stop)?,
     };
-    let nodes = build::waiting(&plan, &outcomes);
+    let nodes = builder::waiting(&plan, &outcomes);
     let mut waiting: Vec<_> = goals
         .iter()
         .filter_map(|node| {

@@ -56,7 +56,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn rebuild(global: &Global, project: &build::Project, directory: &Path) -> Result<Vec<Problem>> {
+fn rebuild(global: &Global, project: &builder::Project, directory: &Path) -> Result<Vec<Problem>> {
     let text = std::fs::read_to_string(directory.join("release.json"))?;
     let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
     let store = global.open_store()?;

@@ -3,7 +3,7 @@
 use super::Problems;
 use crate::{Artifact, Definition, Manifest, Step, assemble::lock_digest};
 use anyhow::Result;
-use build::{Node, Plan, Project};
+use builder::{Node, Plan, Project};
 use input::{Input, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
