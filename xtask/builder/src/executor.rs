@@ -306,13 +306,13 @@ impl Executor<'_> {
     }
 
     fn failure(&self, node: &Node, log: &Digest, what: &str) -> Result<String> {
-        let text = String::from_utf8_lossy(&self.store.read(log)?).into_owned();
+        let bytes = self.store.read(log)?;
         let mut message = format!(
             "`{node}` failed: {what}\n  log: {}\n{}",
             self.store.blob_path(log, false)?.display(),
-            failure::tail(&text)
+            failure::tail(&failure::decode(&bytes))
         );
-        for cause in failure::explain_log(&text)? {
+        for cause in failure::explain_log(&bytes)? {
             message += &format!("  hint: {}\n", cause.explanation);
         }
         message += "  hint: `cargo xtask environment shell NAME` opens the environment that it ran in";

@@ -53,11 +53,11 @@ fn explain(global: &Global, path: &Path) -> Result<ExitCode> {
         _ => File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
     };
     read.with_context(|| format!("cannot read {shown}"))?;
-    let causes = builder::explain_log(&String::from_utf8_lossy(&bytes))?;
+    let causes = builder::explain_log(&bytes)?;
     if global.json {
         println!("{}", serde_json::to_string_pretty(&causes)?);
     } else {
-        for Cause { line, text, explanation } in &causes {
+        for Cause { line, text, explanation, .. } in &causes {
             println!("{shown}:{line}: {}\n  hint: {explanation}", text.trim());
         }
         if causes.is_empty() {

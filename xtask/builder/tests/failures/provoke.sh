@@ -1,6 +1,6 @@
-# Provokes the failures that failures.toml knows, with the real tools; what they say is kept in failures.log beside this file, a section each.
+# Provokes the failures that failures.toml knows, with the real tools; what they say is kept in provoked.log beside this file, a section each.
 #
-#     cargo xtask environment shell windows -- bash /build/src/tests/failures/provoke.sh
+#     cargo xtask environment shell windows -- bash /build/src/xtask/builder/tests/failures/provoke.sh
 #
 # The last two need what that environment does not have: CMake 4 (cmake_4) and a tvm-ffi installed from its wheel (function).
 cd /build/work
