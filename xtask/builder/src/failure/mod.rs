@@ -5,7 +5,7 @@ mod text;
 use anyhow::{Context, Result};
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::LazyLock};
 pub use text::decode;
 
 /// How many lines of a log an error shows.
@@ -13,6 +13,9 @@ const LINES: usize = 30;
 
 /// A message that reports an error, whatever it is: a warning before it may be its cause.
 const ERROR: &str = r"(?:^|[\s:>\[])(?i:fatal error|error|failed|fatal|failure)(?:\[E\d+\]|\s(?:\w+\d+|at|in)\b[^:]*)?[:!(]|^FAILED|(?i:^\*+ .*failed)|BUILD FAILED";
+
+/// A message that a tool calls a warning.
+const WARNING: &str = "(?i)^(?:[^\"'`]*: )?warning: ";
 
 /// The table of failures.toml.
 #[derive(Deserialize)]
@@ -55,6 +58,8 @@ pub struct Cause {
 
 /// All patterns of the table, ready to be matched at once.
 struct Matcher {
+    error: Regex,
+    warning: Regex,
     patterns: RegexSet,
     /// For each pattern its failure, and whether it stands in a warning.
     owners: Vec<(usize, bool)>,
@@ -81,6 +86,8 @@ impl Matcher {
                 }
             }
         }
+        let single = |pattern| RegexBuilder::new(pattern).unicode(false).build();
+        let (error, warning) = (single(ERROR)?, single(WARNING)?);
         // Classes of ASCII: those of Unicode would make the set a hundred times as large.
         let patterns = RegexSetBuilder::new(&patterns)
             .unicode(false)
@@ -88,12 +95,14 @@ impl Matcher {
             .dfa_size_limit(64 << 20)
             .build()
             .context("failures.toml")?;
-        Ok(Self { patterns, owners, failures })
+        Ok(Self { error, warning, patterns, owners, failures })
     }
 
     /// The failure that a message shows, and whether a warning says so.
     fn find(&self, text: &str) -> Option<(usize, bool)> {
-        self.patterns.matches(text.as_bytes()).into_iter().map(|pattern| self.owners[pattern]).min()
+        let is_warning = self.warning.is_match(text.as_bytes());
+        let matches = self.patterns.matches(text.as_bytes());
+        matches.into_iter().map(|pattern| self.owners[pattern]).filter(|owner| owner.1 || !is_warning).min()
     }
 }
 
@@ -104,10 +113,9 @@ impl Matcher {
 pub fn explain_log(log: &[u8]) -> Result<Vec<Cause>> {
     let log = decode(log);
     let messages = text::messages(&log);
-    let matcher = Matcher::new()?;
-    let error: Regex =
-        RegexBuilder::new(ERROR).unicode(false).build().context("the pattern of errors")?;
-    let last_error = messages.iter().rposition(|message| error.is_match(message.text.as_bytes()));
+    static MATCHER: LazyLock<Result<Matcher>> = LazyLock::new(Matcher::new);
+    let matcher = MATCHER.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
+    let last_error = messages.iter().rposition(|message| matcher.error.is_match(message.text.as_bytes()));
     let mut causes: Vec<Cause> = Vec::new();
     for (index, message) in messages.iter().enumerate() {
         let Some((found, warning)) = matcher.find(&message.text) else { continue };

@@ -34,9 +34,8 @@ pub fn decode(bytes: &[u8]) -> String {
 }
 
 /// Control sequences (ECMA-48) and operating system commands, such as colours and titles.
-static TERMINAL: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-});
+static TERMINAL: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"));
 
 /// What log collectors put before a line: times, GitHub's and Docker's marks, MSBuild's node, Android's log.
 static COLLECTOR: LazyLock<Regex> = LazyLock::new(|| {
