@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, ensure};
 use artifact::{AarMetadata, Metadata};
-use serde::Deserialize;
-use std::path::Path;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, path::Path};
 
 /// `recipes/NAME.toml`.
 #[derive(Clone, Debug, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Sysroot {
     pub instead_of: String,
     /// The recipe of that one: who depends on it finds this one at `/build/src/dependencies/RECIPE`.
     pub recipe: String,
+    /// The C++ standard library that comes with it; targets that are made with it have this one, whatever they say.
+    pub cxx: Option<Cxx>,
 }
 
 /// One part of the input tree at `/build/src`.
@@ -90,9 +92,43 @@ pub struct Target {
     pub sysroot: Option<String>,
     /// The wheel's compatibility tag: Python, ABI and platform.
     pub tag: Option<String>,
+    /// The C++ standard library that the outputs are built with: `libc++`, `libstdc++` or `msvc-stl`. Left out where no
+    /// C++ crosses a library's border. Artifacts of a release with different ones for one target can't share a process.
+    pub cxx: Option<Cxx>,
+    /// Libraries of other recipes or projects that the outputs bundle a copy of, with their versions. The artifact itself
+    /// counts as one of its recipe's name and version; a release has one version of each for a target.
+    #[serde(default)]
+    pub contains: BTreeMap<String, String>,
+    /// Libraries that the outputs need beside them at run time, with the versions that they were built with.
+    #[serde(default)]
+    pub needs: BTreeMap<String, String>,
     /// Further sources for this target alone.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
+}
+
+/// A C++ standard library. Objects of one can't be handed to code that was built with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Cxx {
+    /// LLVM's.
+    #[serde(rename = "libc++")]
+    Libcxx,
+    /// GCC's.
+    #[serde(rename = "libstdc++")]
+    Libstdcxx,
+    /// Microsoft's.
+    #[serde(rename = "msvc-stl")]
+    MsvcStl,
+}
+
+impl std::fmt::Display for Cxx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Libcxx => "libc++",
+            Self::Libstdcxx => "libstdc++",
+            Self::MsvcStl => "msvc-stl",
+        })
+    }
 }
 
 impl Recipe {
@@ -120,6 +156,13 @@ impl Recipe {
                 "a recipe with `[wheel]`, and no other, has a `tag` for each target (at `{}`)",
                 target.triple
             );
+            for (library, version) in target.contains.iter().chain(&target.needs) {
+                ensure!(
+                    is_name(library) && is_name(version),
+                    "`contains` and `needs` name libraries and versions with letters, digits and `.+-_` only (at `{}`)",
+                    target.triple
+                );
+            }
             for source in self.sources.iter().chain(&target.sources) {
                 ensure!(
                     source.input.is_some() != source.project.is_some(),
@@ -179,6 +222,11 @@ mod tests {
         assert!(recipe.target("x86_64-unknown-linux-gnu").is_ok());
         let error = recipe.target("wasm32").unwrap_err().to_string();
         assert_eq!(error, "recipe `hello` has no target `wasm32`; it has: x86_64-unknown-linux-gnu");
+        let more = "cxx = \"libc++\"\ncontains = { ffi = \"0.1.11\" }\nneeds = { zlib = \"1.3\" }\n";
+        let recipe = load(&format!("name = \"hello\"\nversion = \"1.0\"\n{TARGET}{more}")).unwrap();
+        let target = &recipe.targets[0];
+        assert_eq!((target.cxx, target.contains["ffi"].as_str()), (Some(Cxx::Libcxx), "0.1.11"));
+        assert_eq!(target.needs["zlib"], "1.3");
     }
 
     #[test]
@@ -191,6 +239,14 @@ mod tests {
             (
                 format!("name = \"hello\"\nversion = \"1\"\n{TARGET}tag = \"py3-none-any\"\n"),
                 "a recipe with `[wheel]`",
+            ),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\n{TARGET}cxx = \"stlport\"\n"),
+                "unknown variant `stlport`",
+            ),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\n{TARGET}contains = {{ ffi = \"1 or 2\" }}\n"),
+                "`contains` and `needs` name libraries",
             ),
             (
                 format!("name = \"hello\"\nversion = \"1\"\n[[source]]\npath = \"a\"\n{TARGET}"),

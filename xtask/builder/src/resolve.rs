@@ -1,6 +1,12 @@
 //! From a node of the plan to an action: the input tree is composed, the command is written down, the key follows.
 
-use crate::{patch, plan::Node, project::Project, recipe::Source};
+use crate::{
+    made_from::{Files, made_from},
+    patch,
+    plan::Node,
+    project::Project,
+    recipe::Source,
+};
 use anyhow::{Context, Result};
 use environment::Environment;
 use input::{FetchOptions, Part, Source as Origin};
@@ -26,6 +32,8 @@ pub struct Resolved {
     pub environment: Environment,
     /// Names of the locked inputs in it (its own, not its dependencies').
     pub inputs: Vec<String>,
+    /// Files of the repository that it is made from.
+    pub made_from: Files,
 }
 
 /// Resolves a node whose dependencies are built. `dependencies` are names and output trees.
@@ -98,6 +106,7 @@ pub fn resolve(
         action,
         environment: environment.clone(),
         inputs: inputs.iter().map(|input| input.name.clone()).collect(),
+        made_from: made_from(project, node)?,
     })
 }
 

@@ -17,11 +17,13 @@ impl Project {
             ensure!(known.contains(&name), "there is no sysroot `{name}`; there are: {}", known.join(", "));
             return Ok(());
         };
-        let (stand_in, Sysroot { instead_of, recipe: replaced, .. }) = (recipe.name.clone(), sysroot.clone());
+        let (stand_in, Sysroot { instead_of, recipe: replaced, cxx, .. }) =
+            (recipe.name.clone(), sysroot.clone());
         for recipe in self.recipes.values_mut() {
             for target in &mut recipe.targets {
                 if target.sysroot.as_ref() == Some(&instead_of) {
                     target.sysroot = Some(name.to_owned());
+                    target.cxx = cxx.or(target.cxx);
                 }
                 for dependency in target.dependencies.iter_mut().filter(|name| **name == replaced) {
                     dependency.clone_from(&stand_in);
@@ -74,10 +76,10 @@ mod tests {
             ("open-sysroot", "", ""),
             (
                 "other-sysroot",
-                "[sysroot]\nname = \"other\"\ninstead_of = \"open\"\nrecipe = \"open-sysroot\"\n",
+                "[sysroot]\nname = \"other\"\ninstead_of = \"open\"\nrecipe = \"open-sysroot\"\ncxx = \"msvc-stl\"\n",
                 "",
             ),
-            ("hello", "", "sysroot = \"open\"\ndependencies = [\"open-sysroot\"]\n"),
+            ("hello", "", "sysroot = \"open\"\ncxx = \"libc++\"\ndependencies = [\"open-sysroot\"]\n"),
         ] {
             let text = format!("name = \"{name}\"\nversion = \"1\"\n{before}{target}{after}");
             std::fs::write(recipes.join(format!("{name}.toml")), text).unwrap();
@@ -103,6 +105,7 @@ mod tests {
         assert_eq!(project.place("hello"), "hello");
         let hello = Node::new("hello", "x86_64-pc-windows-msvc");
         assert_eq!(project.node(&hello).unwrap().1.sysroot.as_deref(), Some("other"), "what a manifest says");
+        assert_eq!(project.node(&hello).unwrap().1.cxx, Some(crate::Cxx::MsvcStl), "what comes with it");
         let error = project.use_sysroot("third").unwrap_err().to_string();
         assert_eq!(error, "there is no sysroot `third`; there are: other");
     }

@@ -126,6 +126,7 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
             action,
             environment: Environment { name: name.into(), root, packages: Vec::new() },
             inputs: recipe.sources.iter().filter_map(|source| source.input.clone()).collect(),
+            made_from: builder::Files::new(),
         },
         result: ActionResult { outputs: outputs.write(store).unwrap(), log: None },
         wheel: None,
