@@ -5,10 +5,7 @@ use anyhow::{Context, Result};
 use builder::{Options, Project};
 use environment::{Backend, Docker, Nix, Sandbox};
 use input::{FetchOptions, Model};
-use std::{
-    io::IsTerminal,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 use store::{Progress, Store};
 
 /// Inputs of the user's own, for the commands that build.
@@ -135,8 +132,9 @@ impl Global {
         }
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .with_writer(|| crate::output::Traces)
+            // Colours would be escaped with everything else that commands a terminal.
+            .with_ansi(false)
             .without_time()
             .log_internal_errors(false)
             .init();

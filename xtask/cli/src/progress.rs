@@ -6,7 +6,7 @@ use std::{
     sync::Mutex,
     time::{Duration, Instant},
 };
-use store::{Meter, Progress, Unit};
+use store::{Meter, Progress, Unit, printable};
 
 /// How often a line is printed where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -47,7 +47,7 @@ impl Progress for Bars {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        bar.set_prefix(label.to_owned());
+        bar.set_prefix(printable(label).to_string());
         if self.terminal && !self.quiet {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
@@ -104,7 +104,7 @@ impl Meter for Bar {
         self.print();
     }
     fn message(&self, message: &str) {
-        self.bar.set_message(message.to_owned());
+        self.bar.set_message(printable(message).to_string());
     }
 }
 

@@ -14,8 +14,6 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Write,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 use store::{Digest, Progress, Store};
@@ -180,18 +178,7 @@ pub fn update(
 
 /// Writes a file of the repository, whole or not at all, unless it says that already. Errors: its directory can't be written to.
 pub fn write(path: &Path, text: &str) -> Result<()> {
-    if std::fs::read_to_string(path).ok().as_deref() == Some(text) {
-        return Ok(());
-    }
-    let writing = || format!("cannot write {}", path.display());
-    let directory = path.parent().context("a file of the repository has a directory")?;
-    let mut file = tempfile::NamedTempFile::new_in(directory).with_context(writing)?;
-    file.write_all(text.as_bytes()).with_context(writing)?;
-    // Temporary files are for their owner alone; these are read by everybody who reads the repository.
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).with_context(writing)?;
-    file.as_file().sync_all().with_context(writing)?;
-    file.persist(path).with_context(writing)?;
-    Ok(())
+    store::write_output(path, text.as_bytes())
 }
 
 fn resolve_inputs(

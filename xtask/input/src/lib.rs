@@ -24,7 +24,7 @@ pub use configuration::registries;
 pub use debian::{DebianRequest, resolve_debian};
 pub use fetch::{FetchOptions, Unavailable, fetch};
 pub use given::Given;
-pub use hub::{Hub, Terms};
+pub use hub::{Hub, Published, Terms, fetch_published};
 pub use intent::{Intent, check, update, write as write_repository_file};
 pub use lock::{Input, Lock, Payload, Source, Submodule};
 pub use microsoft::MicrosoftSdk;

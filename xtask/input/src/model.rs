@@ -178,6 +178,18 @@ fn check_repository(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Whether these are `OWNER/NAME`, and a commit, branch or tag.
+pub(crate) fn check_revision(repository: &str, revision: &str) -> Result<()> {
+    check_repository(repository)?;
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    ensure!(
+        !revision.is_empty() && revision.bytes().all(fine) && !revision.starts_with(['.', '-']),
+        "`{}` is no revision\n  hint: give a commit, a branch or a tag",
+        revision.escape_debug()
+    );
+    Ok(())
+}
+
 /// Locks `OWNER/NAME` at a commit, branch or tag that is not locked yet: `models/NAME.toml` and `.lock` are written. One
 /// that is locked already is given as it is.
 ///
@@ -190,13 +202,7 @@ pub fn lock_model(
     options: &FetchOptions,
     progress: &dyn Progress,
 ) -> Result<Model> {
-    check_repository(repository)?;
-    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    ensure!(
-        !revision.is_empty() && revision.bytes().all(fine) && !revision.starts_with(['.', '-']),
-        "`{}` is no revision\n  hint: give a commit, a branch or a tag",
-        revision.escape_debug()
-    );
+    check_revision(repository, revision)?;
     let name = repository.rsplit('/').next().unwrap_or(repository);
     let path = Model::path(root, name)?;
     let known = Model::find(root, name)?;

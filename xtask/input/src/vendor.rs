@@ -4,8 +4,8 @@
 
 use crate::{Input, Lock};
 use anyhow::{Context, Result, ensure};
-use std::path::Path;
-use store::{Digest, Progress, Store, Unit};
+use std::{fs::File, path::Path};
+use store::{Digest, Progress, Store, Unit, write_output};
 
 /// Writes inputs, which the store must have, to a directory; files that are there already stay. Errors: the licence of one does
 /// not let it be passed on.
@@ -24,13 +24,18 @@ pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn
     let meter = progress.begin(&format!("writing {}", directory.display()), total, Unit::Bytes);
     for input in inputs {
         let place = files.join(input.digest.hex());
-        let blob = store.blob_path(&input.digest, false)?;
-        if !place.exists() && std::fs::hard_link(&blob, &place).is_err() {
-            let temporary = tempfile::NamedTempFile::new_in(&files)?;
-            std::fs::copy(&blob, temporary.path())
+        // A hard link, as an older version made it, is replaced.
+        if !place.exists() || store.is_shared(&place, &input.digest) {
+            let scratch = tempfile::Builder::new()
+                .prefix(".input-")
+                .tempdir_in(&files)
+                .with_context(|| format!("cannot write to {}", files.display()))?;
+            let copy = scratch.path().join("copy");
+            store.materialise_blob(&input.digest, &copy)?;
+            File::open(&copy)
+                .and_then(|file| file.sync_all())
+                .and_then(|()| std::fs::rename(&copy, &place))
                 .with_context(|| format!("cannot write {}", place.display()))?;
-            temporary.as_file().sync_all()?;
-            temporary.persist(&place).with_context(|| format!("cannot write {}", place.display()))?;
         }
         meter.add(input.digest.size);
     }
@@ -38,8 +43,7 @@ pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn
     all.sort_by(|a, b| (&a.name, a.digest).cmp(&(&b.name, b.digest)));
     all.dedup();
     let index = directory.join("index.toml");
-    std::fs::write(&index, Lock { inputs: all, pending: Vec::new() }.to_toml()?)
-        .with_context(|| format!("cannot write {}", index.display()))
+    write_output(&index, Lock { inputs: all, pending: Vec::new() }.to_toml()?.as_bytes())
 }
 
 /// Takes an input out of a vendored directory. False when it is not there; an error when it is something else.

@@ -2,19 +2,26 @@
 
 use crate::{
     architecture::architecture,
-    chat_config::{ChatOptions, FILES, GENERATION_CONFIG, SPECIAL_TOKENS, chat_config},
+    chat_config::{ChatOptions, FILES, GENERATION_CONFIG, SPECIAL_TOKENS, check_template},
     checkpoint::{Checkpoint, INDEX},
-    container::{TENSOR_CACHE, is_shard_name, shard_name},
-    convert::{Options, convert},
-    output::Staging,
+    container::{INDICES, is_shard_name, shard_name},
+    convert::{Options, convert_with_chat},
+    output::{Replacement, Staging, check_output, index_of, note_removed, refuse},
+    plan::Plan,
     quantization::scheme,
     verify::read_cache,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
-use std::{collections::BTreeSet, fs, path::Path};
-use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit, is_untouched};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::SystemTime,
+};
+use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit};
 
 /// To be raised when a conversion of the same inputs gives other bytes than before.
 const VERSION: &str = "2";
@@ -29,7 +36,7 @@ pub struct Chat {
 }
 
 impl Chat {
-    /// Everything that [`chat_config()`] wants to know.
+    /// Everything that [`chat_config()`](crate::chat_config()) wants to know.
     pub fn options(&self, options: &Options) -> ChatOptions {
         ChatOptions {
             source: options.source.clone(),
@@ -55,6 +62,8 @@ pub struct Converted {
     pub architecture: String,
     /// Whether it was there already.
     pub cached: bool,
+    /// Bytes of the checkpoint's weights.
+    pub read: u64,
 }
 
 /// Converts a checkpoint into the store, or finds it there. `options.output` and `options.replace` mean nothing here.
@@ -64,7 +73,7 @@ pub struct Converted {
 /// Threads, memory, instructions and places are no part of the action, as bytes do not depend on them.
 ///
 /// # Errors
-/// Those of [`convert()`] and [`chat_config()`]; a file of the checkpoint changes meanwhile; the store cannot be
+/// Those of [`convert_with_chat()`]; a file of the checkpoint changes meanwhile; the store cannot be
 /// written.
 pub fn convert_in_store(
     store: &Store,
@@ -74,11 +83,26 @@ pub fn convert_in_store(
     progress: &dyn Progress,
 ) -> Result<Converted> {
     let scheme = scheme(&options.quantization)?;
+    if let Some(chat) = chat {
+        check_template(&chat.conversation_template)?;
+    }
     let checkpoint = Checkpoint::open(&options.source)?;
-    let architecture = architecture(&options.architecture, &checkpoint.config)?.registry;
+    let architecture = architecture(&options.architecture, &checkpoint.config)?;
+    // From headers alone: what is missing is said before anything is hashed.
+    Plan::new(&checkpoint, &architecture, scheme)
+        .with_context(|| format!("cannot convert {}", options.source.display()))?;
+    let architecture = architecture.registry;
     let names = inputs(&checkpoint, chat.is_some());
+    let weights: BTreeSet<String> = checkpoint.files.iter().map(|file| file.name.clone()).collect();
     drop(checkpoint);
     let tree = digests(store, &options.source, &names, files, progress)?;
+    let of_weights = tree.iter().filter(|(name, _)| weights.contains(*name));
+    let read = of_weights
+        .map(|(_, entry)| match entry {
+            Entry::File { digest, .. } => digest.size,
+            _ => 0,
+        })
+        .sum();
     let mut action = Action::named(["model-convert", VERSION, &architecture, scheme.name]);
     if let Some(chat) = chat {
         let overrides: std::collections::BTreeMap<_, _> = chat.overrides.iter().collect();
@@ -89,15 +113,19 @@ pub fn convert_in_store(
     let key = action.digest();
     if let Some(result) = store.result(&key)? {
         let outputs = Tree::read(store, &result.outputs)?;
-        return Ok(Converted { action: key, root: result.outputs, outputs, architecture, cached: true });
+        return Ok(Converted {
+            action: key,
+            root: result.outputs,
+            outputs,
+            architecture,
+            cached: true,
+            read,
+        });
     }
     let scratch = store.scratch()?;
     let output = scratch.path().join("model");
     let options = Options { output: output.clone(), ..options.clone() };
-    let summary = convert(&options, progress)?;
-    if let Some(chat) = chat {
-        chat_config(&chat.options(&options))?.iter().for_each(|note| progress.note(note));
-    }
+    let summary = convert_with_chat(&options, chat, progress)?;
     ensure!(
         digests(store, &options.source, &names, files, progress)? == tree,
         "{} changed while it was converted\nhint: convert it again",
@@ -118,47 +146,137 @@ pub fn convert_in_store(
     }
     let root = outputs.write(store)?;
     store.put_result(&key, &ActionResult { outputs: root, log: None })?;
-    Ok(Converted { action: key, root, outputs, architecture, cached: false })
+    Ok(Converted { action: key, root, outputs, architecture, cached: false, read })
 }
 
-/// Lays a converted model out as `output`, in place of the same model, or of another one if `replace` is given. False
-/// when it was there already, untouched.
+/// Whether [`place`] may replace what is in the output directory, as far as it can be said before a conversion.
 ///
 /// # Errors
-/// When `output` holds the checkpoint, another model or another conversion at work, or cannot be written.
+/// When the output is the checkpoint, or holds a model of other tensors and `options.replace` is not given.
+pub fn check_place(options: &Options, chat: Option<&Chat>) -> Result<()> {
+    let scheme = scheme(&options.quantization)?;
+    check_output(&options.output, &options.source)?;
+    if let Some(chat) = chat {
+        check_template(&chat.conversation_template)?;
+    }
+    if options.replace || index_of(&options.output).is_none() {
+        return Ok(());
+    }
+    let checkpoint = Checkpoint::open(&options.source)?;
+    let plan = Plan::new(&checkpoint, &architecture(&options.architecture, &checkpoint.config)?, scheme)?;
+    let new: BTreeSet<_> = plan
+        .jobs
+        .iter()
+        .flat_map(|job| &job.outputs)
+        .map(|output| (output.name.as_str(), &output.shape, output.dtype.name()))
+        .collect();
+    let there = read_cache(&options.output)?;
+    let there: BTreeSet<_> =
+        there.tensors().map(|record| (record.name.as_str(), &record.shape, record.dtype.as_str())).collect();
+    match new == there {
+        true => Ok(()),
+        false => Err(refuse(&options.output, "holds another model")),
+    }
+}
+
+/// Lays a converted model out as `options.output`, in place of another one if `options.replace` is given. False when
+/// exactly these files were there already.
+///
+/// What is there is compared by content: its digests, which are remembered while a file keeps its inode and times. No file
+/// shares anything with the store that writing to it could change.
+///
+/// # Errors
+/// When `options.output` holds the checkpoint, another model or another conversion at work, or cannot be written.
 pub fn place(
     store: &Store,
     converted: &Converted,
-    source: &Path,
-    output: &Path,
-    replace: bool,
+    options: &Options,
+    progress: &dyn Progress,
 ) -> Result<bool> {
-    if is_placed(&converted.outputs, output) {
+    let output = &options.output;
+    check_output(output, &options.source)?;
+    let state = State::of(store, &converted.outputs, output, progress)?;
+    if let (Some(name), false) = (&state.different, options.replace) {
+        let why = format!(
+            "holds another model, or one that was changed: its {name} is not what this conversion makes"
+        );
+        return Err(refuse(output, &why));
+    }
+    let names: Vec<&str> = converted.outputs.iter().map(|(name, _)| name).collect();
+    let replace = options.replace && state.different.is_some();
+    let remove = Replacement::of_chat_files(output, &options.quantization, &names, replace)?.remove;
+    if state.new.is_empty() && !state.is_strange && remove.is_empty() {
         return Ok(false);
     }
-    let staging = Staging::open(output, source)?;
-    let new = staging.path().join("model");
-    store.materialise(&converted.outputs, &new)?;
-    let cache = read_cache(&new)?;
-    let names: Vec<&str> =
-        cache.records.iter().flat_map(|shard| &shard.records).map(|record| record.name.as_str()).collect();
-    staging.check_replacement(&names, replace)?;
-    staging.publish(&new)?;
+    let staging = Staging::open(output, &options.source)?;
+    for (name, digest) in &state.new {
+        let path = staging.path().join(name);
+        let context = || format!("cannot write {}\nhint: is the disk full?", path.display());
+        store.materialise_blob(digest, &path).with_context(context)?;
+        // The user's own from here on.
+        let file = File::open(&path).with_context(context)?;
+        file.set_permissions(Permissions::from_mode(0o644)).with_context(context)?;
+        file.set_modified(SystemTime::now()).with_context(context)?;
+        file.sync_all().with_context(context)?;
+    }
+    note_removed(output, &remove, progress);
+    staging.publish_model(&names.into_iter().map(str::to_owned).collect(), &remove)?;
     Ok(true)
 }
 
-/// Whether a directory holds these files as they were placed, and no shard beside them.
-fn is_placed(outputs: &Tree, output: &Path) -> bool {
-    let is_strange =
-        |name: &str| (is_shard_name(name) || name.starts_with(TENSOR_CACHE)) && outputs.get(name).is_none();
-    let Ok(mut entries) = fs::read_dir(output) else { return false };
-    let no_strange =
-        entries.all(|entry| entry.is_ok_and(|entry| !entry.file_name().to_str().is_some_and(is_strange)));
-    no_strange
-        && outputs.iter().all(|(name, entry)| match entry {
-            Entry::File { digest, .. } => is_untouched(&output.join(name), digest),
-            _ => false,
-        })
+/// An output directory beside the files that it is to hold.
+struct State {
+    /// What is not there, or other than it should be.
+    new: Vec<(String, Digest)>,
+    /// A file of a model that would be lost.
+    different: Option<String>,
+    /// Whether there are shards or indices that do not belong to the new model.
+    is_strange: bool,
+}
+
+impl State {
+    fn of(store: &Store, outputs: &Tree, output: &Path, progress: &dyn Progress) -> Result<Self> {
+        let mut state = Self { new: Vec::new(), different: None, is_strange: false };
+        // Without an index, shards are what a stopped conversion left.
+        let is_model = index_of(output).is_some();
+        let size = |name: &str| fs::metadata(output.join(name)).map_or(0, |metadata| metadata.len());
+        let total = outputs.iter().map(|(name, _)| size(name)).sum();
+        let meter = (total > 0).then(|| progress.begin("comparing the output", total, Unit::Bytes));
+        let compare = |(name, entry): (&str, &Entry)| -> Result<(String, Digest, Option<Digest>)> {
+            let Entry::File { digest, .. } = entry else { bail!("`{name}` of a converted model is no file") };
+            let path = output.join(name);
+            // A name of a blob, as an older version made it, is as if it were not there.
+            let is_there = path.exists() && !store.is_shared(&path, digest);
+            let there = is_there.then(|| store.known_digest(&path)).transpose()?;
+            if let Some(meter) = &meter {
+                meter.add(size(name));
+            }
+            Ok((name.to_owned(), *digest, there))
+        };
+        let entries: Vec<_> = outputs.iter().collect();
+        for (name, digest, there) in entries.into_par_iter().map(compare).collect::<Result<Vec<_>>>()? {
+            if there == Some(digest) {
+                continue;
+            }
+            if there.is_some() && (is_model || !is_shard_name(&name)) && state.different.is_none() {
+                state.different = Some(name.clone());
+            }
+            state.new.push((name, digest));
+        }
+        let Ok(entries) = fs::read_dir(output) else { return Ok(state) };
+        for entry in entries {
+            let name = entry.with_context(|| format!("cannot read {}", output.display()))?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_of_model = is_shard_name(name) || INDICES.contains(&name);
+            if is_of_model && outputs.get(name).is_none() {
+                state.is_strange = true;
+                if is_model && INDICES.contains(&name) && state.different.is_none() {
+                    state.different = Some(name.to_owned());
+                }
+            }
+        }
+        Ok(state)
+    }
 }
 
 /// The names of the files that a conversion reads.

@@ -178,7 +178,12 @@ pub fn architecture(name: &str, config: &Map<String, Value>) -> Result<Architect
         }
         known.extend(architecture.model_types);
     }
-    bail!("there is no architecture `{}`\nhint: there are {}", wanted.escape_debug(), known.join(", "))
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    bail!(
+        "there is no architecture `{}`\nhint: {}",
+        store::printable(wanted),
+        crate::quantization::choices(wanted, &known)
+    )
 }
 
 /// The most layers or experts that a configuration may ask for.

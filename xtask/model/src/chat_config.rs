@@ -1,13 +1,16 @@
 //! `mlc-chat-config.json` and the tokenizer's files.
 
 use crate::{
+    agreement::disagreements,
     architecture::{ConfigTable, architecture},
     checkpoint::{read_bytes, read_config, read_text},
     expression::evaluate,
+    output::{Staging, check_output, index_of},
     python,
-    quantization::scheme,
+    quantization::{choices, scheme},
     tokenizer,
     tokenizer_json::{self, Settings},
+    verify::read_cache,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value, json};
@@ -15,9 +18,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use store::{Digest, copy_output, printable};
 
 const TEMPLATES: &str = include_str!("conversation_templates.json");
-const CHAT_CONFIG: &str = "mlc-chat-config.json";
+/// The configuration that MLC reads of a converted model.
+pub(crate) const CHAT_CONFIG: &str = "mlc-chat-config.json";
 pub(crate) const GENERATION_CONFIG: &str = "generation_config.json";
 /// The tokenizer's files, in the order in which `mlc-chat-config.json` lists them.
 pub(crate) const FILES: [&str; 6] = [
@@ -49,7 +54,7 @@ pub struct ChatOptions {
     pub conversation_template: String,
     /// Values in place of those of `config.json`: `context_window_size`, `sliding_window_size`,
     /// `prefill_chunk_size`, `attention_sink_size`, `max_batch_size` (128 if absent), `tensor_parallel_shards`,
-    /// `pipeline_parallel_stages`. Those that an architecture lacks are ignored with a note.
+    /// `pipeline_parallel_stages`. Those that an architecture lacks are refused.
     pub overrides: Map<String, Value>,
 }
 
@@ -62,16 +67,20 @@ fn templates() -> Result<Map<String, Value>> {
     serde_json::from_str(TEMPLATES).context("conversation_templates.json is damaged")
 }
 
+/// Whether there is a conversation template of this name.
+///
+/// # Errors
+/// If there is none; the message lists them.
+pub(crate) fn check_template(name: &str) -> Result<()> {
+    template(name).map(|_| ())
+}
+
 /// A template with every key, as the file has it.
 fn template(name: &str) -> Result<Value> {
     let mut templates = templates()?;
     let Some(Value::Object(template)) = templates.remove(name) else {
-        let names: Vec<_> = templates.into_iter().map(|(name, _)| name).collect();
-        bail!(
-            "there is no conversation template `{}`\nhint: there are {}",
-            name.escape_debug(),
-            names.join(", ")
-        );
+        let names: Vec<_> = templates.keys().map(String::as_str).collect();
+        bail!("there is no conversation template `{}`\nhint: {}", printable(name), choices(name, &names));
     };
     let mut complete = Map::new();
     for (key, value) in template {
@@ -85,9 +94,111 @@ fn template(name: &str) -> Result<Value> {
 
 /// Writes `mlc-chat-config.json` and copies the tokenizer's files. Gives notes for the user.
 ///
+/// Everything is made and checked before the first file is written; each file is whole or as it was before, whenever this
+/// is stopped.
+///
 /// # Errors
-/// When `config.json` lacks what the architecture needs, a name is not known, or files cannot be read or written.
+/// When `config.json` lacks what the architecture needs, a name is not known, the output is the checkpoint's directory or
+/// holds weights that the configuration does not fit, or files cannot be read or written.
+pub fn chat_config_checked(options: &ChatOptions) -> Result<Vec<String>> {
+    check_output(&options.output, &options.source)?;
+    write_chat_files(options, &ChatFiles::prepare(options)?)
+}
+
+/// As [`chat_config_checked`], but as the reference treats sizes that an architecture does not have: with a note.
+///
+/// # Errors
+/// As [`chat_config_checked`].
 pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
+    check_output(&options.output, &options.source)?;
+    write_chat_files(options, &prepare(options)?)
+}
+
+fn write_chat_files(options: &ChatOptions, files: &ChatFiles) -> Result<Vec<String>> {
+    if index_of(&options.output).is_some() {
+        let wrong = disagreements(&options.output, &read_cache(&options.output)?, &files.config);
+        if let Some(first) = wrong.first() {
+            bail!(
+                "{} holds other weights than this configuration is for: {first}\nhint: give the `--quantization` that they were converted with",
+                options.output.display()
+            );
+        }
+    }
+    let staging = Staging::open(&options.output, &options.source)?;
+    files.write(&staging)?;
+    staging.publish()?;
+    Ok(files.notes.clone())
+}
+
+/// What [`chat_config_checked`] writes: made, and checked as far as it can be, before anything is written.
+pub(crate) struct ChatFiles {
+    /// `mlc-chat-config.json`.
+    pub config: Map<String, Value>,
+    /// For the user.
+    pub notes: Vec<String>,
+    files: Vec<(&'static str, Content)>,
+    /// Sizes that were given and have no effect.
+    unused: Vec<String>,
+    architecture: String,
+}
+
+enum Content {
+    /// That of a file of the checkpoint.
+    Of(PathBuf),
+    Text(String),
+}
+
+impl ChatFiles {
+    /// Makes the files in memory, of what a user asked for: a size that the architecture does not have is an error, where
+    /// the reference has a warning.
+    ///
+    /// # Errors
+    /// As [`chat_config_checked`].
+    pub fn prepare(options: &ChatOptions) -> Result<Self> {
+        let files = prepare(options)?;
+        if let Some(name) = files.unused.first() {
+            bail!("{} has no `{name}`\nhint: leave out `--{}`", files.architecture, name.replace('_', "-"));
+        }
+        Ok(files)
+    }
+
+    /// Writes the files beside their places.
+    pub fn write(&self, staging: &Staging) -> Result<()> {
+        for (name, content) in &self.files {
+            match content {
+                Content::Of(path) => copy_output(path, &staging.path().join(name))?,
+                Content::Text(text) => staging.write(name, text)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the files.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.files.iter().map(|(name, _)| *name)
+    }
+
+    /// The first file in a directory that would be replaced by another content.
+    pub fn first_conflict(&self, directory: &Path) -> Option<&'static str> {
+        let differs = |name: &str, content: &Content| -> Result<bool> {
+            let there = directory.join(name);
+            if fs::symlink_metadata(&there).is_err() {
+                return Ok(false);
+            }
+            let new = match content {
+                Content::Of(path) => Digest::of_file(path)?,
+                Content::Text(text) => Digest::of(text.as_bytes()),
+            };
+            Ok(Digest::of_file(&there)? != new)
+        };
+        let conflicts = |(name, content): &&(&'static str, Content)| differs(name, content).unwrap_or(true);
+        self.files.iter().find(conflicts).map(|(name, _)| *name)
+    }
+}
+
+fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
+    // Cheap, and wrong more often than the rest.
+    let conversation = template(&options.conversation_template)?;
     let mut notes = Vec::new();
     let source = read_config(&options.source)?;
     let architecture = architecture(&options.architecture, &source)?;
@@ -97,10 +208,14 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
     let mut overrides = options.overrides.clone();
     overrides.entry("max_batch_size").or_insert(128.into());
     let mut overridden = config;
+    let mut unused = Vec::new();
     for (key, value) in overrides {
         match overridden.get_mut(&key) {
             Some(field) => *field = value,
-            None => notes.push(format!("`{key}` is ignored: {} does not have it", architecture.registry)),
+            None => {
+                notes.push(format!("`{key}` is ignored: {} does not have it", architecture.registry));
+                unused.extend(options.overrides.contains_key(&key).then_some(key));
+            }
         }
     }
     let config = configuration(&architecture.config, &overridden)?;
@@ -108,15 +223,11 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
     let known = |name: &str| config.get(name).cloned().with_context(|| format!("`{name}` is not known"));
     let embedding = matches!(architecture.registry.as_str(), "bert" | "bert-bge");
 
-    fs::create_dir_all(&options.output)
-        .with_context(|| format!("cannot create {}", options.output.display()))?;
     let mut files = Vec::new();
     for name in FILES {
-        let (from, to) = (options.source.join(name), options.output.join(name));
+        let from = options.source.join(name);
         if from.exists() {
-            fs::copy(&from, &to)
-                .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-            files.push(name);
+            files.push((name, Content::Of(from)));
         }
     }
     let path = options.source.join("tokenizer.json");
@@ -124,10 +235,9 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
         true => (Some(read_json(&path)?), None),
         false => match convert_tokenizer(&options.source, &source) {
             Ok(text) => {
-                let path = options.output.join("tokenizer.json");
-                fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
-                files.push("tokenizer.json");
-                (None, Some(serde_json::from_str(&text).context("a converted tokenizer is no JSON")?))
+                let value = serde_json::from_str(&text).context("a converted tokenizer is no JSON")?;
+                files.push(("tokenizer.json", Content::Text(text)));
+                (None, Some(value))
             }
             Err(reason) => {
                 notes.push(format!(
@@ -165,9 +275,9 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
     for name in ["temperature", "presence_penalty", "frequency_penalty", "repetition_penalty", "top_p"] {
         put(name, Value::Null);
     }
-    put("tokenizer_files", json!(files));
+    put("tokenizer_files", files.iter().map(|(name, _)| Value::from(*name)).collect());
     put("tokenizer_info", tokenizer::info(tokenizer.as_ref().or(converted.as_ref())));
-    put("conv_template", template(&options.conversation_template)?);
+    put("conv_template", conversation);
     for name in ["pad_token_id", "bos_token_id", "eos_token_id"] {
         put(name, Value::Null);
     }
@@ -178,10 +288,8 @@ pub fn chat_config(options: &ChatOptions) -> Result<Vec<String>> {
     put("embedding_metadata", if embedding { bert } else { Value::Null });
     fill(&mut result, &options.source, source)?;
 
-    let path = options.output.join(CHAT_CONFIG);
-    fs::write(&path, python::to_string(&result, 2)?)
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(notes)
+    files.push((CHAT_CONFIG, Content::Text(python::to_string(&result, 2)?)));
+    Ok(ChatFiles { config: result, notes, files, unused, architecture: architecture.registry })
 }
 
 /// The text of `tokenizer.json` as `transformers` makes it of `tokenizer.model`.

@@ -63,7 +63,14 @@ impl Checkpoint {
     /// # Errors
     /// When files are missing, not what they should be, or outside the directory.
     pub fn open(directory: &Path) -> Result<Self> {
-        let config = read_config(directory)?;
+        Ok(Self { config: read_config(directory)?, ..Self::open_tensors(directory)? })
+    }
+
+    /// The same without `config.json`, for those who look at tensors only.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_tensors(directory: &Path) -> Result<Self> {
         let index = directory.join(INDEX);
         let mut files = Vec::new();
         let mut tensors = HashMap::new();
@@ -108,7 +115,7 @@ impl Checkpoint {
             };
             bail!("{} holds neither {INDEX} nor {SINGLE}\n{hint}", directory.display());
         }
-        Ok(Self { directory: directory.to_owned(), config, files, tensors, order })
+        Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order })
     }
 
     /// The tensor called `name`.

@@ -8,6 +8,12 @@ use serde::{Deserialize, Serialize};
 pub const TENSOR_CACHE: &str = "tensor-cache.json";
 /// The same for readers that take float32 as the bfloat16 it is stored as; exists where there is float32.
 pub const TENSOR_CACHE_B16: &str = "tensor-cache-b16.json";
+/// The index as it was called before September 2025.
+pub const NDARRAY_CACHE: &str = "ndarray-cache.json";
+/// [`TENSOR_CACHE_B16`] as it was called before September 2025.
+pub const NDARRAY_CACHE_B16: &str = "ndarray-cache-b16.json";
+/// What indices are called, of every version and kind.
+pub(crate) const INDICES: [&str; 4] = [TENSOR_CACHE, NDARRAY_CACHE, TENSOR_CACHE_B16, NDARRAY_CACHE_B16];
 /// What a shard is kept below, unless a tensor alone is larger.
 const CAPACITY: u64 = 32 << 20;
 
@@ -15,21 +21,25 @@ const CAPACITY: u64 = 32 << 20;
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct TensorCache {
     /// Totals.
+    #[serde(default)]
     pub metadata: Metadata,
     /// Shards in the order of their numbers.
     pub records: Vec<ShardRecord>,
 }
 
-/// Totals of a converted model.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+/// Totals of a converted model. Models that were published long ago have some of them, or none.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Metadata {
     /// The number of tensors.
-    pub param_size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param_size: Option<u64>,
     /// Bytes of all tensors in their logical types.
-    pub param_bytes: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub param_bytes: Option<f64>,
     /// `param_bytes` in bits over the number of parameters in the checkpoint.
-    pub bits_per_param: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bits_per_param: Option<f64>,
 }
 
 /// One shard.
@@ -44,9 +54,9 @@ pub struct ShardRecord {
     pub nbytes: u64,
     /// Its tensors, in order.
     pub records: Vec<TensorRecord>,
-    /// The file's MD5, in hexadecimal.
-    #[serde(rename = "md5sum")]
-    pub md5sum: String,
+    /// The file's MD5, in hexadecimal; the first published models have none.
+    #[serde(rename = "md5sum", default, skip_serializing_if = "Option::is_none")]
+    pub md5sum: Option<String>,
 }
 
 /// One tensor.
@@ -67,6 +77,24 @@ pub struct TensorRecord {
     pub byte_offset: u64,
 }
 
+impl TensorRecord {
+    /// Bytes of an element in the shard; `None` for a type that MLC has not. Only `raw` float32 is stored as it is.
+    pub(crate) fn stored_size(&self) -> Option<u64> {
+        let size = element_size(&self.dtype)?;
+        Some(if self.dtype == Dtype::F32.name() && self.format != "raw" { 2 } else { size })
+    }
+}
+
+/// Bytes of an element of a type, as TVM names them.
+pub(crate) fn element_size(dtype: &str) -> Option<u64> {
+    Dtype::from_name(dtype).map(Dtype::size).or(match dtype {
+        "int8" | "uint8" | "bool" | "float8_e4m3" | "e4m3_float8" | "e5m2_float8" => Some(1),
+        "int16" | "uint16" => Some(2),
+        "int64" | "uint64" | "float64" => Some(8),
+        _ => None,
+    })
+}
+
 impl TensorCache {
     /// The text of `tensor-cache.json`.
     pub fn to_json(&self) -> Result<String> {
@@ -75,16 +103,26 @@ impl TensorCache {
 
     /// The text of `tensor-cache-b16.json`, if there is one.
     pub fn to_json_b16(&self) -> Result<Option<String>> {
+        self.to_b16().map(|cache| cache.to_json()).transpose()
+    }
+
+    /// The index that takes float32 as the bfloat16 it is stored as; `None` where there is no such float32.
+    pub(crate) fn to_b16(&self) -> Option<Self> {
         let mut cache = self.clone();
         let mut any = false;
         for record in cache.records.iter_mut().flat_map(|shard| &mut shard.records) {
-            if record.dtype == Dtype::F32.name() {
+            if record.dtype == Dtype::F32.name() && record.format != "raw" {
                 record.dtype = Dtype::Bf16.name().to_owned();
                 record.format = "raw".to_owned();
                 any = true;
             }
         }
-        any.then(|| cache.to_json()).transpose()
+        any.then_some(cache)
+    }
+
+    /// All tensors, in order.
+    pub fn tensors(&self) -> impl Iterator<Item = &TensorRecord> {
+        self.records.iter().flat_map(|shard| &shard.records)
     }
 
     /// Reads a `tensor-cache.json`.

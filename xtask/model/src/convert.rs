@@ -1,15 +1,17 @@
 //! A conversion: rows in, shards out, in memory that does not grow with the model.
 
 use crate::{
+    action::Chat,
     architecture::architecture,
     cast::store_f32,
+    chat_config::ChatFiles,
     checkpoint::Checkpoint,
     container::{
         Metadata, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, TensorRecord, shard_name,
     },
     fp8,
     kernel::{Instructions, Lines, Work},
-    output::Staging,
+    output::{Replacement, Staging, check_output, note_removed},
     plan::{Job, Plan},
     quantization::scheme,
     shards::{Shards, Sums},
@@ -100,6 +102,14 @@ const WINDOW: usize = 8 << 20;
 /// # Errors
 /// When the checkpoint is not sound or not complete, a combination is not offered, or files cannot be written.
 pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary> {
+    convert_with_chat(options, None, progress)
+}
+
+/// Converts a checkpoint, with its chat configuration if one is given: both are there afterwards, or neither.
+///
+/// # Errors
+/// As [`convert`], and those of [`chat_config`](crate::chat_config()), which are found before the first byte is converted.
+pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn Progress) -> Result<Summary> {
     let scheme = scheme(&options.quantization)?;
     ensure!(
         options.memory >= Options::LEAST_MEMORY,
@@ -109,8 +119,12 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary> {
     );
     let checkpoint = Checkpoint::open(&options.source)?;
     let architecture = architecture(&options.architecture, &checkpoint.config)?;
+    check_output(&options.output, &options.source)?;
+    let chat = chat.map(|chat| ChatFiles::prepare(&chat.options(options))).transpose()?;
     let plan = Plan::new(&checkpoint, &architecture, scheme)
         .with_context(|| format!("cannot convert {}", options.source.display()))?;
+    let replacement = Replacement::new(&options.output, scheme.name, chat.as_ref(), options.replace)?;
+    chat.iter().flat_map(|chat| &chat.notes).for_each(|note| progress.note(note));
     if !plan.ignored.is_empty() {
         let names: Vec<_> =
             plan.ignored.iter().take(3).map(|name| format!("`{}`", name.escape_debug())).collect();
@@ -119,10 +133,6 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary> {
         progress.note(&format!("{count} tensors of the checkpoint are not used: {}{more}", names.join(", ")));
     }
     let staging = Staging::open(&options.output, &options.source)?;
-    let names: Vec<&str> =
-        plan.jobs.iter().flat_map(|job| &job.outputs).map(|output| output.name.as_str()).collect();
-    staging.check_replacement(&names, options.replace)?;
-
     let read = plan.jobs.iter().map(Job::read).sum();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.jobs)
@@ -134,11 +144,21 @@ pub fn convert(options: &Options, progress: &dyn Progress) -> Result<Summary> {
 
     let (sums, shards) = sums.into_iter().map(|sums| (sums.md5, sums.digest)).unzip();
     let cache = index(&plan, sums);
-    staging.write(TENSOR_CACHE, &cache.to_json()?)?;
+    let text = cache.to_json()?;
+    staging.write(TENSOR_CACHE, &text)?;
     if let Some(text) = cache.to_json_b16()? {
         staging.write(TENSOR_CACHE_B16, &text)?;
     }
-    staging.publish(staging.path())?;
+    if let Some(chat) = &chat {
+        chat.write(&staging)?;
+    }
+    let keep = staging.staged()?;
+    // A chat configuration stays beside the weights that it was made for.
+    let is_same = chat.is_none()
+        && std::fs::read(options.output.join(TENSOR_CACHE)).is_ok_and(|there| there == text.as_bytes());
+    let remove = if is_same { Vec::new() } else { replacement.remove };
+    note_removed(&options.output, &remove, progress);
+    staging.publish_model(&keep, &remove)?;
     Ok(Summary {
         architecture: architecture.registry,
         parameters: plan.total_parameters,
@@ -239,7 +259,7 @@ fn index(plan: &Plan, sums: Vec<String>) -> TensorCache {
             format: "raw-shard".to_owned(),
             nbytes,
             records: Vec::new(),
-            md5sum,
+            md5sum: Some(md5sum),
         })
         .collect();
     for output in outputs() {
@@ -253,9 +273,9 @@ fn index(plan: &Plan, sums: Vec<String>) -> TensorCache {
         });
     }
     let metadata = Metadata {
-        param_size: outputs().count() as u64,
-        param_bytes: bytes as f64,
-        bits_per_param: bytes as f64 * 8.0 / plan.total_parameters as f64,
+        param_size: Some(outputs().count() as u64),
+        param_bytes: Some(bytes as f64),
+        bits_per_param: Some(bytes as f64 * 8.0 / plan.total_parameters as f64),
     };
     TensorCache { metadata, records }
 }

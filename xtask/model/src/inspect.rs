@@ -3,17 +3,19 @@
 use crate::{
     cast::{bf16_to_f32, f16_to_f32},
     checkpoint::{Checkpoint, map_file},
-    container::{TENSOR_CACHE, TensorRecord},
+    container::TensorRecord,
     dtype::Dtype,
     fp8,
-    verify::read_cache,
+    output::index_of,
+    verify::{is_inside, read_cache},
 };
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::{
-    collections::BTreeMap,
-    path::{Component, Path},
+    collections::{BTreeMap, HashMap},
+    path::Path,
 };
+use store::printable;
 
 /// A row of the table that `inspect` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,9 +41,9 @@ pub struct Inspection {
     pub bits_per_parameter: Option<f64>,
 }
 
-/// Lists the tensors of a converted model, or, if it is none, of a checkpoint.
+/// Lists the tensors of a converted model, or, if it is none, of a checkpoint; that needs no `config.json`.
 pub fn inspect(directory: &Path) -> Result<Inspection> {
-    if directory.join(TENSOR_CACHE).exists() {
+    if index_of(directory).is_some() {
         let cache = read_cache(directory)?;
         let mut tensors = Vec::new();
         for shard in cache.records {
@@ -53,9 +55,9 @@ pub fn inspect(directory: &Path) -> Result<Inspection> {
                 file: shard.data_path.clone(),
             }));
         }
-        return Ok(Inspection { tensors, bits_per_parameter: Some(cache.metadata.bits_per_param) });
+        return Ok(Inspection { tensors, bits_per_parameter: cache.metadata.bits_per_param });
     }
-    let checkpoint = Checkpoint::open(directory)?;
+    let checkpoint = Checkpoint::open_tensors(directory)?;
     let tensors = checkpoint.order().filter_map(|name| {
         let tensor = checkpoint.tensor(name)?;
         Some(TensorRow {
@@ -100,19 +102,25 @@ pub fn diff(left: &Path, right: &Path) -> Result<Vec<Difference>> {
             differences.push(only(name, "is only in the first"));
             continue;
         };
-        if record.shape != other.shape || record.dtype != other.dtype {
-            let what =
-                format!("is {} {:?} and {} {:?}", record.dtype, record.shape, other.dtype, other.shape);
+        // What is stored counts: float32 as bfloat16 is the same under both names of its form.
+        let is_same_form = record.stored_size() == other.stored_size();
+        if record.shape != other.shape || record.dtype != other.dtype || !is_same_form {
+            let shown = |record: &TensorRecord| {
+                let form =
+                    if is_same_form { String::new() } else { format!(" ({})", printable(&record.format)) };
+                format!("{}{form} {:?}", printable(&record.dtype), record.shape)
+            };
+            let what = format!("is {} and {}", shown(record), shown(other));
             differences.push(only(name, &what));
             continue;
         }
         let (a, b) = (left.bytes(name)?, right.bytes(name)?);
         let Some(first) = a.iter().zip(b).position(|(a, b)| a != b) else { continue };
-        let dtype =
-            Dtype::from_name(&record.dtype).with_context(|| format!("unknown type `{}`", record.dtype))?;
-        let size = dtype.stored_size() as usize;
+        let size =
+            record.stored_size().with_context(|| format!("unknown type `{}`", printable(&record.dtype)))?
+                as usize;
         let pairs = || a.chunks_exact(size).zip(b.chunks_exact(size)).filter(|(a, b)| a != b);
-        let largest = value_of(dtype).map(|value| {
+        let largest = record_value(record).map(|value| {
             pairs().map(|(a, b)| (f64::from(value(a)) - f64::from(value(b))).abs()).fold(0.0, f64::max)
         });
         differences.push(Difference {
@@ -139,6 +147,16 @@ pub(crate) fn value_of(dtype: Dtype) -> Option<fn(&[u8]) -> f32> {
     }
 }
 
+/// The same of a tensor in a shard, which may have float32 as it is.
+pub(crate) fn record_value(record: &TensorRecord) -> Option<fn(&[u8]) -> f32> {
+    match Dtype::from_name(&record.dtype)? {
+        Dtype::F32 if record.stored_size() == Some(4) => {
+            Some(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        }
+        dtype => value_of(dtype),
+    }
+}
+
 /// The tensors of a converted model, mapped.
 pub(crate) struct Tensors {
     pub records: BTreeMap<String, (TensorRecord, usize)>,
@@ -149,29 +167,37 @@ impl Tensors {
     pub fn open(directory: &Path) -> Result<Self> {
         let cache = read_cache(directory)?;
         let mut records = BTreeMap::new();
-        let mut shards = Vec::new();
+        let mut shards: Vec<memmap2::Mmap> = Vec::new();
+        let mut positions: HashMap<String, usize> = HashMap::new();
         for shard in cache.records {
-            let inside =
-                Path::new(&shard.data_path).components().all(|part| matches!(part, Component::Normal(_)));
-            ensure!(inside, "`{}` is a file outside the model", shard.data_path.escape_debug());
-            let map = map_file(&directory.join(&shard.data_path))?;
+            let shown = printable(&shard.data_path);
+            ensure!(is_inside(&shard.data_path), "`{shown}` is a file outside the model");
+            let position = match positions.get(&shard.data_path) {
+                Some(position) => *position,
+                None => {
+                    shards.push(map_file(&directory.join(&shard.data_path))?);
+                    positions.insert(shard.data_path.clone(), shards.len() - 1);
+                    shards.len() - 1
+                }
+            };
+            let map = &shards[position];
             for record in shard.records {
                 let end = record.byte_offset.checked_add(record.nbytes);
                 ensure!(
                     end.is_some_and(|end| end <= map.len() as u64),
                     "`{}` is not inside {}\nhint: `model verify` says what is wrong with the model",
-                    record.name.escape_debug(),
-                    shard.data_path
+                    printable(&record.name),
+                    printable(&shard.data_path)
                 );
-                records.insert(record.name.clone(), (record, shards.len()));
+                records.insert(record.name.clone(), (record, position));
             }
-            shards.push(map);
         }
         Ok(Self { records, shards })
     }
 
     pub fn bytes(&self, name: &str) -> Result<&[u8]> {
-        let (record, shard) = self.records.get(name).with_context(|| format!("there is no `{name}`"))?;
+        let (record, shard) =
+            self.records.get(name).with_context(|| format!("there is no `{}`", printable(name)))?;
         Ok(&self.shards[*shard][record.byte_offset as usize..(record.byte_offset + record.nbytes) as usize])
     }
 }

@@ -2,6 +2,7 @@
 
 mod action;
 mod added_tokens;
+mod agreement;
 mod architecture;
 mod cast;
 mod chat_config;
@@ -26,12 +27,15 @@ mod tokenizer;
 mod tokenizer_json;
 mod verify;
 
-pub use action::{Chat, Converted, convert_in_store, place};
+pub use action::{Chat, Converted, check_place, convert_in_store, place};
 pub use architecture::{Architecture, Role, architecture};
-pub use chat_config::{ChatOptions, chat_config, conversation_templates};
+pub use chat_config::{ChatOptions, chat_config, chat_config_checked, conversation_templates};
 pub use checkpoint::{Checkpoint, SourceFile, Tensor, read_config};
-pub use container::{Metadata, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, TensorRecord};
-pub use convert::{Options, Summary, convert};
+pub use container::{
+    Metadata, NDARRAY_CACHE, NDARRAY_CACHE_B16, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache,
+    TensorRecord,
+};
+pub use convert::{Options, Summary, convert, convert_with_chat};
 pub use dtype::Dtype;
 pub use inspect::{Difference, Inspection, TensorRow, diff, inspect};
 pub use kernel::Instructions;

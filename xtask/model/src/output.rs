@@ -1,6 +1,10 @@
-//! The output directory: nothing in it looks whole before it is.
+//! The output directory: nothing in it looks whole before it is, and nothing of another model goes unasked.
 
-use crate::container::{TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, is_shard_name};
+use crate::{
+    chat_config::{CHAT_CONFIG, ChatFiles, FILES},
+    container::{INDICES, NDARRAY_CACHE, TENSOR_CACHE, is_shard_name},
+    verify::read_chat_config,
+};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     collections::BTreeSet,
@@ -8,30 +12,109 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
 };
+use store::{Progress, is_same_file, printable, sync_directory};
 
 /// Where files stand until everything is complete.
 const STAGING: &str = ".converting";
 
-/// The directory inside the output directory in which shards are made. Locked, so that two conversions do not mix;
-/// what a stopped conversion left there is removed by the next. Removed when dropped.
+/// The directory inside the output directory in which files are made. Locked, so that two conversions do not mix; what a
+/// stopped one left there is removed by the next. Removed when dropped, with the output directory if that was made for
+/// it and nothing came into it.
 pub(crate) struct Staging {
     output: PathBuf,
     path: PathBuf,
+    is_new: bool,
     _lock: File,
 }
 
+/// Refuses an output that is the checkpoint itself, through links too, or no directory.
+pub(crate) fn check_output(output: &Path, source: &Path) -> Result<()> {
+    ensure!(
+        !is_same_file(output, source),
+        "{} holds the checkpoint; the converted model cannot go there\nhint: give another `--output`",
+        output.display()
+    );
+    ensure!(
+        output.is_dir() || fs::symlink_metadata(output).is_err(),
+        "{} is not a directory\nhint: give another `--output`",
+        output.display()
+    );
+    Ok(())
+}
+
+/// The index of a converted model that is in a directory.
+pub(crate) fn index_of(directory: &Path) -> Option<&'static str> {
+    [TENSOR_CACHE, NDARRAY_CACHE].into_iter().find(|name| directory.join(name).exists())
+}
+
+/// What is said where files of a model would be lost.
+pub(crate) fn refuse(output: &Path, why: &str) -> anyhow::Error {
+    anyhow::anyhow!("{} {why}\nhint: give `--replace` to replace it, or another `--output`", output.display())
+}
+
+/// Says which files of the model before are not there any more.
+pub(crate) fn note_removed(output: &Path, names: &[String], progress: &dyn Progress) {
+    if !names.is_empty() {
+        let names = names.join(", ");
+        progress.note(&format!("removed from {}, as of the model before: {names}", output.display()));
+    }
+}
+
+/// What becomes of a model that is in the output directory already.
+pub(crate) struct Replacement {
+    /// Files of it that have no part in the new one.
+    pub remove: Vec<String>,
+}
+
+impl Replacement {
+    /// Looks at the output before a conversion whose weights are not known yet.
+    ///
+    /// # Errors
+    /// When something would be lost without `replace`, or weights would stand beside a configuration for others.
+    pub fn new(output: &Path, scheme: &str, chat: Option<&ChatFiles>, replace: bool) -> Result<Self> {
+        if let (Some(index), false) = (index_of(output), replace) {
+            return Err(refuse(output, &format!("holds another model, or this one already ({index})")));
+        }
+        if let (Some(name), false) = (chat.and_then(|chat| chat.first_conflict(output)), replace) {
+            return Err(refuse(output, &format!("holds another {name}")));
+        }
+        let known: Vec<&str> = chat.into_iter().flat_map(ChatFiles::names).collect();
+        Self::of_chat_files(output, scheme, &known, replace)
+    }
+
+    /// The same where the names of the new model's files are known, and nothing is in the way.
+    pub fn of_chat_files(output: &Path, scheme: &str, new: &[&str], replace: bool) -> Result<Self> {
+        let old = chat_files(output);
+        let is_replaced = new.contains(&CHAT_CONFIG);
+        if let (false, false, Some(config)) = (is_replaced, replace, read_chat_config(output)?) {
+            let quantization = config.get("quantization").and_then(serde_json::Value::as_str);
+            ensure!(
+                quantization == Some(scheme),
+                "{} holds a {CHAT_CONFIG} for {}, not for {scheme}\nhint: give `--conversation-template` and `--replace` to write a new one, or another `--output`",
+                output.display(),
+                quantization.map_or("no quantization".to_owned(), |name| printable(name).to_string())
+            );
+        }
+        let is_another = replace && (is_replaced || index_of(output).is_some());
+        let remove = if is_another { old } else { Vec::new() };
+        Ok(Self { remove: remove.into_iter().filter(|name| !new.contains(&name.as_str())).collect() })
+    }
+}
+
 impl Staging {
+    /// Errors: another conversion is at work there; it is the checkpoint's directory, or cannot be written.
     pub fn open(output: &Path, source: &Path) -> Result<Self> {
+        check_output(output, source)?;
+        let is_new = !output.exists();
         fs::create_dir_all(output).with_context(|| format!("cannot create {}", output.display()))?;
-        let resolved =
-            fs::canonicalize(output).with_context(|| format!("cannot find {}", output.display()))?;
-        ensure!(
-            fs::canonicalize(source).ok() != Some(resolved),
-            "{} holds the checkpoint; the converted model cannot go there\nhint: give another `--output`",
-            output.display()
-        );
         let path = output.join(STAGING);
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        match fs::create_dir(&path) {
+            // Through a link, somebody else's files would be swept.
+            Err(error) if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) => {
+                return Err(error).with_context(|| format!("cannot create {}", path.display()));
+            }
+            _ => {}
+        }
         let lock = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -41,34 +124,18 @@ impl Staging {
             }
         }
         for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
-            let left = entry.with_context(|| format!("cannot read {}", path.display()))?.path();
-            let removed = if left.is_dir() { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
+            let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let left = entry.path();
+            let removed = if is_directory { fs::remove_dir_all(&left) } else { fs::remove_file(&left) };
             removed.with_context(|| format!("cannot remove {}", left.display()))?;
         }
-        Ok(Self { output: output.to_owned(), path, _lock: lock })
+        Ok(Self { output: output.to_owned(), path, is_new, _lock: lock })
     }
 
-    /// Where shards are made.
+    /// Where files are made.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Refuses to overwrite a model with other tensors.
-    pub fn check_replacement(&self, names: &[&str], replace: bool) -> Result<()> {
-        let path = self.output.join(TENSOR_CACHE);
-        if replace || !path.exists() {
-            return Ok(());
-        }
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let hint = "hint: give an empty directory, or `--replace`";
-        let Ok(present) = TensorCache::parse(&text) else {
-            bail!("{} is not that of a converted model\n{hint}", path.display());
-        };
-        let present: BTreeSet<_> =
-            present.records.iter().flat_map(|shard| &shard.records).map(|r| &*r.name).collect();
-        let same = present.len() == names.len() && names.iter().all(|name| present.contains(name));
-        ensure!(same, "{} holds another model\n{hint}", self.output.display());
-        Ok(())
     }
 
     /// Writes a small file beside the shards.
@@ -79,44 +146,59 @@ impl Staging {
             .with_context(|| format!("cannot write {}\nhint: is the disk full?", path.display()))
     }
 
-    /// Puts the files of `from`, which is inside, in place of what there was. The index goes first and comes last:
+    /// Puts the model of which the staged files are the new ones in place of what there was: `keep` are the names of all
+    /// of its files, `remove` those of the model before that have no part in it. The index goes first and comes last:
     /// without it, there is no model.
-    pub fn publish(&self, from: &Path) -> Result<()> {
-        for name in [TENSOR_CACHE, TENSOR_CACHE_B16] {
+    pub fn publish_model(&self, keep: &BTreeSet<String>, remove: &[String]) -> Result<()> {
+        let new = self.staged()?;
+        let entries =
+            fs::read_dir(&self.output).with_context(|| format!("cannot read {}", self.output.display()))?;
+        let mut stale: Vec<String> = remove.to_vec();
+        for entry in entries {
+            let name = entry.with_context(|| format!("cannot read {}", self.output.display()))?.file_name();
+            if let Some(name) = name.to_str().filter(|name| is_shard_name(name) && !keep.contains(*name)) {
+                stale.push(name.to_owned());
+            }
+        }
+        let is_old = |name: &&str| new.contains(*name) || !keep.contains(*name);
+        let indices = INDICES.into_iter().filter(is_old).map(str::to_owned);
+        for name in indices.chain(stale) {
             let path = self.output.join(name);
-            if path.exists() {
+            if fs::symlink_metadata(&path).is_ok() {
                 fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
-        let context = || format!("cannot read {}", self.output.display());
-        for entry in fs::read_dir(&self.output).with_context(context)? {
-            let entry = entry.with_context(context)?;
-            if entry.file_name().to_str().is_some_and(is_shard_name) {
-                fs::remove_file(entry.path())
-                    .with_context(|| format!("cannot remove {}", entry.path().display()))?;
-            }
-        }
-        let mut names = Vec::new();
-        for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
-            names.push(entry.with_context(|| format!("cannot read {}", from.display()))?.file_name());
-        }
-        names.sort_by_key(|name| name == TENSOR_CACHE);
+        self.publish()
+    }
+
+    /// Puts the staged files in place of those of the same names.
+    pub fn publish(&self) -> Result<()> {
+        let mut names: Vec<String> = self.staged()?.into_iter().collect();
+        // What reads a model begins with these; what they name is there before.
+        names.sort_by_key(|name| (INDICES.contains(&&**name), name == TENSOR_CACHE, name == CHAT_CONFIG));
         for name in names {
             // What a kill leaves must not be an index on the disk and shards that are not.
             if name == TENSOR_CACHE {
-                self.sync()?;
+                sync_directory(&self.output)?;
             }
-            let (from, to) = (from.join(&name), self.output.join(&name));
+            let (from, to) = (self.path.join(&name), self.output.join(&name));
             fs::rename(&from, &to)
                 .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
         }
-        self.sync()
+        sync_directory(&self.output)
     }
 
-    fn sync(&self) -> Result<()> {
-        File::open(&self.output)
-            .and_then(|directory| directory.sync_all())
-            .with_context(|| format!("cannot sync {}", self.output.display()))
+    /// The names of the files that were made.
+    pub fn staged(&self) -> Result<BTreeSet<String>> {
+        let context = || format!("cannot read {}", self.path.display());
+        let entries = fs::read_dir(&self.path).with_context(context)?;
+        entries
+            .map(|entry| {
+                let name = entry.with_context(context)?.file_name();
+                name.into_string()
+                    .map_err(|_| anyhow::anyhow!("a name in {} is not UTF-8", self.path.display()))
+            })
+            .collect()
     }
 }
 
@@ -125,5 +207,19 @@ impl Drop for Staging {
         if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::debug!("cannot remove {}: {error}", self.path.display());
         }
+        if self.is_new {
+            // Stays where something came into it.
+            let _ = fs::remove_dir(&self.output);
+        }
     }
+}
+
+/// The files that a model's chat configuration in a directory speaks for, and itself: with another model's weights beside
+/// them they would be wrong.
+pub(crate) fn chat_files(directory: &Path) -> Vec<String> {
+    let Ok(Some(config)) = read_chat_config(directory) else { return Vec::new() };
+    let listed = config.get("tokenizer_files").and_then(serde_json::Value::as_array);
+    let listed = listed.into_iter().flatten().filter_map(|name| name.as_str());
+    let listed = listed.filter(|name| FILES.contains(name));
+    listed.chain([CHAT_CONFIG]).map(str::to_owned).collect()
 }

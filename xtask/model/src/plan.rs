@@ -1,6 +1,7 @@
 //! What a conversion writes, known from shapes before any data is read.
 
 use crate::{
+    agreement::{Expected, ExpectedTensor},
     architecture::{Architecture, Parameter, Role},
     checkpoint::{Checkpoint, Tensor},
     container::lay_out,
@@ -223,6 +224,52 @@ fn expand(
         parameters.push(Parameter { name, sources, shape, ..parameter.clone() });
     }
     Ok(())
+}
+
+/// Stands for a number that is taken from the checkpoint: larger than any in use, a multiple of every size of a group.
+const ANY: u64 = 1 << 40;
+
+/// The tensors that a conversion writes for these parameters, as far as the configuration says it. Those of formats whose
+/// shapes the checkpoint has are left out.
+///
+/// # Errors
+/// When the scheme does not fit the parameters.
+pub(crate) fn expected_outputs(
+    parameters: &[Parameter],
+    scheme: &Scheme,
+    config: &Map<String, Value>,
+) -> Result<Expected> {
+    let block = match scheme.kind {
+        Kind::BlockScale { .. } => Some(block_size(config)?),
+        _ => None,
+    };
+    let mut expanded = Vec::new();
+    for parameter in parameters {
+        expand(parameter.clone(), scheme, block, &mut expanded)?;
+    }
+    let mut expected = Expected { tensors: Vec::new(), is_complete: true };
+    for parameter in &expanded {
+        let is_codes = parameter.name.ends_with(".qweight") || parameter.name.ends_with(".qzeros");
+        let is_beside = parameter.weight && scheme.kind == Kind::Awq && parameter.role == Role::Linear;
+        let columns =
+            if parameter.shape.len() == 1 { Some(1) } else { parameter.shape.last().copied().flatten() };
+        let (Some(columns), false) = (columns, is_beside || is_codes) else {
+            expected.is_complete = false;
+            continue;
+        };
+        let mut shape: Vec<u64> = parameter.shape.iter().map(|size| size.unwrap_or(ANY)).collect();
+        let is_block = matches!(scheme.kind, Kind::BlockScale { .. });
+        let is_copied =
+            is_block && parameter.name.ends_with(".weight") && quantizes(parameter, scheme, &shape);
+        let source = if is_copied { Dtype::F8E4M3 } else { Dtype::F32 };
+        let job = treatment(parameter, scheme, &mut shape, columns, source)?;
+        expected.tensors.extend(job.outputs.into_iter().map(|output| ExpectedTensor {
+            name: output.name,
+            shape: output.shape.into_iter().map(|size| (size != ANY).then_some(size)).collect(),
+            dtype: output.dtype.name(),
+        }));
+    }
+    Ok(expected)
 }
 
 fn check_presence(checkpoint: &Checkpoint, parameters: &[Parameter]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use crate::dtype::Dtype;
 use anyhow::{Context, Result};
+use store::printable;
 
 /// How a model's parameters are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,7 +128,41 @@ pub const SCHEMES: &[Scheme] = &[
 /// When there is none; the message lists them.
 pub fn scheme(name: &str) -> Result<&'static Scheme> {
     SCHEMES.iter().find(|scheme| scheme.name == name).with_context(|| {
-        let names: Vec<_> = SCHEMES.iter().map(|scheme| format!("`{}`", scheme.name)).collect();
-        format!("there is no quantization `{}`\nhint: there are {}", name.escape_debug(), names.join(", "))
+        let names: Vec<_> = SCHEMES.iter().map(|scheme| scheme.name).collect();
+        format!("there is no quantization `{}`\nhint: {}", printable(name), choices(name, &names))
     })
+}
+
+/// What there is in place of a name that is not known: the one that was meant, if one is near, and all.
+pub(crate) fn choices(name: &str, known: &[&str]) -> String {
+    // Whoever writes `Q4F16-1` means `q4f16_1`.
+    let plain = |text: &str| text.to_lowercase().replace(['-', '.', ' '], "_");
+    let wanted = plain(name);
+    let likeness = |known: &&&str| strsim::jaro_winkler(&plain(known), &wanted);
+    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let all = format!("there are {}", known.join(", "));
+    match nearest {
+        Some(nearest) if likeness(&nearest) > 0.8 => format!("did you mean `{nearest}`? {all}"),
+        _ => all,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_name_is_told_the_right_one() {
+        for (wrong, right) in
+            [("q4f16-1", "q4f16_1"), ("Q4F16_1", "q4f16_1"), ("q3f16", "q3f16_0"), ("q0fp16", "q0f16")]
+        {
+            let error = scheme(wrong).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("did you mean `{right}`?")) && error.contains("q4bf16_0"),
+                "{error}"
+            );
+        }
+        let error = scheme("int8\u{1b}").unwrap_err().to_string();
+        assert!(!error.contains("did you mean") && error.contains("`int8\\u001b`"), "{error}");
+    }
 }

@@ -5,13 +5,15 @@ use crate::{
     cast::{Bf16, F16, Source},
     checkpoint::Checkpoint,
     dtype::Dtype,
-    inspect::{Tensors, value_of},
+    inspect::{Tensors, record_value},
     plan::{Job, Plan},
     quantization::{Group, scheme},
+    verify::read_chat_config,
 };
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
+use serde_json::Value;
 use std::{fmt::Write, path::Path};
 
 /// The error of a weight.
@@ -63,7 +65,8 @@ impl Sums {
     }
 }
 
-/// Compares the weights of a converted model with those of its checkpoint, in the order of conversion.
+/// Compares the weights of a converted model with those of its checkpoint, in the order of conversion. The
+/// quantization `auto` is what the model's `mlc-chat-config.json` says.
 ///
 /// # Errors
 /// When either is not sound, or the model was not made of this checkpoint with this scheme.
@@ -73,6 +76,16 @@ pub fn report(
     quantization: &str,
     architecture_name: &str,
 ) -> Result<Vec<WeightError>> {
+    let config = read_chat_config(converted)?.unwrap_or_default();
+    let quantization = match quantization {
+        "auto" => config.get("quantization").and_then(Value::as_str).with_context(|| {
+            format!(
+                "{} does not say how it was quantized: it has no mlc-chat-config.json\nhint: give `--quantization`",
+                converted.display()
+            )
+        })?,
+        name => name,
+    };
     let scheme = scheme(quantization)?;
     let checkpoint = Checkpoint::open(source)?;
     let architecture = architecture(architecture_name, &checkpoint.config)?;
@@ -82,7 +95,7 @@ pub fn report(
         let fits = tensors.records.get(&output.name).is_some_and(|(record, _)| {
             record.shape == output.shape
                 && record.dtype == output.dtype.name()
-                && record.nbytes == output.stored()
+                && (record.nbytes == output.stored() || record.nbytes == output.bytes())
         });
         ensure!(
             fits,
@@ -100,8 +113,8 @@ pub fn report(
 
 fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<WeightError> {
     let lines = job.lines(checkpoint);
-    let codes = tensors.bytes(&job.outputs[0].name)?;
-    let scales = job.outputs.get(1).map(|output| tensors.bytes(&output.name)).transpose()?;
+    let codes = Elements::of(tensors, &job.outputs[0].name)?;
+    let scales = job.outputs.get(1).map(|output| Elements::of(tensors, &output.name)).transpose()?;
     let (count, columns) = (lines.rows.rows, lines.rows.columns);
     let source: fn(&[u8]) -> f32 = match lines.source {
         Dtype::F16 => |bytes| F16::load(bytes).to_f32(),
@@ -110,7 +123,7 @@ fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<Weig
     };
     let element = lines.source.size() as usize;
     let plus = if let crate::kernel::Work::Cast { plus_one: true, .. } = lines.work { 1.0 } else { 0.0 };
-    let result = results(job, count, columns, codes, scales)?;
+    let result = results(job, count, columns, &codes, scales.as_ref())?;
     let sums = (0..count).into_par_iter().fold(Sums::default, |mut sums, row| {
         let mut buffer = Vec::new();
         let bytes = lines.rows.segment(row, 0..columns, &mut buffer);
@@ -133,6 +146,27 @@ fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<Weig
     })
 }
 
+/// A tensor of the converted model, as it is stored.
+struct Elements<'a> {
+    bytes: &'a [u8],
+    size: usize,
+    value: Option<fn(&[u8]) -> f32>,
+}
+
+impl<'a> Elements<'a> {
+    fn of(tensors: &'a Tensors, name: &str) -> Result<Self> {
+        let (record, _) = tensors.records.get(name).with_context(|| format!("there is no `{name}`"))?;
+        let size = record.stored_size().context("its type is not known")? as usize;
+        Ok(Self { bytes: tensors.bytes(name)?, size, value: record_value(record) })
+    }
+
+    fn value(&self) -> Result<impl Fn(usize) -> f32 + Send + Sync + use<'a>> {
+        let (bytes, size) = (self.bytes, self.size);
+        let value = self.value.context("its values are no numbers")?;
+        Ok(move |index: usize| value(&bytes[size * index..]))
+    }
+}
+
 type Results<'a> = Box<dyn Fn(usize, usize) -> f32 + Send + Sync + 'a>;
 
 /// The value that a device computes for an element.
@@ -140,14 +174,13 @@ fn results<'a>(
     job: &Job,
     rows: usize,
     columns: usize,
-    codes: &'a [u8],
-    scales: Option<&'a [u8]>,
+    codes: &Elements<'a>,
+    scales: Option<&Elements<'a>>,
 ) -> Result<Results<'a>> {
     use crate::kernel::Work;
-    let dtype = job.outputs[0].dtype;
-    if let Work::Group { group: Group { bits, size, .. }, dtype, transposed } = job.work {
-        let scales = scales.context("it has no scales")?;
-        let value = value_of(dtype).context("its scales are no numbers")?;
+    if let Work::Group { group: Group { bits, size, .. }, transposed, .. } = job.work {
+        let scale = scales.context("it has no scales")?.value()?;
+        let codes = codes.bytes;
         let per = (32 / bits) as usize;
         let groups = columns.div_ceil(size);
         let middle = ((1 << (bits - 1)) - 1) as f32;
@@ -164,16 +197,15 @@ fn results<'a>(
                 codes[4 * word + 3],
             ]);
             let code = word >> (bits as usize * (column % per)) & ((1 << bits) - 1);
-            (code as f32 - middle) * value(&scales[2 * group..])
+            (code as f32 - middle) * scale(group)
         }));
     }
-    let value = value_of(dtype).context("its values are no numbers")?;
-    let size = dtype.stored_size() as usize;
+    let value = codes.value()?;
     let scale = match scales {
-        Some(scale) => value_of(Dtype::F32).map_or(1.0, |value| value(scale)),
+        Some(scale) => scale.value()?(0),
         None => 1.0,
     };
-    Ok(Box::new(move |row, column| value(&codes[size * (row * columns + column)..]) * scale))
+    Ok(Box::new(move |row, column| value(row * columns + column) * scale))
 }
 
 /// A picture of the relative error by layer: a line for each kind of weight, as SVG.

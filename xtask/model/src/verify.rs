@@ -1,53 +1,122 @@
 //! Checks of a converted model that need nothing but its files.
 
 use crate::{
-    checkpoint::map_file,
-    container::{TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache, is_shard_name},
-    dtype::Dtype,
+    agreement::disagreements,
+    chat_config::CHAT_CONFIG,
+    checkpoint::{map_file, read_text},
+    container::{
+        NDARRAY_CACHE, NDARRAY_CACHE_B16, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache,
+        element_size, is_shard_name,
+    },
+    output::index_of,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use md5::{Digest, Md5};
 use rayon::prelude::*;
+use serde_json::{Map, Value};
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs,
-    path::{Component, Path},
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
 };
+use store::printable;
 
-/// Reads `tensor-cache.json` of a converted model.
+/// The most that an index of a converted model may have, and its chat configuration.
+const INDEX_LIMIT: u64 = 1 << 30;
+const CONFIG_LIMIT: u64 = 256 << 20;
+
+/// Reads the index of a converted model: `tensor-cache.json`, or `ndarray-cache.json` as it was called before
+/// September 2025.
+///
+/// # Errors
+/// When there is none, or it is not one.
 pub fn read_cache(directory: &Path) -> Result<TensorCache> {
-    let path = directory.join(TENSOR_CACHE);
-    let text = crate::checkpoint::read_text(&path, 1 << 30)?;
+    let name = index_of(directory).with_context(|| {
+        format!(
+            "{} holds no converted model: there is no {TENSOR_CACHE} and no {NDARRAY_CACHE}",
+            directory.display()
+        )
+    })?;
+    read_index(directory, name)
+}
+
+fn read_index(directory: &Path, name: &str) -> Result<TensorCache> {
+    let path = directory.join(name);
+    let text = read_text(&path, INDEX_LIMIT)?;
     TensorCache::parse(&text).with_context(|| format!("cannot use {}", path.display()))
 }
 
-/// Checks every shard and record of a converted model against its hash, size and shape. Gives all findings; a sound
-/// model has none.
+/// Reads `mlc-chat-config.json`, where there is one.
 ///
 /// # Errors
-/// When there is no `tensor-cache.json` that can be read at all.
+/// When it cannot be read, or is not a JSON object.
+pub(crate) fn read_chat_config(directory: &Path) -> Result<Option<Map<String, Value>>> {
+    let path = directory.join(CHAT_CONFIG);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = read_text(&path, CONFIG_LIMIT)?;
+    match serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))? {
+        Value::Object(config) => Ok(Some(config)),
+        _ => bail!("{} is not a JSON object", path.display()),
+    }
+}
+
+/// Checks every shard and record of a converted model against its hash, size and shape, and the weights against the
+/// model's chat configuration, where there is one. Gives all findings; a sound model has none.
+///
+/// # Errors
+/// When there is no index that can be read at all.
 pub fn verify(directory: &Path) -> Result<Vec<String>> {
+    let index = index_of(directory).unwrap_or(TENSOR_CACHE);
     let cache = read_cache(directory)?;
+    let mut findings = records(&cache, index);
+    findings.extend(files(directory, &cache));
+    let known: HashSet<_> = cache.records.iter().map(|shard| shard.data_path.as_str()).collect();
+    for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
+        let name = entry.with_context(|| format!("cannot read {}", directory.display()))?.file_name();
+        if let Some(name) = name.to_str().filter(|name| is_shard_name(name) && !known.contains(name)) {
+            findings.push(format!("{name} belongs to no model; is it left from another one?"));
+        }
+    }
+    if index == TENSOR_CACHE && directory.join(NDARRAY_CACHE).exists() {
+        let is_same = read_index(directory, NDARRAY_CACHE).is_ok_and(|old| is_equal(&old, &cache));
+        if !is_same {
+            findings.push(format!("{NDARRAY_CACHE} does not agree with {TENSOR_CACHE}; which one is read depends on the version of MLC"));
+        }
+    }
+    findings.extend(half_index(directory, index, &cache)?);
+    match read_chat_config(directory) {
+        Ok(Some(config)) => findings.extend(disagreements(directory, &cache, &config)),
+        Ok(None) => {}
+        Err(error) => findings.push(format!("{error:#}")),
+    }
+    Ok(findings)
+}
+
+/// What is wrong with an index in itself.
+fn records(cache: &TensorCache, index: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut names = HashSet::new();
-    let mut bytes: f64 = 0.0;
-    let mut count = 0;
+    let (mut bytes, mut count) = (0.0, 0);
     for shard in &cache.records {
         let mut end = 0;
         for record in &shard.records {
             count += 1;
-            let name = record.name.escape_debug();
-            if !names.insert(&record.name) {
-                findings.push(format!("`{name}` stands in {TENSOR_CACHE} twice"));
+            let name = printable(&record.name);
+            if record.name.is_empty() {
+                findings.push(format!("a tensor of {} has no name", printable(&shard.data_path)));
+            } else if !names.insert(&record.name) {
+                findings.push(format!("`{name}` stands in {index} twice"));
             }
-            let Some(dtype) = Dtype::from_name(&record.dtype) else {
-                findings.push(format!("`{name}` has the unknown type `{}`", record.dtype.escape_debug()));
+            let (Some(size), Some(stored)) = (element_size(&record.dtype), record.stored_size()) else {
+                findings.push(format!("`{name}` has the unknown type `{}`", printable(&record.dtype)));
                 continue;
             };
             let elements = record.shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
-            let stored = elements.and_then(|elements| elements.checked_mul(dtype.stored_size()));
-            bytes += elements.unwrap_or(0) as f64 * dtype.size() as f64;
-            if stored != Some(record.nbytes) {
+            bytes += elements.unwrap_or(0) as f64 * size as f64;
+            if elements.and_then(|elements| elements.checked_mul(stored)) != Some(record.nbytes) {
                 findings.push(format!("`{name}` has {} bytes, which its shape does not make", record.nbytes));
             }
             if record.byte_offset != end {
@@ -56,55 +125,98 @@ pub fn verify(directory: &Path) -> Result<Vec<String>> {
             end = record.byte_offset.saturating_add(record.nbytes);
         }
         if end != shard.nbytes {
-            findings
-                .push(format!("the tensors of {} end at {end}, not at {}", shard.data_path, shard.nbytes));
+            let name = printable(&shard.data_path);
+            findings.push(format!("the tensors of {name} end at {end}, not at {}", shard.nbytes));
         }
     }
-    if count != cache.metadata.param_size {
-        findings.push(format!("there are {count} tensors, not {}", cache.metadata.param_size));
+    if cache.metadata.param_size.is_some_and(|expected| expected != count) {
+        findings.push(format!("there are {count} tensors, not {}", cache.metadata.param_size.unwrap_or(0)));
     }
-    if bytes != cache.metadata.param_bytes {
-        findings.push(format!("tensors have {bytes} bytes, not {}", cache.metadata.param_bytes));
+    if let Some(expected) = cache.metadata.param_bytes.filter(|expected| *expected != bytes) {
+        findings.push(format!("tensors have {bytes} bytes, not {expected}"));
     }
-    let checked = cache.records.par_iter().filter_map(|shard| {
-        let name = &shard.data_path;
-        if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_))) {
-            return Some(format!("`{}` is a file outside the model", name.escape_debug()));
+    findings
+}
+
+/// What is wrong with the files of the shards. However many shards name a file, by whichever names, it is hashed once.
+fn files(directory: &Path, cache: &TensorCache) -> Vec<String> {
+    let mut findings = Vec::new();
+    let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut to_hash: BTreeMap<(u64, u64), PathBuf> = BTreeMap::new();
+    let mut sound: Vec<(&ShardRecord, (u64, u64))> = Vec::new();
+    for shard in &cache.records {
+        let name = printable(&shard.data_path);
+        let count = names.entry(&shard.data_path).or_default();
+        *count += 1;
+        if *count > 1 {
+            continue;
         }
-        let path = directory.join(name);
+        if shard.data_path.is_empty() || !is_inside(&shard.data_path) {
+            findings.push(format!("`{name}` is a file outside the model"));
+            continue;
+        }
+        let path = directory.join(&shard.data_path);
         match fs::metadata(&path) {
-            Err(error) => return Some(format!("cannot read {name}: {error}")),
+            Err(error) => findings.push(format!("cannot read {name}: {error}")),
+            Ok(data) if !data.is_file() => findings.push(format!("{name} is not a regular file")),
             Ok(data) if data.len() != shard.nbytes => {
-                return Some(format!("{name} has {} bytes, not {}", data.len(), shard.nbytes));
+                findings.push(format!("{name} has {} bytes, not {}", data.len(), shard.nbytes));
             }
-            Ok(_) => {}
-        }
-        let map = match map_file(&path) {
-            Ok(map) => map,
-            Err(error) => return Some(format!("{error:#}")),
-        };
-        let sum: String = Md5::digest(&map[..]).iter().map(|byte| format!("{byte:02x}")).collect();
-        (sum != shard.md5sum)
-            .then(|| format!("{name} has the MD5 {sum}, not {}", shard.md5sum.escape_debug()))
-    });
-    findings.extend(checked.collect::<Vec<_>>());
-    let known: HashSet<_> = cache.records.iter().map(|shard| shard.data_path.as_str()).collect();
-    for entry in fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))? {
-        let name = entry.with_context(|| format!("cannot read {}", directory.display()))?.file_name();
-        if let Some(name) = name.to_str().filter(|name| is_shard_name(name) && !known.contains(name)) {
-            findings.push(format!("{name} belongs to no model; is it left from another one?"));
+            Ok(data) => {
+                let file = (data.dev(), data.ino());
+                to_hash.insert(file, path);
+                sound.push((shard, file));
+            }
         }
     }
-    let b16 = directory.join(TENSOR_CACHE_B16);
-    let expected = cache.to_json_b16()?;
-    let actual = fs::read_to_string(&b16).ok();
-    match (&expected, &actual) {
-        (Some(_), None) => findings.push(format!("{TENSOR_CACHE_B16} is missing")),
-        (None, Some(_)) => findings.push(format!("there is a {TENSOR_CACHE_B16}, but no float32")),
-        (Some(expected), Some(actual)) if expected != actual => {
-            findings.push(format!("{TENSOR_CACHE_B16} does not agree with {TENSOR_CACHE}"));
-        }
-        _ => {}
+    for (name, count) in names.iter().filter(|(_, count)| **count > 1) {
+        findings.push(format!("{} is the file of {count} shards", printable(name)));
     }
-    Ok(findings)
+    let sums: BTreeMap<_, _> = to_hash
+        .into_par_iter()
+        .map(|(file, path)| {
+            let sum = map_file(&path).map(|map| -> String {
+                Md5::digest(&map[..]).iter().map(|byte| format!("{byte:02x}")).collect()
+            });
+            (file, sum)
+        })
+        .collect();
+    for (shard, file) in sound {
+        let name = printable(&shard.data_path);
+        match (&sums[&file], &shard.md5sum) {
+            (Err(error), _) => findings.push(format!("{error:#}")),
+            (Ok(sum), Some(expected)) if !sum.eq_ignore_ascii_case(expected) => {
+                findings.push(format!("{name} has the MD5 {sum}, not {}", printable(expected)));
+            }
+            _ => {}
+        }
+    }
+    findings
+}
+
+/// Whether a name leads to a file of the directory.
+pub(crate) fn is_inside(name: &str) -> bool {
+    Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// What is wrong with the index for readers that take float32 as the bfloat16 it is stored as.
+fn half_index(directory: &Path, index: &str, cache: &TensorCache) -> Result<Option<String>> {
+    let name = if index == TENSOR_CACHE { TENSOR_CACHE_B16 } else { NDARRAY_CACHE_B16 };
+    let expected = cache.to_b16();
+    let there = directory.join(name).exists().then(|| read_index(directory, name));
+    Ok(match (expected, there) {
+        (Some(_), None) => Some(format!("{name} is missing")),
+        // Older versions wrote it always.
+        (None, Some(Ok(there))) if index == NDARRAY_CACHE && is_equal(&there, cache) => None,
+        (None, Some(_)) => Some(format!("there is a {name}, but no float32")),
+        (Some(_), Some(Err(error))) => Some(format!("{error:#}")),
+        (Some(expected), Some(Ok(there))) if !is_equal(&there, &expected) => {
+            Some(format!("{name} does not agree with {index}"))
+        }
+        _ => None,
+    })
+}
+
+fn is_equal(a: &TensorCache, b: &TensorCache) -> bool {
+    matches!((a.to_json(), b.to_json()), (Ok(a), Ok(b)) if a == b)
 }

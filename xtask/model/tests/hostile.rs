@@ -86,7 +86,10 @@ fn a_sound_model_is_converted_verified_and_reported() {
     let output = tempfile::tempdir().unwrap();
     let summary = convert(&Options::new(source.path(), output.path(), "q4f16_1"), &Silent).unwrap();
     assert_eq!(verify(output.path()).unwrap(), Vec::<String>::new());
-    assert_eq!(inspect(output.path()).unwrap().tensors.len() as u64, summary.cache.metadata.param_size);
+    assert_eq!(
+        inspect(output.path()).unwrap().tensors.len() as u64,
+        summary.cache.metadata.param_size.unwrap()
+    );
     assert_eq!(inspect(source.path()).unwrap().tensors.len(), tensors().len());
     let errors = report(source.path(), output.path(), "q4f16_1", "auto").unwrap();
     let embedding = &errors[0];
@@ -157,13 +160,17 @@ fn a_conversion_is_done_once_and_found_in_the_store() {
 
     // What is laid out is what a conversion past the store writes, and is left alone the second time.
     let output = place_of_store.path().join("out");
-    assert!(place(&store, &first, source.path(), &output, false).unwrap());
-    assert!(!place(&store, &first, source.path(), &output, false).unwrap());
+    let lay_out = |converted: &Converted, scheme: &str, replace: bool| {
+        let options = Options { replace, ..Options::new(source.path(), &output, scheme) };
+        place(&store, converted, &options, &Silent)
+    };
+    assert!(lay_out(&first, "q4f16_1", false).unwrap());
+    assert!(!lay_out(&first, "q4f16_1", false).unwrap());
     for name in files {
         assert_eq!(fs::read(direct.path().join(name)).unwrap(), fs::read(output.join(name)).unwrap());
     }
     fs::write(output.join("params_shard_1.bin"), "left").unwrap();
-    assert!(place(&store, &first, source.path(), &output, false).unwrap());
+    assert!(lay_out(&first, "q4f16_1", false).unwrap());
     assert!(!output.join("params_shard_1.bin").exists() && !output.join(".converting").exists());
 
     // Another scheme, template, size or input is another action; another model is not replaced unasked.
@@ -181,10 +188,10 @@ fn a_conversion_is_done_once_and_found_in_the_store() {
     actions.dedup();
     assert_eq!(actions.len(), 5);
     let unquantized = run(&Options { quantization: "q0f16".to_owned(), ..options }, None);
-    let error = place(&store, &unquantized, source.path(), &output, false).unwrap_err();
+    let error = lay_out(&unquantized, "q0f16", false).unwrap_err();
     assert!(error.to_string().contains("holds another model"), "{error:#}");
     assert_eq!(verify(&output).unwrap(), Vec::<String>::new());
-    assert!(place(&store, &unquantized, source.path(), &output, true).unwrap());
+    assert!(lay_out(&unquantized, "q0f16", true).unwrap());
     assert_eq!(verify(&output).unwrap(), Vec::<String>::new());
 }
 

@@ -14,7 +14,7 @@ use std::{
     io::{ErrorKind, Write},
     path::Path,
 };
-use store::Store;
+use store::{Store, sync_directory};
 
 /// What [`write`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,12 @@ const TEMPORARY: &str = ".release-";
 pub fn write(store: &Store, manifest: &Manifest, destination: &Path) -> Result<Written> {
     let parent = destination.parent().context("a release directory needs a name")?;
     std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let lock = File::create(parent.join(".lock"))
+    // Not emptied: somebody else may have a file of this name.
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(parent.join(".lock"))
         .with_context(|| format!("cannot write to {}", parent.display()))?;
     lock.lock().with_context(|| format!("cannot lock {}", parent.display()))?;
     let json = manifest.to_json()?;
@@ -58,7 +63,7 @@ pub fn write(store: &Store, manifest: &Manifest, destination: &Path) -> Result<W
     }
     sync_directories(&new)?;
     replace(&new, destination, &temporary.path().join("old"), exists)?;
-    sync(parent)?;
+    sync_directory(parent)?;
     Ok(Written::New)
 }
 
@@ -146,13 +151,7 @@ fn sync_directories(directory: &Path) -> Result<()> {
             sync_directories(&entry.path())?;
         }
     }
-    sync(directory)
-}
-
-fn sync(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|file| file.sync_all())
-        .with_context(|| format!("cannot sync {}", directory.display()))
+    sync_directory(directory)
 }
 
 #[cfg(test)]

@@ -2,14 +2,8 @@
 
 use anyhow::{Context, Result};
 use artifact::Coordinates;
-use std::{
-    fs::Permissions,
-    io::Write,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
-use store::{Entry, Store, Tree};
-use tempfile::NamedTempFile;
+use std::path::{Path, PathBuf};
+use store::{Entry, Store, Tree, write_output};
 
 /// Copies what an AAR is published with to its place in a repository, which is given. The POM comes last: without it nobody
 /// looks at the rest. Errors: the tree is none of ours; the directory can't be written.
@@ -27,13 +21,7 @@ pub fn publish_maven(store: &Store, tree: &Tree, repository: &Path) -> Result<Pa
     let mut names: Vec<&str> = tree.iter().map(|(path, _)| path).filter(|path| !path.contains('/')).collect();
     names.sort_by_key(|name| (*name == pom, *name));
     for name in names {
-        let path = place.join(name);
-        let mut temporary = NamedTempFile::new_in(&place)?;
-        temporary.write_all(&file(name)?)?;
-        // Temporary files are for their owner alone; a repository is read by others.
-        temporary.as_file().set_permissions(Permissions::from_mode(0o644))?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        write_output(&place.join(name), &file(name)?)?;
     }
     Ok(place)
 }

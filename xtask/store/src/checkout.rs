@@ -3,9 +3,14 @@
 use crate::{
     Digest, Entry, Progress, Store, Tree, Unit,
     blob::{has_blob_time, is_stamped, set_time, stamp},
+    output::{is_same_file, sync_directory},
 };
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+};
 use std::{
     collections::BTreeSet,
     fs::{File, OpenOptions, Permissions},
@@ -32,11 +37,13 @@ impl Store {
     /// Writes a tree to `destination`, which must not exist: read-only files, fixed times.
     ///
     /// Files share the blobs' blocks where the file system can (a reflink: what is done to them does not reach the
-    /// blob). Else they are hard links, which take no space either. Where the file system has no more links for a blob,
-    /// or the destination is on another one, the blob is copied.
+    /// blob). Else, inside the store (checkouts, the directories that builds run in), they are hard links, which take no
+    /// space either. Everywhere else, and where the file system has no more links for a blob, the blob is copied: whoever
+    /// writes to a file outside must not reach the store through it.
     pub fn materialise(&self, tree: &Tree, destination: &Path) -> Result<()> {
         std::fs::create_dir(destination)
             .with_context(|| format!("cannot create {}", destination.display()))?;
+        let links = self.may_link(destination)?;
         let directories = directories(tree);
         // Sorted, so that parents come first.
         for directory in &directories {
@@ -44,26 +51,64 @@ impl Store {
             std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         }
         let entries: Vec<_> = tree.iter().collect();
-        entries.par_iter().try_for_each(|(path, entry)| self.place_entry(entry, &destination.join(path)))?;
+        entries
+            .par_iter()
+            .try_for_each(|(path, entry)| self.place_entry(entry, &destination.join(path), links))?;
         for directory in directories.iter().rev() {
             finish_directory(&destination.join(directory))?;
         }
         finish_directory(destination)
     }
 
-    /// A tree as files at `destination`, which must not exist: there whole, or not at all. As in
-    /// [`Store::materialise`], its files may be links to blobs.
+    /// Writes a tree to `destination`, which must not exist: there whole and on the disk, or not at all. No file of it is
+    /// one of the store's.
+    ///
+    /// # Errors
+    /// If something is at `destination`, or its directory cannot be written.
     pub fn export(&self, root: &Digest, destination: &Path) -> Result<()> {
         let parent = destination.parent().context("the root directory can't be written anew")?;
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         let context = || format!("cannot write {}", destination.display());
         std::fs::create_dir_all(parent).with_context(context)?;
         let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(parent).with_context(context)?;
         let path = scratch.path().join("tree");
         self.materialise(&Tree::read(self, root)?, &path)?;
-        std::fs::rename(&path, destination).with_context(context)
+        // One call for thousands of files.
+        File::open(&path).and_then(|directory| Ok(rustix::fs::syncfs(&directory)?)).with_context(context)?;
+        // Unlike `rename`, this does not replace an empty directory or a file that came meanwhile.
+        match renameat_with(CWD, &path, CWD, destination, RenameFlags::NOREPLACE) {
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                ensure!(!destination.exists(), "{} exists already", destination.display());
+                std::fs::rename(&path, destination)
+            }
+            result => result.map_err(std::io::Error::from),
+        }
+        .with_context(context)?;
+        sync_directory(parent)
     }
 
-    fn place_entry(&self, entry: &Entry, path: &Path) -> Result<()> {
+    /// Writes a blob to `path`, which must not exist, as [`Store::materialise`] does. A copy is not synced.
+    ///
+    /// # Errors
+    /// If the blob is missing or damaged ([`crate::Damaged`]), or `path` cannot be written.
+    pub fn materialise_blob(&self, digest: &Digest, path: &Path) -> Result<()> {
+        let entry = Entry::File { digest: *digest, executable: false };
+        self.place_entry(&entry, path, self.may_link(path)?)
+    }
+
+    /// Whether a file is a name of a blob of this store, so that writing to it would damage the store.
+    pub fn is_shared(&self, path: &Path, digest: &Digest) -> bool {
+        [false, true].into_iter().any(|executable| is_same_file(path, &self.place(digest, executable)))
+    }
+
+    /// Whether hard links to blobs may be made at `path`: inside the store, where nobody writes but us.
+    fn may_link(&self, path: &Path) -> Result<bool> {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = parent.canonicalize().with_context(|| format!("cannot find {}", parent.display()))?;
+        Ok(parent.starts_with(&self.root))
+    }
+
+    fn place_entry(&self, entry: &Entry, path: &Path, links: bool) -> Result<()> {
         match entry {
             Entry::Directory => Ok(()),
             Entry::Symlink { target } => std::os::unix::fs::symlink(target, path)
@@ -74,20 +119,27 @@ impl Store {
                 if self.may_clone() && self.place_clone(&blob, path, *executable)? {
                     return Ok(());
                 }
-                match std::fs::hard_link(&blob, path) {
-                    Ok(()) => Ok(()),
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::TooManyLinks | ErrorKind::CrossesDevices | ErrorKind::PermissionDenied
-                        ) =>
-                    {
-                        std::fs::copy(&blob, path)
-                            .and_then(|_| set_time(path))
-                            .with_context(|| format!("cannot copy a blob to {}", path.display()))
+                if links {
+                    match std::fs::hard_link(&blob, path) {
+                        Ok(()) => return Ok(()),
+                        Err(error)
+                            if matches!(
+                                error.kind(),
+                                ErrorKind::TooManyLinks
+                                    | ErrorKind::CrossesDevices
+                                    | ErrorKind::PermissionDenied
+                            ) => {}
+                        Err(error) => {
+                            return Err(error).with_context(|| format!("cannot create {}", path.display()));
+                        }
                     }
-                    Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
                 }
+                let mut source =
+                    File::open(&blob).with_context(|| format!("cannot open {}", blob.display()))?;
+                File::create_new(path)
+                    .and_then(|mut file| std::io::copy(&mut source, &mut file))
+                    .with_context(|| format!("cannot copy a blob to {}", path.display()))?;
+                stamp(path, *executable)
             }
         }
     }

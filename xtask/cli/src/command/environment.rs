@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use store::Store;
+use store::{OutputFile, Store};
 
 /// List, assemble and enter the environments that builds run in
 #[derive(clap::Args)]
@@ -181,17 +181,11 @@ fn export(
         Format::Docker => ImageFormat::Docker,
     };
     let writing = || format!("cannot write {}", output.display());
-    // Beside its place, so that what is there is whole whenever this ends.
-    let directory = output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(directory)
-        .with_context(writing)?;
+    let mut file = OutputFile::create(output)?;
     image
         .write(store, format, BufWriter::with_capacity(1 << 20, file.as_file_mut()), &progress)
         .with_context(writing)?;
-    file.as_file().sync_all().with_context(writing)?;
-    file.persist(output).with_context(writing)?;
+    file.finish()?;
     let [id, manifest] = image.ids();
     if global.json {
         let layers: Vec<_> = image

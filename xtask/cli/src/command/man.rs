@@ -13,8 +13,14 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    std::fs::create_dir_all(&arguments.directory)
-        .and_then(|()| clap_mangen::generate_to(crate::Arguments::command(), &arguments.directory))
-        .with_context(|| format!("cannot write manual pages to {}", arguments.directory.display()))?;
+    let writing = || format!("cannot write manual pages to {}", arguments.directory.display());
+    // The generator writes into the files that it finds; ours are replaced whole.
+    let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
+    clap_mangen::generate_to(crate::Arguments::command(), scratch.path()).with_context(writing)?;
+    std::fs::create_dir_all(&arguments.directory).with_context(writing)?;
+    for page in std::fs::read_dir(scratch.path()).with_context(writing)? {
+        let page = page.with_context(writing)?;
+        store::copy_output(&page.path(), &arguments.directory.join(page.file_name()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }

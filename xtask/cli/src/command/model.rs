@@ -1,11 +1,15 @@
 //! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
 
 pub mod fetch;
+mod published;
 pub mod store;
+mod summary;
 
+use self::summary::Summary;
 use crate::context::Global;
-use ::store::Progress;
+use ::store::{Progress, printable};
 use anyhow::{Context, Result};
+use input::Published;
 use model::Chat;
 use serde_json::Value;
 use std::{
@@ -27,8 +31,8 @@ enum Command {
     /// Convert a checkpoint's weights, to the byte as the reference does on its CPU path
     ///
     /// The result is kept in the store by what it was made of, so a second run finds it there; the output directory
-    /// gets read-only files that share its space where they can. The checkpoint is a directory, or a model that `model
-    /// fetch` locked, by its name. What is left unfinished when it is stopped is never taken for a model.
+    /// gets files of its own, which share the store's space where the file system can. The checkpoint is a directory, or a
+    /// model that `model fetch` locked, by its name. What is left unfinished when it is stopped is never taken for a model.
     ///
     /// Examples:
     ///   cargo xtask model convert Qwen2.5-3B-Instruct --quantization q4f16_1 -o Qwen2.5-3B-q4f16_1
@@ -63,20 +67,27 @@ enum Command {
         sizes: Sizes,
     },
     /// Check every shard and tensor of a converted model
+    ///
+    /// Where there is an mlc-chat-config.json, the weights must be those of its architecture and quantization. A model of a
+    /// hub is fetched into the store first, and locked nowhere.
     Verify {
-        /// The converted model
+        /// The converted model: a directory, or a model of a hub
+        #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
         directory: PathBuf,
     },
     /// List the tensors of a converted model or a checkpoint
     Inspect {
-        /// The model
+        /// The model; of one of a hub, the index alone is fetched
+        #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
         directory: PathBuf,
     },
     /// Compare two converted models, tensor by tensor
     Diff {
         /// One
+        #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
         left: PathBuf,
         /// The other
+        #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
         right: PathBuf,
     },
     /// Show what quantization costs: the error of each weight
@@ -84,9 +95,10 @@ enum Command {
         /// The checkpoint
         source: PathBuf,
         /// What it was converted to
+        #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
         converted: PathBuf,
-        /// How it was quantized
-        #[arg(long, value_name = "SCHEME")]
+        /// How it was quantized; `auto` is what its mlc-chat-config.json says
+        #[arg(long, value_name = "SCHEME", default_value = "auto")]
         quantization: String,
         /// The architecture
         #[arg(long, default_value = "auto")]
@@ -117,25 +129,25 @@ struct Source {
 #[derive(clap::Args)]
 struct Sizes {
     /// Tokens of context; -1 for no bound
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "N", requires = "conversation_template", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     context_window_size: Option<i64>,
     /// Tokens of a sliding window; -1 for none, where config.json has one
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    #[arg(long, value_name = "N", requires = "conversation_template", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     sliding_window_size: Option<i64>,
     /// Tokens that prefill at a time
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "conversation_template")]
     prefill_chunk_size: Option<u64>,
     /// Tokens that a sliding window keeps from the start
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "conversation_template")]
     attention_sink_size: Option<u64>,
     /// Sequences at a time
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "conversation_template")]
     max_batch_size: Option<u64>,
     /// Devices that share every tensor
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "conversation_template")]
     tensor_parallel_shards: Option<u64>,
     /// Groups of devices that share the layers
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", requires = "conversation_template")]
     pipeline_parallel_stages: Option<u64>,
 }
 
@@ -164,10 +176,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Inspect { directory } => inspect(global, directory)?,
         Command::Diff { left, right } => return diff(global, left, right),
         Command::Report { source, converted, quantization, architecture, picture } => {
-            let errors = model::report(source, converted, quantization, architecture)?;
+            let converted = published::directory(global, converted, Published::Whole)?;
+            let errors = model::report(source, &converted, quantization, architecture)?;
             if let Some(path) = picture {
-                std::fs::write(path, model::picture(&errors))
-                    .with_context(|| format!("cannot write {}", path.display()))?;
+                ::store::write_output(path, model::picture(&errors).as_bytes())?;
             }
             if global.json {
                 println!("{}", serde_json::to_string_pretty(&errors)?);
@@ -180,7 +192,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                         error.rms,
                         error.relative * 100.0,
                         error.cosine,
-                        error.name
+                        printable(&error.name)
                     );
                 }
             }
@@ -219,31 +231,34 @@ impl Sizes {
 /// Converts past the store.
 fn convert(global: &Global, options: &model::Options, chat: Option<&Chat>) -> Result<()> {
     let start = Instant::now();
-    let progress = global.progress();
-    let summary = model::convert(options, &progress)?;
-    progress.line(&format!(
-        "{}: {} million parameters ({}), {} MB to {} MB in {} shards, {:.1} s",
-        options.output.display(),
-        summary.parameters / 1_000_000,
-        summary.architecture,
-        summary.read / 1_000_000,
-        summary.written() / 1_000_000,
-        summary.cache.records.len(),
-        start.elapsed().as_secs_f64()
-    ));
-    chat.map_or(Ok(()), |chat| chat_config(global, options, chat))
+    let source = store::source_directory(global, &options.source)?;
+    let shown = &options.source;
+    let options = model::Options { source, ..options.clone() };
+    let converted = model::convert_with_chat(&options, chat, &global.progress())?;
+    let summary = Summary {
+        outcome: "is converted",
+        source: shown,
+        architecture: &converted.architecture,
+        read: converted.read,
+        has_chat: chat.is_some(),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    summary.show(global, &options, &mut serde_json::json!({ "architecture": converted.architecture }))
 }
 
 fn chat_config(global: &Global, options: &model::Options, chat: &Chat) -> Result<()> {
     let progress = global.progress();
-    for note in model::chat_config(&chat.options(options))? {
+    let source = store::source_directory(global, &options.source)?;
+    let options = &model::Options { source, ..options.clone() };
+    for note in model::chat_config_checked(&chat.options(options))? {
         progress.note(&note);
     }
+    progress.line(&format!("{} is written", options.output.join("mlc-chat-config.json").display()));
     Ok(())
 }
 
 fn verify(global: &Global, directory: &Path) -> Result<ExitCode> {
-    let findings = model::verify(directory)?;
+    let findings = model::verify(&published::directory(global, directory, Published::Whole)?)?;
     if global.json {
         let verdict = if findings.is_empty() { "PASS" } else { "FAIL" };
         println!("{}", serde_json::json!({ "verdict": verdict, "findings": findings }));
@@ -258,7 +273,7 @@ fn verify(global: &Global, directory: &Path) -> Result<ExitCode> {
 }
 
 fn inspect(global: &Global, directory: &Path) -> Result<()> {
-    let inspection = model::inspect(directory)?;
+    let inspection = model::inspect(&published::directory(global, directory, Published::Index)?)?;
     if global.json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
         return Ok(());
@@ -267,11 +282,11 @@ fn inspect(global: &Global, directory: &Path) -> Result<()> {
         let shape: Vec<_> = tensor.shape.iter().map(u64::to_string).collect();
         println!(
             "{:13} {:>20} {:>12}  {}  ({})",
-            tensor.dtype,
+            printable(&tensor.dtype).to_string(),
             shape.join("×"),
             tensor.bytes,
-            tensor.name,
-            tensor.file
+            printable(&tensor.name),
+            printable(&tensor.file)
         );
     }
     let bytes: u64 = inspection.tensors.iter().map(|tensor| tensor.bytes).sum();
@@ -284,12 +299,13 @@ fn inspect(global: &Global, directory: &Path) -> Result<()> {
 }
 
 fn diff(global: &Global, left: &Path, right: &Path) -> Result<ExitCode> {
-    let differences = model::diff(left, right)?;
+    let [left, right] = [left, right].map(|model| published::directory(global, model, Published::Whole));
+    let differences = model::diff(&left?, &right?)?;
     if global.json {
         println!("{}", serde_json::to_string_pretty(&differences)?);
     } else {
         for difference in &differences {
-            println!("{}: {}", difference.name, difference.what);
+            println!("{}: {}", printable(&difference.name), difference.what);
         }
         println!("{} tensors differ", differences.len());
     }

@@ -2,8 +2,10 @@
 //! revision holds, `/OWNER/NAME/resolve/REVISION/FILE` gives a file, directly or by a redirection to where it is kept.
 
 mod license;
+mod published;
 
 pub use license::Terms;
+pub use published::{Published, fetch_published};
 
 use crate::{
     Input, Model, Source,
@@ -103,22 +105,9 @@ impl Hub {
         revision: &str,
         progress: &dyn Progress,
     ) -> Result<(Model, Vec<Input>)> {
-        let path = format!("/api/models/{repository}/revision/{revision}?blobs=true");
-        let address = Address { url: format!("{}{path}", self.endpoint), token: self.token.clone() };
-        let answer = self.read(&address, LARGEST_ANSWER)?;
-        let shown = without_credentials(&address.url);
-        let found: Revision = serde_json::from_slice(&answer)
-            .with_context(|| format!("{shown} does not answer as a hub does"))?;
-        let license = found.card.unwrap_or_default().license();
-        let model = Model::new(repository, &found.sha, &license).with_context(|| format!("{shown} lies"))?;
-        let is_commit = Model::new(repository, revision, "").is_ok();
-        ensure!(
-            !is_commit || found.sha == revision,
-            "{shown} answers with another commit, {}",
-            model.revision
-        );
-        let files: Vec<Sibling> =
-            found.siblings.into_iter().filter(|file| is_wanted(&file.rfilename)).collect();
+        let (model, siblings) = self.describe(repository, revision)?;
+        let shown = without_credentials(&self.endpoint);
+        let files: Vec<Sibling> = siblings.into_iter().filter(|file| is_wanted(&file.rfilename)).collect();
         let meter = progress.begin(&format!("looking at {repository}"), files.len() as u64, Unit::Items);
         let mut inputs = Vec::new();
         for file in files {
@@ -144,6 +133,25 @@ impl Hub {
         Ok((model, inputs))
     }
 
+    /// What the hub says of a revision: its commit and licence, and its files.
+    fn describe(&self, repository: &str, revision: &str) -> Result<(Model, Vec<Sibling>)> {
+        let path = format!("/api/models/{repository}/revision/{revision}?blobs=true");
+        let address = Address { url: format!("{}{path}", self.endpoint), token: self.token.clone() };
+        let answer = self.read(&address, LARGEST_ANSWER)?;
+        let shown = without_credentials(&address.url);
+        let found: Revision = serde_json::from_slice(&answer)
+            .with_context(|| format!("{shown} does not answer as a hub does"))?;
+        let license = found.card.unwrap_or_default().license();
+        let model = Model::new(repository, &found.sha, &license).with_context(|| format!("{shown} lies"))?;
+        let is_commit = Model::new(repository, revision, "").is_ok();
+        ensure!(
+            !is_commit || found.sha == revision,
+            "{shown} answers with another commit, {}",
+            model.revision
+        );
+        Ok((model, found.siblings))
+    }
+
     /// The digest of a file of which the revision's description has none. Of weights, the headers of the file may say
     /// it; what they do not say is fetched to be hashed, and kept.
     fn look_at(
@@ -153,7 +161,7 @@ impl Hub {
         address: &Address,
         progress: &dyn Progress,
     ) -> Result<Digest> {
-        if !name.ends_with(".safetensors") {
+        if !name.ends_with(".safetensors") && !name.ends_with(".bin") {
             return store.put_bytes(&self.read(address, LARGEST_PLAIN)?);
         }
         let said = match client::head(&self.agent, address) {

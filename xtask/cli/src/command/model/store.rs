@@ -1,71 +1,76 @@
 //! Conversions as actions of the store.
 
-use super::fetch;
+use super::{fetch, summary::Summary};
 use crate::context::Global;
 use anyhow::{Context, Result};
 use input::{Input, Model};
-use model::{Chat, Converted, Options, convert_in_store, place};
+use model::{Chat, Converted, Options, check_place, convert_in_store, place};
 use release::Conversion;
-use std::{path::Path, time::Instant};
-use store::{Entry, Store};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
+use store::{Entry, Store, Tree};
 
 /// `model convert`: a directory, or a locked model by its name.
 pub fn convert(global: &Global, options: &Options, chat: Option<&Chat>) -> Result<()> {
     let start = Instant::now();
     let store = global.open_store()?;
     let progress = global.progress();
-    let converted = match locked(global, &options.source)? {
-        Some((root, model)) => {
-            fetch::warn(&model, &progress)?;
-            convert_locked(global, &store, &root, &model, options, chat)?
-        }
-        None => convert_in_store(&store, options, chat, None, &progress)?,
+    let shown = &options.source;
+    let (source, files) = source(global, &store, shown)?;
+    let options = Options { source, ..options.clone() };
+    check_place(&options, chat)?;
+    let converted = convert_in_store(&store, &options, chat, files.as_ref(), &progress)?;
+    let is_new = place(&store, &converted, &options, &progress)?;
+    let files: serde_json::Map<_, _> = converted
+        .outputs
+        .iter()
+        .filter_map(|(name, entry)| match entry {
+            Entry::File { digest, .. } => {
+                Some((name.to_owned(), serde_json::json!({ "sha256": digest.hex(), "size": digest.size })))
+            }
+            _ => None,
+        })
+        .collect();
+    let outcome = match (is_new, converted.cached) {
+        (false, _) => "is up to date",
+        (true, true) => "is laid out from the store",
+        (true, false) => "is converted",
     };
-    let is_new = place(&store, &converted, &options.source, &options.output, options.replace)?;
-    let (mut shards, mut bytes) = (0, 0);
-    for (name, entry) in converted.outputs.iter() {
-        if let Entry::File { digest, .. } = entry {
-            shards += u32::from(name.starts_with("params_shard_"));
-            bytes += digest.size;
-        }
+    let summary = Summary {
+        outcome,
+        source: shown,
+        architecture: &converted.architecture,
+        read: converted.read,
+        has_chat: chat.is_some(),
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    let mut json = serde_json::json!({
+        "architecture": converted.architecture, "action": converted.action, "outputs": converted.root,
+        "cached": converted.cached, "files": files
+    });
+    summary.show(global, &options, &mut json)
+}
+
+/// The directory of a checkpoint: the one that is given, or a locked model's in the store, and then its files.
+fn source(global: &Global, store: &Store, given: &Path) -> Result<(PathBuf, Option<Tree>)> {
+    let Some((root, model)) = locked(global, given)? else { return Ok((given.to_owned(), None)) };
+    fetch::warn(&model, &global.progress())?;
+    let (directory, tree) = checkout(global, store, &root, &model)?;
+    Ok((directory, Some(tree)))
+}
+
+/// As [`source()`], for what needs a store only where a locked model is meant.
+pub fn source_directory(global: &Global, given: &Path) -> Result<PathBuf> {
+    match locked(global, given)? {
+        Some(_) => Ok(source(global, &global.open_store()?, given)?.0),
+        None => Ok(given.to_owned()),
     }
-    if global.json {
-        let files: serde_json::Map<_, _> = converted
-            .outputs
-            .iter()
-            .filter_map(|(name, entry)| match entry {
-                Entry::File { digest, .. } => Some((
-                    name.to_owned(),
-                    serde_json::json!({ "sha256": digest.hex(), "size": digest.size }),
-                )),
-                _ => None,
-            })
-            .collect();
-        let value = serde_json::json!({
-            "architecture": converted.architecture, "action": converted.action, "outputs": converted.root,
-            "cached": converted.cached, "files": files
-        });
-        println!("{}", serde_json::to_string_pretty(&value)?);
-        return Ok(());
-    }
-    progress.line(&format!(
-        "{} {}: {} in {}, {} MB in {shards} shards, {:.1} s",
-        options.output.display(),
-        match (is_new, converted.cached) {
-            (false, _) => "is up to date",
-            (true, true) => "is laid out from the store",
-            (true, false) => "is converted",
-        },
-        converted.architecture,
-        options.quantization,
-        bytes / 1_000_000,
-        start.elapsed().as_secs_f64()
-    ));
-    Ok(())
 }
 
 /// The locked model that is meant where there is no such directory.
-fn locked(global: &Global, source: &Path) -> Result<Option<(std::path::PathBuf, Model)>> {
+fn locked(global: &Global, source: &Path) -> Result<Option<(PathBuf, Model)>> {
     let name = match source.to_str() {
         Some(name) if !source.exists() && !name.contains('/') => name,
         _ => return Ok(None),
@@ -115,8 +120,14 @@ pub fn convert_locked(
     options: &Options,
     chat: Option<&Chat>,
 ) -> Result<Converted> {
+    let (source, tree) = checkout(global, store, root, model)?;
+    let options = Options { source, ..options.clone() };
+    convert_in_store(store, &options, chat, Some(&tree), &global.progress())
+}
+
+/// A locked model as a directory of the store, and its files.
+fn checkout(global: &Global, store: &Store, root: &Path, model: &Model) -> Result<(PathBuf, Tree)> {
     let progress = global.progress();
     let tree = fetch::fetch(store, root, model, &global.fetch_options(), &progress)?;
-    let source = store.checkout(&tree.write(store)?, &progress)?;
-    convert_in_store(store, &Options { source, ..options.clone() }, chat, Some(&tree), &progress)
+    Ok((store.checkout(&tree.write(store)?, &progress)?, tree))
 }
