@@ -4,7 +4,7 @@
 //! Whatever is printed comes by way of here, so that no name out of a stranger's file reaches the terminal as a command.
 
 use std::fmt::{self, Arguments};
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::process;
 use store::printable_lines;
 

@@ -19,7 +19,7 @@ fn main() -> Result<()> {
         summary.read,
         summary.written(),
         summary.cache.records.len(),
-        summary.cache.metadata.bits_per_param,
+        summary.cache.metadata.bits_per_param.unwrap_or_default(),
         start.elapsed()
     );
     Ok(())

@@ -8,7 +8,7 @@ mod summary;
 use self::summary::Summary;
 use crate::context::Global;
 use ::store::{Progress, printable};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use input::Published;
 use model::Chat;
 use serde_json::Value;
