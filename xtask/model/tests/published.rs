@@ -50,9 +50,10 @@ fn an_older_index_does_for_every_command() {
         for metadata in [None, Some(json!({})), Some(json!({"ParamSize": 20, "BitsPerParam": 4.5}))] {
             for name in [NDARRAY_CACHE, NDARRAY_CACHE_B16].into_iter().filter(|name| old.join(name).exists())
             {
-                edit(&old.join(name), |index| match &metadata {
-                    Some(metadata) => index["metadata"] = metadata.clone(),
-                    None => {}
+                edit(&old.join(name), |index| {
+                    if let Some(metadata) = &metadata {
+                        index["metadata"] = metadata.clone();
+                    }
                 });
             }
             let expected = match &metadata {
@@ -121,7 +122,8 @@ fn an_index_that_lies_does_not_pass() {
     let directory = models("q4f16_1");
     let model = directory.path().join("new");
     let whole = fs::read(model.join(TENSOR_CACHE)).unwrap();
-    let cases: [(&dyn Fn(&mut Value), &str); 6] = [
+    type Edit<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(Edit, &str); 6] = [
         (
             &|index| index["records"][0]["records"][0]["name"] = "".into(),
             "a tensor of params_shard_0.bin has no name",
@@ -175,10 +177,10 @@ fn names_out_of_a_file_command_no_terminal() {
         edit(&old.join(TENSOR_CACHE), |index| index["records"][0]["records"][0][key] = evil.into());
         let told = [
             verify(&old).unwrap().join(" "),
-            diff(&new, &old).map_or_else(|error| format!("{error:#}"), |found| format!("{}", found[0].what)),
+            diff(&new, &old).map_or_else(|error| format!("{error:#}"), |found| found[0].what.clone()),
         ];
         for text in told {
-            assert!(!text.contains(|character| store::is_hidden(character)), "{text:?}");
+            assert!(!text.contains(store::is_hidden), "{text:?}");
         }
         fs::write(old.join(TENSOR_CACHE), whole).unwrap();
     }
