@@ -132,7 +132,9 @@ impl ExpectedTensor {
 
 fn expected(scheme: &Scheme, config: &Map<String, Value>) -> Option<Expected> {
     let architecture = architecture(config.get("model_type")?.as_str()?, &Map::new()).ok()?;
-    let Value::Object(sizes) = config.get("model_config")? else { return None };
-    let parameters = architecture.model(sizes).ok()?.parameters;
-    expected_outputs(&parameters, scheme, sizes).ok()
+    let Value::Object(mut sizes) = config.get("model_config")?.clone() else { return None };
+    // Weights are stored whole, for however many devices the configuration is.
+    sizes.insert("tensor_parallel_shards".to_owned(), 1.into());
+    let parameters = architecture.model(&sizes, scheme).ok()?.parameters;
+    expected_outputs(&parameters, scheme, &sizes).ok()
 }

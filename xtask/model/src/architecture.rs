@@ -1,6 +1,8 @@
 //! Architectures as tables: which parameters a model has, and what of a checkpoint they are made of.
 
+use crate::configuration::{ConfigTable, Fields, require, with_rope_keys};
 use crate::expression::{self, evaluate, interpolate, size, truth};
+use crate::quantization::{Kind, Scheme};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -22,18 +24,18 @@ pub struct Architecture {
     float8: bool,
     /// Whether AutoAWQ checkpoints of it are understood.
     #[serde(default)]
-    awq: bool,
+    pub(crate) awq: bool,
     /// Whether checkpoints of it with 8-bit float blocks are understood.
     #[serde(default)]
     block_scale: bool,
-    /// The key of an object in `config.json` that holds the text model's configuration, where there is one.
+    /// The field that holds the text model's configuration, where there is one.
     section: Option<String>,
-    /// Names for expressions, which may use keys of the configuration and one another.
+    /// Names for expressions, which may use fields of the configuration and one another.
     #[serde(default)]
     values: BTreeMap<String, String>,
-    /// What must hold, with the sentence for when it does not.
+    /// What must hold of a configuration whose weights are converted, each a condition or `condition: sentence`.
     #[serde(default)]
-    require: Vec<(String, String)>,
+    require: Vec<String>,
     /// How many layers there are.
     layers: String,
     /// What stands before the names of `layer`.
@@ -53,20 +55,6 @@ pub struct Architecture {
     layer: Vec<Entry>,
     /// The configuration that `mlc-chat-config.json` repeats.
     pub(crate) config: ConfigTable,
-}
-
-/// A configuration: its fields in order, each `name` or `name = default`, and what is done to them then, each
-/// `field = expression`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ConfigTable {
-    pub fields: Vec<String>,
-    pub rules: Vec<String>,
-    /// What must hold when the rules were applied.
-    #[serde(default)]
-    pub requires: Vec<String>,
-    /// The configuration of the text model inside, which keeps the keys that it does not know.
-    pub text: Option<Box<ConfigTable>>,
 }
 
 /// A module with its parameters.
@@ -148,6 +136,12 @@ pub(crate) struct Parameter {
     pub wide: bool,
 }
 
+/// What a model's expressions are about.
+struct Scope<'a> {
+    fields: &'a Fields,
+    scheme: &'a Scheme,
+}
+
 /// What a model has.
 pub(crate) struct Model {
     pub parameters: Vec<Parameter>,
@@ -191,8 +185,7 @@ const LIMIT: u64 = 10_000;
 
 impl Architecture {
     /// Whether the reference converts it with a scheme of this kind.
-    pub(crate) fn check_scheme(&self, scheme: &crate::quantization::Scheme) -> Result<()> {
-        use crate::quantization::Kind;
+    pub(crate) fn check_scheme(&self, scheme: &Scheme) -> Result<()> {
         let offered = match scheme.kind {
             Kind::Cast | Kind::Group(_) => true,
             Kind::Float8 { .. } => self.float8,
@@ -208,31 +201,46 @@ impl Architecture {
         Ok(())
     }
 
-    /// The value of a name in this architecture's expressions.
-    pub(crate) fn lookup(&self, config: &Map<String, Value>, name: &str, depth: usize) -> Result<Value> {
-        ensure!(depth < 16, "`{name}` is defined by itself");
-        if let Some(expression) = self.values.get(name) {
-            let names = |inner: &str| {
-                if inner == name { Ok(self.key(config, name)) } else { self.lookup(config, inner, depth + 1) }
-            };
-            return evaluate(expression, &names);
-        }
-        Ok(self.key(config, name))
+    /// The configuration that the reference makes of `config.json`.
+    ///
+    /// # Errors
+    /// When a key is missing or has a value that MLC does not run.
+    pub(crate) fn configuration(&self, config: &Map<String, Value>) -> Result<Fields> {
+        self.config.make(&with_rope_keys(config)?)
     }
 
-    fn key(&self, config: &Map<String, Value>, name: &str) -> Value {
-        let section = self.section.as_ref().and_then(|section| config.get(section)?.get(name));
-        section.or_else(|| config.get(name)).cloned().unwrap_or(Value::Null)
+    /// The value of a name in this architecture's expressions.
+    fn lookup(&self, scope: &Scope, name: &str, depth: usize) -> Result<Value> {
+        ensure!(depth < 16, "`{name}` is defined by itself");
+        if let Some(expression) = self.values.get(name) {
+            return evaluate(expression, &|inner: &str| self.lookup(scope, inner, depth + 1));
+        }
+        match name {
+            "model_dtype" => return Ok(scope.scheme.dtype.name().into()),
+            "block_scale" => return Ok(matches!(scope.scheme.kind, Kind::BlockScale { .. }).into()),
+            _ => {}
+        }
+        let (first, inner) = name.split_once('.').map_or((name, None), |(first, inner)| (first, Some(inner)));
+        let section = self.section.as_ref().and_then(|section| scope.fields.get(section)?.get(first));
+        let field = section.or_else(|| scope.fields.get(first));
+        let field = field.with_context(|| format!("there is no field `{first}`"))?;
+        let found = inner.map_or(Some(field), |inner| field.get(inner));
+        Ok(found.cloned().unwrap_or(Value::Null))
     }
 
     /// The parameters of the model that `config` describes, in the order in which the reference registers them.
     ///
     /// # Errors
     /// When the configuration lacks a key, has one of the wrong type, or describes a model that MLC has not.
-    pub(crate) fn model(&self, config: &Map<String, Value>) -> Result<Model> {
-        let names = |name: &str| self.lookup(config, name, 0);
-        for (condition, sentence) in &self.require {
-            ensure!(truth(&evaluate(condition, &names)?), "{sentence}");
+    pub(crate) fn model(&self, config: &Map<String, Value>, scheme: &Scheme) -> Result<Model> {
+        let fields = self.configuration(config).context("config.json cannot be used")?;
+        let scope = Scope { fields: &fields, scheme };
+        let names = |name: &str| self.lookup(&scope, name, 0);
+        // The reference would divide the shapes by it, and find none of them in the checkpoint.
+        let shards = "tensor_parallel_shards == 1: weights are converted whole: `tensor_parallel_shards` must be 1 in config.json (give `--tensor-parallel-shards` to `model chat-config` instead)";
+        require(shards, &names).context("config.json cannot be used")?;
+        for requirement in &self.require {
+            require(requirement, &names).context("config.json cannot be used")?;
         }
         let layers = size(&self.layers, &names)?;
         ensure!(layers <= LIMIT, "config.json asks for {layers} layers");
@@ -247,7 +255,7 @@ impl Architecture {
         let source_prefix = self.source_prefix.as_ref().unwrap_or(&self.prefix);
         for layer in 0..layers {
             let names =
-                |name: &str| if name == "layer" { Ok(layer.into()) } else { self.lookup(config, name, 0) };
+                |name: &str| if name == "layer" { Ok(layer.into()) } else { self.lookup(&scope, name, 0) };
             let (prefix, source) = (interpolate(&self.prefix, &names)?, interpolate(source_prefix, &names)?);
             for entry in &self.layer {
                 entry.expand(&prefix, &source, &names, &mut parameters)?;
@@ -282,12 +290,17 @@ impl Entry {
         ensure!(experts.is_none_or(|experts| experts <= LIMIT), "config.json asks for {experts:?} experts");
         let mut stems = Vec::new();
         for expert in 0..experts.unwrap_or(1) {
-            let names = |name: &str| if name == "expert" { Ok(expert.into()) } else { names(name) };
+            let names = |name: &str| if name == "expert" { Ok(expert.into()) } else { names.value(name) };
             for template in from {
                 stems.push(source_prefix.to_owned() + &interpolate(template, &names)?);
             }
         }
-        let dimension = |text: &String| if text == "any" { Ok(None) } else { size(text, names).map(Some) };
+        // The reference takes a text for the name of a number that is not known before it runs.
+        let dimension = |text: &String| match text.as_str() {
+            "any" => Ok(None),
+            "vocab_size" if names.value("vocab_size")?.is_string() => Ok(None),
+            text => size(text, names).map(Some),
+        };
         let shape = self.shape.iter().map(dimension).collect::<Result<Vec<_>>>()?;
         let split = |split: &Split| -> Result<_> {
             let parts = split.parts.iter().map(|part| size(part, names)).collect::<Result<Vec<_>>>()?;
@@ -321,5 +334,50 @@ impl Entry {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expression::names_in;
+
+    /// The expressions between braces.
+    fn braced(template: &str) -> Vec<&str> {
+        template.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect()
+    }
+
+    impl Entry {
+        fn expressions(&self) -> Vec<&str> {
+            let conditions = [&self.bias, &self.when, &self.experts, &self.wide_bias].into_iter().flatten();
+            let split =
+                self.split.iter().flat_map(|split| split.parts.iter().chain([&split.outer, &split.inner]));
+            let plain = self.shape.iter().filter(|size| *size != "any").chain(conditions).chain(split);
+            let names = self.from.iter().chain([&self.name]).flat_map(|template| braced(template));
+            plain.map(String::as_str).chain(names).collect()
+        }
+    }
+
+    #[test]
+    fn tables_use_the_fields_of_their_configuration() {
+        for (file, text) in TABLES {
+            let table: Architecture = toml::from_str(text).unwrap();
+            let configs = [Some(&table.config), table.config.text.as_deref()].into_iter().flatten();
+            let mut known: BTreeSet<&str> = ["layer", "expert", "model_dtype", "block_scale"].into();
+            known.extend(table.values.keys().map(String::as_str));
+            for config in configs {
+                let fields = config.fields.iter().map(|field| field.split(" = ").next().unwrap_or(field));
+                known.extend(fields);
+            }
+            let entries = table.parameters.iter().chain(&table.layer).flat_map(Entry::expressions);
+            let conditions = table.require.iter().map(|text| text.split(": ").next().unwrap_or(text));
+            let values = table.values.values().map(String::as_str).chain([table.layers.as_str()]);
+            for expression in entries.chain(conditions).chain(values).chain(braced(&table.prefix)) {
+                for name in names_in(expression) {
+                    let first = name.split('.').next().unwrap_or(&name);
+                    assert!(known.contains(first), "{file}: `{expression}` uses `{name}`, which is no field");
+                }
+            }
+        }
     }
 }

@@ -54,6 +54,21 @@ pub fn f32_to_f16(value: f32) -> u16 {
     if value.is_nan() && bits & 0x3FF == 0 { bits | 1 } else { bits }
 }
 
+/// binary64 to binary16 as NumPy does it: rounded once; a NaN keeps its sign and upper payload bits.
+#[inline(always)]
+pub fn f64_to_f16(value: f64) -> u16 {
+    if value.is_nan() {
+        let (sign, payload) =
+            ((value.to_bits() >> 48) as u16 & 0x8000, (value.to_bits() >> 42) as u16 & 0x3FF);
+        return sign | 0x7C00 | payload.max(1);
+    }
+    // Rounded to odd, a binary32 still says on which side of two neighbours in binary16 the value lies.
+    let near = value as f32;
+    let toward_zero = near.to_bits() - u32::from(f64::from(near).abs() > value.abs());
+    let odd = toward_zero | u32::from(f64::from(near) != value);
+    f32_to_f16(f32::from_bits(odd))
+}
+
 /// bfloat16 to binary32, exact.
 #[inline(always)]
 pub fn bf16_to_f32(bits: u16) -> f32 {
@@ -195,6 +210,40 @@ impl Source for f32 {
     }
 }
 
+/// Casts `elements` of a checkpoint to another type before anything else is done with them: binary64 to the type of
+/// the model, perhaps after adding one, and what is concatenated with a wider type.
+pub(crate) fn recast(from: Dtype, to: Dtype, plus_one: bool, elements: &[u8], out: &mut Vec<u8>) {
+    fn each<S: Source>(to: Dtype, elements: &[u8], out: &mut Vec<u8>) {
+        for element in elements.chunks_exact(S::SIZE) {
+            match to {
+                Dtype::F32 => out.extend_from_slice(&S::load(element).to_f32().to_le_bytes()),
+                _ => narrow(f64::from(S::load(element).to_f32()), to, out),
+            }
+        }
+    }
+    match from {
+        Dtype::F64 => {
+            for element in elements.chunks_exact(8) {
+                let mut bytes = [0; 8];
+                bytes.copy_from_slice(element);
+                narrow(f64::from_le_bytes(bytes) + f64::from(u8::from(plus_one)), to, out);
+            }
+        }
+        Dtype::F16 => each::<F16>(to, elements, out),
+        Dtype::Bf16 => each::<Bf16>(to, elements, out),
+        _ => each::<f32>(to, elements, out),
+    }
+}
+
+fn narrow(value: f64, to: Dtype, out: &mut Vec<u8>) {
+    match to {
+        Dtype::F16 => out.extend_from_slice(&f64_to_f16(value).to_le_bytes()),
+        // By way of binary32, as `ml_dtypes` does it.
+        Dtype::Bf16 => out.extend_from_slice(&f32_to_bf16(value as f32).to_le_bytes()),
+        _ => out.extend_from_slice(&(value as f32).to_le_bytes()),
+    }
+}
+
 /// Casts `elements` to `dtype` and stores them as a shard does, little-endian.
 #[inline(always)]
 pub(crate) fn cast<S: Source>(elements: &[u8], plus_one: bool, dtype: Dtype, out: &mut [u8]) {
@@ -248,6 +297,14 @@ mod tests {
             assert_eq!(f32_to_f16(f32::from_bits(bits)), expected);
         }
         assert_eq!(f32_to_bf16(f32::from_bits(0xFF80_0001)), 0xFFC0);
+        for (bits, expected) in [
+            (0x7FF0_0000_0000_0001, 0x7C01),
+            (0xFFF8_0000_0000_0000, 0xFE00),
+            (0x7FF4_0000_0000_0000, 0x7D00),
+            (0x7FFA_BCDE_F000_0000, 0x7EAF),
+        ] {
+            assert_eq!(f64_to_f16(f64::from_bits(bits)), expected);
+        }
         assert_eq!(store_f32(f32::from_bits(0xFF81_FFFF)), 0xFF81);
     }
 
@@ -266,6 +323,17 @@ mod tests {
             prop_assume!(!value.is_nan());
             prop_assert_eq!(f32_to_f16(value), f16::from_f32(value).to_bits());
             prop_assert_eq!(f32_to_bf16(value), bf16::from_f32(value).to_bits());
+        }
+
+        #[test]
+        fn binary64_is_rounded_once(bits: u16, step in -2i64..=2, halves in 0u32..2) {
+            // Near the values of binary16 and the middles between them, where rounding twice would show.
+            let value = f64::from(f16_to_f32(bits));
+            prop_assume!(value.is_finite());
+            let middle = value * (1.0 + f64::from(halves) / 2048.0);
+            let value = f64::from_bits((middle.to_bits() as i64 + step).max(0) as u64);
+            prop_assume!(!value.is_nan());
+            prop_assert_eq!(f64_to_f16(value), f16::from_f64(value).to_bits());
         }
 
         #[test]

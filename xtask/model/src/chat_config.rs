@@ -2,9 +2,9 @@
 
 use crate::{
     agreement::disagreements,
-    architecture::{ConfigTable, architecture},
+    architecture::architecture,
     checkpoint::{read_bytes, read_config, read_text},
-    expression::evaluate,
+    configuration::{whole, with_rope_keys},
     output::{Staging, check_output, index_of},
     python,
     quantization::{choices, scheme},
@@ -203,8 +203,9 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
     let source = read_config(&options.source)?;
     let architecture = architecture(&options.architecture, &source)?;
     let scheme = scheme(&options.quantization)?;
-    let config = configuration(&architecture.config, &source)
-        .with_context(|| format!("cannot use {}", options.source.join("config.json").display()))?;
+    let context = || format!("cannot use {}", options.source.join("config.json").display());
+    let config = architecture.configuration(&source).with_context(context)?;
+    notes.extend(unused_scaling(&source, &config, &architecture.registry));
     let mut overrides = options.overrides.clone();
     overrides.entry("max_batch_size").or_insert(128.into());
     let mut overridden = config;
@@ -218,9 +219,24 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
             }
         }
     }
-    let config = configuration(&architecture.config, &overridden)?;
-    let field = |name: &str, absent: i64| config.get(name).cloned().unwrap_or(absent.into());
-    let known = |name: &str| config.get(name).cloned().with_context(|| format!("`{name}` is not known"));
+    let config = architecture.config.make(&overridden).with_context(context)?;
+    let field = |name: &str, absent: i64| {
+        config.get(name).map_or(Ok(absent.into()), |value| whole(name, value)).with_context(context)
+    };
+    let known = |name: &str| {
+        let value = config.get(name).with_context(|| format!("`{name}` is not known"))?;
+        whole(name, value).with_context(context)
+    };
+    let vocabulary = known("vocab_size")?;
+    let sizes = [
+        ("vocab_size", vocabulary.clone()),
+        ("context_window_size", field("context_window_size", -1)?),
+        ("sliding_window_size", field("sliding_window_size", -1)?),
+        ("prefill_chunk_size", known("prefill_chunk_size")?),
+        ("attention_sink_size", field("attention_sink_size", -1)?),
+        ("tensor_parallel_shards", known("tensor_parallel_shards")?),
+        ("pipeline_parallel_stages", field("pipeline_parallel_stages", 1)?),
+    ];
     let embedding = matches!(architecture.registry.as_str(), "bert" | "bert-bge");
 
     let mut files = Vec::new();
@@ -248,7 +264,6 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
             }
         },
     };
-    let vocabulary = known("vocab_size")?;
     let active = match &tokenizer {
         Some(tokenizer) => {
             tokenizer::check(tokenizer)?;
@@ -264,13 +279,9 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
     put("model_type", architecture.registry.clone().into());
     put("quantization", scheme.name.into());
     put("model_config", Value::Object(config.clone()));
-    put("vocab_size", vocabulary);
-    put("context_window_size", field("context_window_size", -1));
-    put("sliding_window_size", field("sliding_window_size", -1));
-    put("prefill_chunk_size", known("prefill_chunk_size")?);
-    put("attention_sink_size", field("attention_sink_size", -1));
-    put("tensor_parallel_shards", known("tensor_parallel_shards")?);
-    put("pipeline_parallel_stages", field("pipeline_parallel_stages", 1));
+    for (name, size) in sizes {
+        put(name, size);
+    }
     put("active_vocab_size", active);
     for name in ["temperature", "presence_penalty", "frequency_penalty", "repetition_penalty", "top_p"] {
         put(name, Value::Null);
@@ -290,6 +301,19 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
 
     files.push((CHAT_CONFIG, Content::Text(python::to_string(&result, 2)?)));
     Ok(ChatFiles { config: result, notes, files, unused, architecture: architecture.registry })
+}
+
+/// A note on a scaling of positions for which an architecture has no field: the reference says nothing.
+fn unused_scaling(source: &Map<String, Value>, config: &Map<String, Value>, name: &str) -> Option<String> {
+    let scaling = with_rope_keys(source).ok()?;
+    let scaling = scaling.get("rope_scaling").filter(|_| !config.contains_key("rope_scaling"))?;
+    let kind = scaling.get("rope_type").or_else(|| scaling.get("type"))?.as_str()?;
+    (kind != "default").then(|| {
+        format!(
+            "`rope_scaling` ({}) is ignored: MLC does not scale the positions of {name}",
+            kind.escape_debug()
+        )
+    })
 }
 
 /// The text of `tokenizer.json` as `transformers` makes it of `tokenizer.model`.
@@ -340,100 +364,4 @@ fn fill(result: &mut Map<String, Value>, directory: &Path, config: Map<String, V
 
 fn read_json(path: &Path) -> Result<Value> {
     serde_json::from_str(&read_text(path, LIMIT)?).with_context(|| format!("{} is not JSON", path.display()))
-}
-
-/// The configuration of an architecture as a table makes it of `config.json`.
-fn configuration(table: &ConfigTable, source: &Map<String, Value>) -> Result<Map<String, Value>> {
-    let (mut fields, rest) = fields(table, source)?;
-    if let Some(text) = &table.text {
-        let inner = match fields.get("text_config") {
-            Some(Value::Object(inner)) => inner.clone(),
-            _ => {
-                fields.insert("is_text_model".to_owned(), true.into());
-                rest.clone()
-            }
-        };
-        // The reference makes it twice, which settles sizes that depend on one another.
-        let mut inner = inner;
-        for _ in 0..2 {
-            if let Some(Value::Object(known)) = inner.remove("kwargs") {
-                inner.extend(known);
-            }
-            let (mut made, mut kept) = self::fields(text, &inner)?;
-            apply(text, &mut made, &kept)?;
-            kept.shift_remove("rope_theta");
-            made.insert("kwargs".to_owned(), Value::Object(kept));
-            inner = made;
-        }
-        fields.insert("text_config".to_owned(), Value::Object(inner));
-    }
-    apply(table, &mut fields, &rest)?;
-    Ok(fields)
-}
-
-type Fields = Map<String, Value>;
-
-/// The fields of a table in their order, and the keys that are none.
-fn fields(table: &ConfigTable, source: &Fields) -> Result<(Fields, Fields)> {
-    let mut fields = Map::new();
-    for field in &table.fields {
-        let (name, default) = match field.split_once(" = ") {
-            Some((name, default)) => (name, Some(default)),
-            None => (field.as_str(), None),
-        };
-        let value = match (source.get(name), default) {
-            (Some(value), _) => value.clone(),
-            (None, Some(default)) => evaluate(default, &|_| Ok(Value::Null))?,
-            (None, None) => bail!("it has no `{name}`"),
-        };
-        fields.insert(name.to_owned(), value);
-    }
-    let rest = source.iter().filter(|(key, _)| !fields.contains_key(*key) && *key != "kwargs");
-    let rest = rest.map(|(key, value)| (key.clone(), value.clone())).collect();
-    Ok((fields, rest))
-}
-
-fn apply(table: &ConfigTable, fields: &mut Fields, rest: &Fields) -> Result<()> {
-    for rule in &table.rules {
-        let (name, expression) = rule.split_once(" = ").with_context(|| format!("`{rule}` is no rule"))?;
-        let value = match expression {
-            "longrope" => long_rope(fields)?,
-            _ => evaluate(expression, &|path| Ok(look_up(path, fields, rest)))?,
-        };
-        ensure!(
-            !(value.is_null() && name == "context_window_size"),
-            "it does not say how long a context may be"
-        );
-        fields.insert(name.to_owned(), value);
-    }
-    for requirement in &table.requires {
-        let holds = evaluate(requirement, &|path| Ok(look_up(path, fields, rest)))?;
-        ensure!(holds == Value::Bool(true), "`{requirement}` must hold, and does not");
-    }
-    Ok(())
-}
-
-/// A field, or a key that is none, by its path. What is absent is null.
-fn look_up(path: &str, fields: &Fields, rest: &Fields) -> Value {
-    let mut parts = path.split('.');
-    let first = parts.next().unwrap_or(path);
-    let first = fields.get(first).or_else(|| rest.get(first));
-    parts.fold(first, |value, part| value?.get(part)).cloned().unwrap_or(Value::Null)
-}
-
-/// Phi 3's scaling of positions, with what the run time needs of it.
-fn long_rope(fields: &Fields) -> Result<Value> {
-    let Some(Value::Object(scaling)) = fields.get("rope_scaling") else { return Ok(Value::Null) };
-    let Some(kind) = scaling.get("type") else { return Ok(Value::Null) };
-    ensure!(
-        kind == "su" || kind == "longrope",
-        "the rope scaling {kind} is not known; Phi 3 has \"longrope\""
-    );
-    let mut scaling = scaling.clone();
-    scaling.insert("type".to_owned(), "longrope".into());
-    scaling.insert("rope_type".to_owned(), "longrope".into());
-    for name in ["max_position_embeddings", "original_max_position_embeddings"] {
-        scaling.insert(name.to_owned(), fields.get(name).cloned().unwrap_or(Value::Null));
-    }
-    Ok(Value::Object(scaling))
 }

@@ -34,6 +34,7 @@ pub struct Checkpoint {
     pub files: Vec<SourceFile>,
     tensors: HashMap<String, Tensor>,
     order: Vec<String>,
+    absent: HashMap<String, String>,
 }
 
 /// One safetensors file.
@@ -75,32 +76,35 @@ impl Checkpoint {
         let mut files = Vec::new();
         let mut tensors = HashMap::new();
         let mut order = Vec::new();
+        let mut absent = HashMap::new();
         if index.exists() {
-            let weight_map = read_index(&index)?;
+            let mut by_file: Vec<(String, Vec<String>)> = Vec::new();
             let mut positions: HashMap<String, usize> = HashMap::new();
-            let mut headers: Vec<HashMap<String, Tensor>> = Vec::new();
-            let mut by_file: Vec<Vec<String>> = Vec::new();
-            for (name, file_name) in weight_map {
-                let position = match positions.get(&file_name) {
-                    Some(position) => *position,
-                    None => {
-                        check_file_name(&file_name)
-                            .with_context(|| format!("{} is refused", index.display()))?;
-                        let (file, header) = open_file(directory, &file_name, files.len())?;
-                        files.push(file);
-                        headers.push(header);
-                        by_file.push(Vec::new());
-                        positions.insert(file_name.clone(), files.len() - 1);
-                        files.len() - 1
-                    }
-                };
-                let tensor = headers[position].remove(&name).with_context(|| {
-                    format!("{INDEX} says that `{name}` is in {file_name}, but that file does not hold it")
-                })?;
-                tensors.insert(name.clone(), tensor);
-                by_file[position].push(name);
+            for (name, file_name) in read_index(&index)? {
+                let file_name =
+                    file_name_of(&file_name).with_context(|| format!("{} is refused", index.display()))?;
+                let position = *positions.entry(file_name.clone()).or_insert_with(|| {
+                    by_file.push((file_name, Vec::new()));
+                    by_file.len() - 1
+                });
+                by_file[position].1.push(name);
             }
-            order.extend(by_file.into_iter().flatten());
+            for (file_name, names) in by_file {
+                // Not every file and tensor that an index names is needed, or there: what is, the plan knows.
+                if directory.join(&file_name).exists() {
+                    let (file, mut header) = open_file(directory, &file_name, files.len())?;
+                    files.push(file);
+                    for name in &names {
+                        match header.remove(name) {
+                            Some(tensor) => _ = tensors.insert(name.clone(), tensor),
+                            None => _ = absent.insert(name.clone(), file_name.clone()),
+                        }
+                    }
+                } else {
+                    absent.extend(names.iter().map(|name| (name.clone(), file_name.clone())));
+                }
+                order.extend(names);
+            }
         } else if directory.join(SINGLE).exists() {
             let (file, header) = open_file(directory, SINGLE, 0)?;
             order.extend(file.contents.iter().map(|(name, _)| name.clone()));
@@ -115,12 +119,23 @@ impl Checkpoint {
             };
             bail!("{} holds neither {INDEX} nor {SINGLE}\n{hint}", directory.display());
         }
-        Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order })
+        Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order, absent })
     }
 
     /// The tensor called `name`.
     pub fn tensor(&self, name: &str) -> Option<&Tensor> {
         self.tensors.get(name)
+    }
+
+    /// Why a tensor that the index names is not there, if that is so.
+    pub(crate) fn absence(&self, name: &str) -> Option<String> {
+        let file = self.absent.get(name)?;
+        Some(match self.directory.join(file).exists() {
+            true => format!("{INDEX} says that it is in {file}, but that file does not hold it"),
+            false => {
+                format!("{INDEX} says that it is in {file}, which is not there\nhint: fetch that file, too")
+            }
+        })
     }
 
     /// The names of all tensors in the order in which the reference walks them: files in order of first
@@ -170,11 +185,18 @@ fn read_index(path: &Path) -> Result<Vec<(String, String)>> {
     Ok(index.weight_map)
 }
 
-/// Links may leave the directory (the Hugging Face cache is made of them), names may not.
-fn check_file_name(name: &str) -> Result<()> {
-    let inside = Path::new(name).components().all(|component| matches!(component, Component::Normal(_)));
-    ensure!(inside && !name.is_empty(), "`{}` names a file outside the checkpoint", name.escape_debug());
-    Ok(())
+/// A file's name without `./`. Links may leave the directory (the Hugging Face cache is made of them), names may not.
+fn file_name_of(name: &str) -> Result<String> {
+    let mut parts = Vec::new();
+    for component in Path::new(name).components() {
+        match component {
+            Component::Normal(part) => parts.push(part.to_str().unwrap_or_default()),
+            Component::CurDir => {}
+            _ => bail!("`{}` names a file outside the checkpoint", name.escape_debug()),
+        }
+    }
+    ensure!(!parts.is_empty(), "`{}` does not name a file", name.escape_debug());
+    Ok(parts.join("/"))
 }
 
 fn open_file(directory: &Path, name: &str, position: usize) -> Result<(SourceFile, HashMap<String, Tensor>)> {

@@ -3,6 +3,8 @@
 /// The type of a tensor's elements, in a checkpoint or in MLC's container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dtype {
+    /// IEEE 754 binary64, in checkpoints alone.
+    F64,
     /// IEEE 754 binary32.
     F32,
     /// IEEE 754 binary16.
@@ -25,6 +27,7 @@ impl Dtype {
     /// The name that MLC's container uses.
     pub fn name(self) -> &'static str {
         match self {
+            Self::F64 => "float64",
             Self::F32 => "float32",
             Self::F16 => "float16",
             Self::Bf16 => "bfloat16",
@@ -43,9 +46,21 @@ impl Dtype {
             .find(|dtype| dtype.name() == name)
     }
 
+    /// The type that NumPy gives a concatenation of two of these, if it does.
+    pub(crate) fn common(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (a, b) if a == b => Some(a),
+            (Self::F64, Self::F32 | Self::F16 | Self::Bf16)
+            | (Self::F32 | Self::F16 | Self::Bf16, Self::F64) => Some(Self::F64),
+            (Self::F32, Self::F16 | Self::Bf16) | (Self::F16 | Self::Bf16, Self::F32) => Some(Self::F32),
+            _ => None,
+        }
+    }
+
     /// Bytes of one element; 0 for [`Dtype::Other`].
     pub fn size(self) -> u64 {
         match self {
+            Self::F64 => 8,
             Self::F32 | Self::U32 | Self::I32 => 4,
             Self::F16 | Self::Bf16 => 2,
             Self::F8E4M3 | Self::F8E5M2 => 1,
@@ -63,6 +78,7 @@ impl From<safetensors::Dtype> for Dtype {
     fn from(dtype: safetensors::Dtype) -> Self {
         use safetensors::Dtype as S;
         match dtype {
+            S::F64 => Self::F64,
             S::F32 => Self::F32,
             S::F16 => Self::F16,
             S::BF16 => Self::Bf16,
@@ -77,7 +93,6 @@ impl From<safetensors::Dtype> for Dtype {
             S::U16 => Self::Other("uint16"),
             S::I64 => Self::Other("int64"),
             S::U64 => Self::Other("uint64"),
-            S::F64 => Self::Other("float64"),
             _ => Self::Other("another type"),
         }
     }

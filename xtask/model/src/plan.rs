@@ -2,7 +2,7 @@
 
 use crate::{
     agreement::{Expected, ExpectedTensor},
-    architecture::{Architecture, Parameter, Role},
+    architecture::{Architecture, Model, Parameter, Role},
     checkpoint::{Checkpoint, Tensor},
     container::lay_out,
     dtype::Dtype,
@@ -10,6 +10,7 @@ use crate::{
     kernel::{Lines, Work},
     quantization::{Kind, Scheme},
     rows::{Arrangement, Piece, Rows},
+    source_format::{self, awq, block_size, refusal},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
@@ -32,6 +33,10 @@ pub(crate) struct Job {
     /// The parameter's name.
     pub name: String,
     sources: Vec<Tensor>,
+    /// The type of its elements: that of its sources, or the one that holds them all; for binary64 that of the model.
+    source: Dtype,
+    /// Whether one is added on the way from binary64.
+    plus_one: bool,
     arrangement: Arrangement,
     rows: usize,
     columns: usize,
@@ -76,20 +81,24 @@ impl Output {
 impl Job {
     /// The parameter's lines, over the checkpoint's bytes.
     pub fn lines<'a>(&self, checkpoint: &'a Checkpoint) -> Lines<'a> {
-        let source = self.sources[0].dtype;
         let pieces = self.sources.iter().map(|tensor| {
             let columns = tensor.shape.get(1..).map_or(1, |rest| rest.iter().product::<u64>()).max(1);
             let rows = tensor.shape.iter().product::<u64>() / columns;
-            Piece { bytes: checkpoint.bytes(tensor), rows: rows as usize }
+            Piece {
+                bytes: checkpoint.bytes(tensor),
+                rows: rows as usize,
+                dtype: tensor.dtype,
+                plus_one: self.plus_one,
+            }
         });
         let arrangement = self.arrangement.clone();
-        let rows = Rows::new(pieces.collect(), arrangement, self.rows, self.columns, source.size() as usize);
-        Lines { rows, source, work: self.work }
+        let rows = Rows::new(pieces.collect(), arrangement, self.rows, self.columns, self.source);
+        Lines { rows, source: self.source, work: self.work }
     }
 
     /// Bytes that are read for it.
     pub fn read(&self) -> u64 {
-        self.rows as u64 * self.columns as u64 * self.sources[0].dtype.size()
+        self.rows as u64 * self.columns as u64 * self.source.size()
     }
 }
 
@@ -100,7 +109,18 @@ impl Plan {
     /// When the checkpoint is not what its configuration says, or the scheme does not fit the architecture.
     pub fn new(checkpoint: &Checkpoint, architecture: &Architecture, scheme: &Scheme) -> Result<Self> {
         architecture.check_scheme(scheme)?;
-        let model = architecture.model(&checkpoint.config)?;
+        let model = architecture.model(&checkpoint.config, scheme)?;
+        if scheme.kind == Kind::Awq {
+            awq::check(&checkpoint.config)?;
+        }
+        let plan = Self::of(checkpoint, model, scheme);
+        match source_format::name(&checkpoint.config) {
+            Some(format) => plan.with_context(|| refusal(&format, architecture, scheme)),
+            None => plan,
+        }
+    }
+
+    fn of(checkpoint: &Checkpoint, model: Model, scheme: &Scheme) -> Result<Self> {
         let mut parameters = Vec::new();
         let block = match scheme.kind {
             Kind::BlockScale { .. } => Some(block_size(&checkpoint.config)?),
@@ -180,19 +200,6 @@ impl Loads {
     }
 }
 
-/// Rows and columns that share a scale in a checkpoint of 8-bit floats.
-fn block_size(config: &Map<String, Value>) -> Result<[u64; 2]> {
-    let size =
-        config.get("quantization_config").and_then(|quantization| quantization.get("weight_block_size"));
-    let size = size.or_else(|| config.get("weight_block_size")).and_then(|size| {
-        let sizes = size.as_array()?.iter().map(|size| size.as_u64().filter(|size| *size > 0));
-        sizes.collect::<Option<Vec<_>>>()?.try_into().ok()
-    });
-    size.context(
-        "config.json has no `weight_block_size` in `quantization_config`\nhint: only checkpoints of 8-bit floats with a scale for each block can be copied; take another quantization",
-    )
-}
-
 /// Formats that are already quantized have more tensors to a linear layer.
 fn expand(
     parameter: Parameter,
@@ -217,6 +224,12 @@ fn expand(
         let name = rename(&parameter.name);
         let sources = parameter.sources.iter().map(rename).collect();
         let mut shape = parameter.shape.clone();
+        if let (Kind::Awq, true, [rows, columns]) = (scheme.kind, linear, &mut shape[..]) {
+            // The inputs come first; codes are packed along the outputs, and groups share a zero and a scale.
+            let packed = if *suffix == "scales" { 1 } else { awq::PACKED };
+            let grouped = if *suffix == "qweight" { 1 } else { awq::GROUP };
+            (*rows, *columns) = (columns.map(|size| size / grouped), rows.map(|size| size / packed));
+        }
         if let Some(block) = block.filter(|_| *suffix == "weight_scale_inv") {
             let dimensions = shape.iter_mut().rev().zip(block.iter().rev());
             dimensions.for_each(|(size, block)| *size = size.map(|size| size.div_ceil(*block)));
@@ -279,6 +292,13 @@ fn check_presence(checkpoint: &Checkpoint, parameters: &[Parameter]) -> Result<(
         .filter(|(source, _)| checkpoint.tensor(source).is_none())
         .collect();
     let Some((first, user)) = missing.first() else { return Ok(()) };
+    let absent = missing.iter().find_map(|(name, _)| Some((name, checkpoint.absence(name)?)));
+    if let Some((name, absence)) = absent {
+        bail!(
+            "the checkpoint lacks {} of the tensors that it should have, `{name}`: {absence}",
+            missing.len()
+        );
+    }
     let expected: BTreeSet<_> = parameters.iter().flat_map(|parameter| &parameter.sources).collect();
     let spare = checkpoint.order().filter(|name| !expected.contains(&(*name).to_owned()));
     let nearest =
@@ -300,10 +320,12 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
     let sources: Vec<Tensor> =
         parameter.sources.iter().filter_map(|name| checkpoint.tensor(name).cloned()).collect();
     let first = sources.first().context("it is made of nothing")?;
-    let mixed = sources.iter().position(|tensor| tensor.dtype != first.dtype);
-    if let Some(other) = mixed {
-        let (name, dtype) = (&parameter.sources[other], sources[other].dtype.name());
-        bail!("`{name}` is {dtype}, `{}` is {}", parameter.sources[0], first.dtype.name());
+    let mut dtype = first.dtype;
+    for (name, tensor) in parameter.sources.iter().zip(&sources) {
+        dtype = dtype.common(tensor.dtype).with_context(|| {
+            let (own, first) = (tensor.dtype.name(), first.dtype.name());
+            format!("`{name}` is {own}, `{}` is {first}, and no type holds both", parameter.sources[0])
+        })?;
     }
     let beside = parameter.weight && scheme.kind == Kind::Awq && matches!(parameter.role, Role::Linear);
     let rank = if parameter.shape.len() == 1 { 1 } else { 2 };
@@ -332,20 +354,15 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
         [_] => vec![rows],
         _ => vec![rows, columns],
     };
-    if !beside {
-        let fits =
-            parameter.shape.iter().zip(&shape).all(|(expected, size)| expected.is_none_or(|it| it == *size));
-        let expected: Vec<String> = parameter
-            .shape
-            .iter()
-            .map(|size| size.map_or("any".to_owned(), |size| size.to_string()))
-            .collect();
-        ensure!(
-            fits && shape.iter().product::<u64>() == rows * columns,
-            "its sources give {shape:?}, but config.json asks for [{}]",
-            expected.join(", ")
-        );
-    }
+    let fits =
+        parameter.shape.iter().zip(&shape).all(|(expected, size)| expected.is_none_or(|it| it == *size));
+    let expected: Vec<String> =
+        parameter.shape.iter().map(|size| size.map_or("any".to_owned(), |size| size.to_string())).collect();
+    ensure!(
+        fits && shape.iter().product::<u64>() == rows * columns,
+        "its sources give {shape:?}, but config.json asks for [{}]",
+        expected.join(", ")
+    );
     ensure!(shape.iter().all(|size| *size > 0), "it has the shape {shape:?}, which is empty");
     let arrangement = match &parameter.split {
         _ if beside => Arrangement::Beside,
@@ -361,9 +378,14 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
         }
         None => Arrangement::Stacked,
     };
-    let treatment = treatment(parameter, scheme, &mut shape, columns, first.dtype)?;
+    ensure!(
+        !beside || sources.iter().all(|tensor| tensor.dtype == dtype),
+        "its sources are of different types"
+    );
+    let treatment = treatment(parameter, scheme, &mut shape, columns, dtype)?;
     let (rows, columns) = (rows as usize, columns as usize);
-    Ok(Job { name: parameter.name.clone(), sources, arrangement, rows, columns, ..treatment })
+    let name = parameter.name.clone();
+    Ok(Job { name, sources, arrangement, rows, columns, ..treatment })
 }
 
 /// What is done, and what comes out.
@@ -375,9 +397,19 @@ fn treatment(
     source: Dtype,
 ) -> Result<Job> {
     let name = &parameter.name;
+    // Binary64 is cast to the type of the model when it is read.
+    let wide = source == Dtype::F64;
+    let stored_wide = parameter.wide || name.ends_with(".weight_scale_inv");
+    let source = match source {
+        Dtype::F64 if stored_wide => Dtype::F32,
+        Dtype::F64 => scheme.dtype,
+        other => other,
+    };
     let make = |work, scaled, outputs| Job {
         name: String::new(),
         sources: Vec::new(),
+        source,
+        plus_one: parameter.plus_one && wide,
         arrangement: Arrangement::Stacked,
         rows: 0,
         columns: 0,
@@ -398,7 +430,7 @@ fn treatment(
     }
     ensure!(
         matches!(source, Dtype::F16 | Dtype::Bf16 | Dtype::F32),
-        "it is made of {}; only float16, bfloat16 and float32 are converted",
+        "it is made of {}; only float16, bfloat16, float32 and float64 are converted",
         source.name()
     );
     match scheme.kind {
@@ -438,9 +470,9 @@ fn treatment(
             Ok(make(Work::Float8 { layout, scale: None }, scale, outputs))
         }
         _ => {
-            let wide = parameter.wide || name.ends_with(".weight_scale_inv");
-            let dtype = if wide { Dtype::F32 } else { scheme.dtype };
-            Ok(make(Work::Cast { dtype, plus_one: parameter.plus_one }, false, vec![output(shape, dtype)]))
+            let dtype = if stored_wide { Dtype::F32 } else { scheme.dtype };
+            let plus_one = parameter.plus_one && !wide;
+            Ok(make(Work::Cast { dtype, plus_one }, false, vec![output(shape, dtype)]))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The rows of a parameter, wherever its checkpoint keeps them.
 
+use crate::{cast::recast, dtype::Dtype};
 use std::ops::Range;
 
 /// One tensor of a checkpoint, as rows of bytes.
@@ -7,6 +8,9 @@ use std::ops::Range;
 pub(crate) struct Piece<'a> {
     pub bytes: &'a [u8],
     pub rows: usize,
+    pub dtype: Dtype,
+    /// Whether one is added where elements are cast to the type of the rows.
+    pub plus_one: bool,
 }
 
 /// How a parameter's rows are found in its pieces.
@@ -31,17 +35,18 @@ pub(crate) struct Rows<'a> {
     pub rows: usize,
     /// The number of columns.
     pub columns: usize,
-    element: usize,
+    /// The type of the elements. Pieces of another are cast to it.
+    dtype: Dtype,
 }
 
 impl<'a> Rows<'a> {
-    /// Rows of `columns` elements of `element` bytes. Shapes are checked by the plan.
+    /// Rows of `columns` elements of `dtype`. Shapes and types are checked by the plan.
     pub fn new(
         pieces: Vec<Piece<'a>>,
         arrangement: Arrangement,
         rows: usize,
         columns: usize,
-        element: usize,
+        dtype: Dtype,
     ) -> Self {
         let mut start = 0;
         let pieces = pieces.into_iter().map(|piece| {
@@ -49,49 +54,53 @@ impl<'a> Rows<'a> {
             start += piece.rows;
             (first, piece)
         });
-        Self { pieces: pieces.collect(), arrangement, rows, columns, element }
+        Self { pieces: pieces.collect(), arrangement, rows, columns, dtype }
     }
 
-    /// The bytes of `columns` of a row; `buffer` is for those that are not stored together.
+    /// The bytes of `columns` of a row; `buffer` is for those that are not stored together, or as another type.
     #[inline]
     pub fn segment<'b>(&self, row: usize, columns: Range<usize>, buffer: &'b mut Vec<u8>) -> &'b [u8]
     where
         'a: 'b,
     {
-        let element = self.element;
-        let within = columns.start * element..columns.end * element;
-        match &self.arrangement {
-            Arrangement::Stacked => &self.stored(row)[within],
-            Arrangement::Split { outer, parts, inner } => {
-                &self.stored(split_row(row, *outer, parts, *inner))[within]
-            }
+        let stored = match &self.arrangement {
+            Arrangement::Stacked => row,
+            Arrangement::Split { outer, parts, inner } => split_row(row, *outer, parts, *inner),
             Arrangement::Transposed => {
-                let bytes = self.pieces[0].1.bytes;
+                let piece = self.pieces[0].1;
+                let element = piece.dtype.size() as usize;
                 buffer.clear();
                 for column in columns {
                     let position = (column * self.rows + row) * element;
-                    buffer.extend_from_slice(&bytes[position..position + element]);
+                    buffer.extend_from_slice(&piece.bytes[position..position + element]);
                 }
-                buffer
+                if piece.dtype != self.dtype {
+                    let stored = std::mem::take(buffer);
+                    recast(piece.dtype, self.dtype, piece.plus_one, &stored, buffer);
+                }
+                return buffer;
             }
             Arrangement::Beside => {
+                let element = self.dtype.size() as usize;
                 buffer.clear();
                 for (_, piece) in &self.pieces {
                     let length = piece.bytes.len() / piece.rows;
                     buffer.extend_from_slice(&piece.bytes[row * length..(row + 1) * length]);
                 }
-                &buffer[within]
+                return &buffer[columns.start * element..columns.end * element];
             }
-        }
-    }
-
-    /// A row as it is stored.
-    #[inline]
-    fn stored(&self, row: usize) -> &'a [u8] {
-        let position = self.pieces.partition_point(|(first, _)| *first <= row) - 1;
+        };
+        let position = self.pieces.partition_point(|(first, _)| *first <= stored) - 1;
         let (first, piece) = self.pieces[position];
-        let length = self.columns * self.element;
-        &piece.bytes[(row - first) * length..(row - first + 1) * length]
+        let element = piece.dtype.size() as usize;
+        let start = (stored - first) * self.columns;
+        let bytes = &piece.bytes[(start + columns.start) * element..(start + columns.end) * element];
+        if piece.dtype == self.dtype {
+            return bytes;
+        }
+        buffer.clear();
+        recast(piece.dtype, self.dtype, piece.plus_one, bytes, buffer);
+        buffer
     }
 }
 
@@ -115,13 +124,16 @@ mod tests {
     use super::*;
 
     fn rows(arrangement: Arrangement, pieces: &[(&'static [u8], usize)], columns: usize) -> Vec<Vec<u8>> {
-        let pieces: Vec<_> = pieces.iter().map(|&(bytes, rows)| Piece { bytes, rows }).collect();
+        let pieces: Vec<_> = pieces
+            .iter()
+            .map(|&(bytes, rows)| Piece { bytes, rows, dtype: Dtype::F8E4M3, plus_one: false })
+            .collect();
         let count = match arrangement {
             Arrangement::Beside => pieces[0].rows,
             Arrangement::Transposed => pieces[0].bytes.len() / columns,
             _ => pieces.iter().map(|piece| piece.rows).sum(),
         };
-        let rows = Rows::new(pieces, arrangement, count, columns, 1);
+        let rows = Rows::new(pieces, arrangement, count, columns, Dtype::F8E4M3);
         let mut buffer = Vec::new();
         (0..count).map(|row| rows.segment(row, 0..columns, &mut buffer).to_vec()).collect()
     }

@@ -261,7 +261,7 @@ fn shapes_that_do_not_fit_the_configuration_are_refused() {
     wrong["intermediate_size"] = 128.into();
     refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "config.json asks for [256, 64]");
     wrong["intermediate_size"] = "many".into();
-    refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "is not a whole number");
+    refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "not a number");
     wrong["num_hidden_layers"] = 1_000_000_000.into();
     refused(checkpoint(&wrong, &safetensors(&tensors())).path(), "1000000000 layers");
     wrong["model_type"] = "unheard-of".into();
@@ -296,7 +296,12 @@ fn an_index_stays_in_its_directory_and_tells_the_truth() {
     for (text, reason) in [
         (r#"{"weight_map": {"a": "../other.safetensors"}}"#, "names a file outside the checkpoint"),
         (r#"{"weight_map": {"a": "/etc/passwd"}}"#, "names a file outside the checkpoint"),
-        (r#"{"weight_map": {"a": "model.safetensors"}}"#, "that file does not hold it"),
+        (r#"{"weight_map": {"a": "./.."}}"#, "names a file outside the checkpoint"),
+        (r#"{"weight_map": {"a": "./"}}"#, "does not name a file"),
+        (
+            r#"{"weight_map": {"model.norm.weight": "other.safetensors"}}"#,
+            "the checkpoint lacks 11 of the tensors",
+        ),
         (r#"{"weight_map": {"a": "x", "a": "y"}}"#, "`a` stands there twice"),
         (r#"{"weight_map": {}}"#, "names no tensors"),
         ("[]", "is not a safetensors index"),

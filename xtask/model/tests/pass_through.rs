@@ -28,7 +28,7 @@ impl Matrix {
     /// Of bytes that differ everywhere, but make finite numbers.
     fn new(dtype: &'static str, rows: usize, columns: usize, seed: usize) -> Self {
         let size = match dtype {
-            "F8_E4M3" => 1,
+            "F8_E4M3" | "U8" => 1,
             "I32" | "F32" => 4,
             _ => 2,
         };
@@ -163,13 +163,72 @@ fn refused(config: &Value, source: &Tensors, scheme: &str, reason: &str) {
 
 #[test]
 fn autoawq_is_copied_and_fused_side_by_side() {
+    let (source, expected) = autoawq(128);
+    let types = [("qweight", "uint32"), ("qzeros", "uint32"), ("scales", "float16"), ("weight", "float16")];
+    let mut config = config("llama");
+    check(&config, "q4f16_autoawq", &source, &expected, &types);
+    config["quantization_config"] =
+        json!({"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"});
+    check(&config, "q4f16_autoawq", &source, &expected, &types);
+    refused(&config, &source, "q4f16_1", "quantized already, with AWQ (4 bits, groups of 128)");
+}
+
+#[test]
+fn what_only_looks_like_autoawq_is_refused() {
+    // Another group size, said or not.
+    let (source, _) = autoawq(64);
+    let mut config = config("llama");
+    refused(&config, &source, "q4f16_autoawq", "its sources give [6, 32], but config.json asks for [3, 32]");
+    config["quantization_config"] = json!({"quant_method": "awq", "bits": 4, "group_size": 64});
+    refused(&config, &source, "q4f16_autoawq", "a `group_size` of 128");
+    // GPTQ has tensors of these names, packed along the inputs.
+    let (mut source, _) = autoawq(128);
+    for (name, matrix) in &mut source {
+        if name.ends_with(".qweight") {
+            *matrix = Matrix::new("I32", matrix.rows.len() / 8, matrix.columns * 8, 1);
+        }
+    }
+    config["quantization_config"] = json!({"quant_method": "gptq", "bits": 4, "group_size": 128});
+    refused(&config, &source, "q4f16_autoawq", "`quant_method` \"awq\"");
+    refused(&config, &source, "q4f16_1", "quantized already, with GPTQ (4 bits, groups of 128)");
+    config.as_object_mut().unwrap().remove("quantization_config");
+    refused(
+        &config,
+        &source,
+        "q4f16_autoawq",
+        "its sources give [48, 256], but config.json asks for [384, 32]",
+    );
+}
+
+#[test]
+fn what_is_quantized_already_is_named() {
+    let mut config = config("llama");
+    let mut source = others("F16", true, &[]);
+    for (_, inputs, parts) in MODULES {
+        for (part, outputs) in parts {
+            // bitsandbytes keeps the names.
+            source.insert(
+                format!("model.layers.0.{part}.weight"),
+                Matrix::new("U8", outputs * inputs / 2, 1, 1),
+            );
+        }
+    }
+    config["quantization_config"] = json!({"quant_method": "bitsandbytes", "load_in_4bit": true});
+    refused(&config, &source, "q4f16_1", "quantized already, with bitsandbytes (4 bits)");
+    config.as_object_mut().unwrap().remove("quantization_config");
+    config["quantization"] = json!({"group_size": 64, "bits": 4});
+    refused(&config, &source, "q4f16_1", "quantized already, with MLX (4 bits, groups of 64)");
+}
+
+/// A Llama of one layer as AutoAWQ writes it, and what it is converted to.
+fn autoawq(group: usize) -> (Tensors, Tensors) {
     let mut source = others("F16", true, &[]);
     let mut expected = source.clone();
     for (module, (name, inputs, parts)) in MODULES.into_iter().enumerate() {
         let kinds = [
             ("qweight", "I32", inputs, 8),
-            ("qzeros", "I32", inputs / 128, 8),
-            ("scales", "F16", inputs / 128, 1),
+            ("qzeros", "I32", inputs / group, 8),
+            ("scales", "F16", inputs / group, 1),
         ];
         for (suffix, dtype, rows, packed) in kinds {
             let matrices: Vec<_> = parts
@@ -185,8 +244,7 @@ fn autoawq_is_copied_and_fused_side_by_side() {
             expected.insert(format!("model.layers.0.{name}.{suffix}"), fused);
         }
     }
-    let types = [("qweight", "uint32"), ("qzeros", "uint32"), ("scales", "float16"), ("weight", "float16")];
-    check(&config("llama"), "q4f16_autoawq", &source, &expected, &types);
+    (source, expected)
 }
 
 #[test]
@@ -242,8 +300,11 @@ fn blocks_of_experts_are_stacked_with_their_scales() {
         }
     }
     refused(&config, &source, BLOCK_SCALE, "but config.json asks for [3, 1, 2]");
-    config["quantization_config"] = json!({});
-    refused(&config, &source, BLOCK_SCALE, "has no `weight_block_size`");
+    refused(&config, &source, "q4f16_1", "quantized to 8-bit floats in blocks");
+    config["quantization_config"] = json!({"quant_method": "gptq"});
+    refused(&config, &source, BLOCK_SCALE, "`quantization_config.quant_method` is \"gptq\"");
+    config.as_object_mut().unwrap().remove("quantization_config");
+    refused(&config, &source, BLOCK_SCALE, "with a `weight_block_size`");
 }
 
 const BLOCK_SCALE: &str = "fp8_e4m3fn_bf16_block_scale";
@@ -258,7 +319,9 @@ const BLOCK_TYPES: [(&str, &str); 6] = [
 ];
 
 fn quantization_config() -> Value {
-    json!({"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [BLOCK, BLOCK]})
+    json!({
+        "quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [BLOCK, BLOCK]
+    })
 }
 
 /// A linear module: its name, its inputs, and names and outputs of what it is made of.

@@ -154,7 +154,8 @@ proptest! {
             }
         }
         for work in works() {
-            let rows = Rows::new(vec![Piece { bytes: &bytes, rows }], Arrangement::Stacked, rows, columns, size);
+            let piece = Piece { bytes: &bytes, rows, dtype: source, plus_one: false };
+            let rows = Rows::new(vec![piece], Arrangement::Stacked, rows, columns, source);
             let lines = Lines { rows, source, work };
             let all = 0..lines.count();
             let expected = run(&lines, all.clone(), &baseline);
