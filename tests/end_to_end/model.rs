@@ -306,6 +306,93 @@ fn a_locked_model_is_converted_once_laid_out_and_checked() {
     }
 }
 
+/// Options without effect, misspelt names and a bad tokenizer end a conversion before it begins.
+#[test]
+fn a_wrong_conversion_is_told_before_the_work() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    for (name, content) in checkpoint() {
+        project.write(&format!("checkpoint/{name}"), ""); // Its directory is made.
+        std::fs::write(project.directory.path().join("checkpoint").join(name), content).unwrap();
+    }
+    let run = |arguments: &[&str]| {
+        let convert = ["model", "convert", "checkpoint", "-o", "out"];
+        project.command(store.path(), &[&convert[..], arguments].concat()).output().unwrap()
+    };
+    for (arguments, status, expected) in [
+        (&["--quantization", "q4f16-1"][..], 1, "did you mean `q4f16_1`?"),
+        (&["--quantization", "q4f16_1", "--context-window-size", "64"], 2, "--conversation-template"),
+        (&["--quantization", "q4f16_1", "--conversation-template", "lama-3"], 1, "did you mean `llama-3`?"),
+        (&["--quantization", "q4f16_1", "--architecture", "lama"], 1, "did you mean `llama`?"),
+        (
+            &["--quantization", "q4f16_1", "--conversation-template", "LM", "--sliding-window-size", "8"],
+            1,
+            "llama has no `sliding_window_size`",
+        ),
+    ] {
+        for store in [&[][..], &["--no-store"]] {
+            let output = run(&[arguments, store].concat());
+            let said = text(&output);
+            assert_eq!(output.status.code(), Some(status), "{said}");
+            assert!(said.contains(expected), "{expected}: {said}");
+            assert!(!project.directory.path().join("out").exists());
+        }
+    }
+    // What it cost, and what comes next.
+    let said = text(&run(&["--quantization", "q4f16_1", "--no-store"]));
+    assert!(said.contains("2 MB to 593.7 kB in 1 shard, 4.502 bits per parameter, "), "{said}");
+    assert!(said.contains("next: cargo xtask model chat-config checkpoint"), "{said}");
+}
+
+/// A model as others publish it, straight from a hub, with names that would command a terminal.
+#[test]
+fn a_published_model_is_checked_from_its_hub() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let name = "w\u{1b}]0;title\u{7}\n\u{202e}x";
+    let index = serde_json::json!({ "metadata": {}, "records": [{
+        "dataPath": "params_shard_0.bin", "format": "raw-shard", "nbytes": 8, "md5sum": "7dea362b3fac8e00956a4952a3d4f474",
+        "records": [{ "name": name, "shape": [4], "dtype": "float16", "format": "raw", "nbytes": 8, "byteOffset": 0 }]
+    }]});
+    let files = [("ndarray-cache.json", index.to_string().into_bytes()), ("params_shard_0.bin", vec![0; 8])];
+    let listed: Vec<_> = files
+        .iter()
+        .map(|(name, content)| {
+            let large = serde_json::json!({ "sha256": Digest::of(content).hex(), "size": content.len() });
+            let is_large = name.ends_with(".bin").then_some(large);
+            serde_json::json!({ "rfilename": name, "size": content.len(), "lfs": is_large })
+        })
+        .collect();
+    let description =
+        serde_json::json!({ "id": "owner/model", "sha": COMMIT, "siblings": listed }).to_string();
+    let server = Server::answering(move |_, request: &Request| {
+        let path = request.path.as_str();
+        if path == "/api/models/owner/model/revision/main?blobs=true" {
+            return Answer::File(description.clone().into_bytes());
+        }
+        let file = files.iter().find(|(name, _)| path == format!("/owner/model/resolve/{COMMIT}/{name}"));
+        file.map_or(Answer::Status(404), |(_, content)| Answer::File(content.clone()))
+    });
+    let run = |arguments: &[&str]| {
+        let mut command = project.command(store.path(), &[&["model"][..], arguments].concat());
+        command.env("HF_ENDPOINT", server.url("/")).env("NO_PROXY", "127.0.0.1").env_remove("HF_TOKEN");
+        text(&command.output().unwrap())
+    };
+    let said = run(&["inspect", "owner/model@main"]);
+    assert!(said.contains("w\\u001b]0;title\\u0007\\n\\u202ex") && said.contains("1 tensors"), "{said}");
+    assert!(!server.requests().iter().any(|request| request.path.ends_with(".bin")));
+    assert!(run(&["verify", "owner/model@main"]).contains("PASS"));
+    let said = run(&["inspect", "owner/model@main", "--json"]);
+    assert!(said.contains("\\u202e") && !said.contains('\u{202e}'), "{said}");
+    for (model, expected) in [
+        ("owner/model", "give a directory, or a model of a hub as OWNER/NAME@REVISION"),
+        ("owner/other@main", "does not exist"),
+        ("owner/model@ma/in", "is no revision"),
+    ] {
+        let said = run(&["verify", model]);
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+    assert!(!project.directory.path().join("models").exists());
+}
+
 #[test]
 fn a_model_is_part_of_a_release_that_is_verified_and_rebuilt() {
     let (project, store) = (Project::new(), tempfile::tempdir().unwrap());

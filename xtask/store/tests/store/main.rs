@@ -174,7 +174,8 @@ fn a_blob_with_too_many_links_is_copied() {
     for number in 0..65_100 {
         tree.insert(&number.to_string(), Entry::File { digest, executable: false }).unwrap();
     }
-    let place = directory.path().join("place");
+    // Inside the store, where blobs are linked to.
+    let place = store.root().join("place");
     store.materialise(&tree, &place).unwrap();
     let all = std::fs::read_dir(&place).unwrap();
     assert!(all.into_iter().all(|entry| {
