@@ -283,12 +283,13 @@ fn killed_at_any_moment_neither_checkpoint_nor_store_nor_tokenizer_is_lost() {
         digests(&options.output)
     });
     let (mut stopped_within, mut whole) = (0, 0);
-    for round in 0..200 {
+    for round in 0.. {
         let mut child = child(
             "killed_at_any_moment_neither_checkpoint_nor_store_nor_tokenizer_is_lost",
             place.directory.path(),
         );
-        std::thread::sleep(Duration::from_millis(40 + round % 20 * 23));
+        // Longer and longer where a busy machine lets a child come nowhere.
+        std::thread::sleep(Duration::from_millis((30 + round % 16 * 17) * (1 + round / 16)));
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(["one", "two"].map(|name| digests(&place.path(name))), sources, "round {round}");
@@ -311,7 +312,6 @@ fn killed_at_any_moment_neither_checkpoint_nor_store_nor_tokenizer_is_lost() {
             break;
         }
     }
-    assert!(stopped_within > 0 && whole > 0, "{stopped_within} {whole}");
     place.assert_store_is_sound();
 }
 
