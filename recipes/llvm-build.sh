@@ -45,7 +45,7 @@ make_libraries() {
     for name; do
         files+=("lib/LLVM$name.lib")
     done
-    ninja -j "$JOBS" "${files[@]}"
+    ninja -j "${JOBS:-$(nproc)}" "${files[@]}"
     install -D -m 644 -t "$out/lib" "${files[@]}"
 }
 

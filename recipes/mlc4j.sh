@@ -21,7 +21,7 @@ if ! grep -q '/src/runtime/opencl/opencl_device_api\.cc\.o:' build.ninja; then
     echo "OpenCL is no part of the runtime" >&2
     exit 1
 fi
-ninja -j "$JOBS" tvm4j
+ninja -j "${JOBS:-$(nproc)}" tvm4j
 
 install_library lib tvm_ffi tvm_runtime mlc_llm tvm4j
 # What JSONFFIEngine.java asks the engine for.

@@ -71,5 +71,5 @@ libcxx_flags=(
         if [ "$name" = exception ]; then echo "  flags = -U_DLL"; fi
     done
 } >build.ninja
-ninja -j "$JOBS"
+ninja -j "${JOBS:-$(nproc)}"
 llvm-lib "/OUT:$out/lib/libc++.lib" libcxx/*.obj cxx/exception_pointer.obj

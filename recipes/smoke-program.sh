@@ -7,7 +7,7 @@ for artifact in tvm-ffi tvm-runtime; do
     (
         cd "$artifact"
         configure -DTVM_FFI="$source_root/dependencies/$artifact"
-        ninja -j "$JOBS" smoke
+        ninja -j "${JOBS:-$(nproc)}" smoke
     )
     case $TARGET in
     *-windows-msvc) install -D -m 755 "$artifact/smoke.exe" "$out/bin/$artifact/smoke.exe" ;;

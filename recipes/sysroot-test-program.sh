@@ -10,7 +10,7 @@ build() {
     (
         cd "$mode"
         configure -DCMAKE_CXX_FLAGS_RELEASE="$2"
-        ninja -j "$JOBS"
+        ninja -j "${JOBS:-$(nproc)}"
         install -D -m 755 -t "$out/bin/$mode" language.exe no_exceptions.exe thrower.dll unloaded.dll
     )
 }

@@ -30,7 +30,7 @@ export CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 C
 export RUSTFLAGS="--remap-path-prefix=$source_root=. --remap-path-prefix=$PWD=. --remap-path-prefix=/usr/src=."
 # -Zbuild-std is for nightly compilers, unless the compiler is told to take it; Debian has one version, and it is locked.
 RUSTC_BOOTSTRAP=1 cargo build --manifest-path rust/Cargo.toml --release --locked --offline --target "$TARGET" \
-    -Zbuild-std=std,panic_abort -j "$JOBS"
+    -Zbuild-std=std,panic_abort -j "${JOBS:-$(nproc)}"
 
 install -D -m 644 "target/$TARGET/release/libtokenizers_c.a" "$out/lib/libtokenizers_c.a"
 install_licence /build/src/mlc-llm/3rdparty/tokenizers-cpp/LICENSE tokenizers-cpp/LICENSE

@@ -6,6 +6,6 @@ source=/build/src/tilelang/3rdparty/tvm
 configure_compiler
 take_runtime
 object=CMakeFiles/tvm_objs.dir/src/target/llvm/llvm_module.cc.o
-ninja -j "$JOBS" "$object"
+ninja -j "${JOBS:-$(nproc)}" "$object"
 install -D -m 644 "$object" "$out/llvm_module.o"
 no_build_paths

@@ -5,7 +5,7 @@ source=/build/src/tilelang/3rdparty/tvm
 
 configure_compiler
 take_runtime
-ninja -j "$JOBS" tvm_compiler
+ninja -j "${JOBS:-$(nproc)}" tvm_compiler
 
 install_library lib tvm_compiler
 cp -r --no-preserve=mode "$runtime/$library_directory/." "$out/$library_directory/"

@@ -20,7 +20,7 @@ case $TARGET in
 esac
 configure -DBINDING="$dependencies/tvm-ffi-binding/core.cpp" -DBINDING_HEADERS="$upstream/python/tvm_ffi/cython" \
     -DLIBRARIES="$dependencies/tvm-ffi" -DMODULE_SUFFIX=$suffix "${python[@]}"
-ninja -j "$JOBS"
+ninja -j "${JOBS:-$(nproc)}"
 
 mkdir -p "$package"/{3rdparty/dlpack,lib,share/cmake/tvm_ffi,src}
 cp -r "$upstream/python/tvm_ffi/." "$package/"

@@ -3,7 +3,7 @@ source=/build/src/tvm-ffi
 . /build/src/build.sh
 
 configure
-ninja -j "$JOBS" tvm_ffi_shared tvm_ffi_testing
+ninja -j "${JOBS:-$(nproc)}" tvm_ffi_shared tvm_ffi_testing
 
 install_library lib tvm_ffi tvm_ffi_testing
 install_headers "$source/include/tvm/ffi" tvm/ffi

@@ -18,7 +18,7 @@ for directory in vulkan vulkan/vulkan_wrapper opencl opencl/opencl_wrapper; do
         exit 1
     fi
 done
-ninja -j "$JOBS" tvm_runtime
+ninja -j "${JOBS:-$(nproc)}" tvm_runtime
 
 install_library lib tvm_ffi tvm_runtime
 install_headers "$source/include/tvm/runtime" tvm/runtime

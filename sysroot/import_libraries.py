@@ -14,7 +14,7 @@ WINE = "/usr/lib/x86_64-linux-gnu/wine/x86_64-windows"
 MINGW_UCRT = "/usr/x86_64-w64-mingw32ucrt/lib/libucrt.a"
 
 SYSTEM = """advapi32 bcrypt comdlg32 dbghelp gdi32 kernel32 ntdll ole32 oleaut32 psapi rpcrt4 shell32 shlwapi user32
-version winmm ws2_32""".split()
+userenv version winmm ws2_32""".split()
 
 # CMake links it into everything by default.
 DRIVERS = ["winspool"]

@@ -122,8 +122,78 @@ fn explain_names_what_changed_and_equal_outputs_stop_a_rebuild() {
     let explained = text(&project.run(&["explain", &node]));
     assert!(explained.contains("it changed since its last build"), "{explained}");
     assert!(explained.contains("changed recipe.sh"), "{explained}");
+    // Nothing is built to answer a question.
+    let explained = text(&project.run(&["explain", &format!("second@{TARGET}")]));
+    assert!(explained.contains(&format!("needs `{node}`, which is not built")), "{explained}");
     let built = text(&project.run(&["build", "second"]));
     assert!(built.contains("built first@") && built.contains("cached second@"), "{built}");
+}
+
+#[test]
+fn explain_only_looks() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let store = tempfile::tempdir().unwrap();
+    let explain = |arguments: &[&str]| {
+        let output = project.command(store.path(), arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let goal = format!("hello@{TARGET}");
+    let said = explain(&["explain", &goal]);
+    assert!(said.contains("needs the environment `sandbox`, which is not assembled"), "{said}");
+    let json: serde_json::Value = serde_json::from_str(&explain(&["explain", &goal, "--json"])).unwrap();
+    assert!(json["action"].is_null() && json["needs"].as_array().unwrap().len() == 1, "{json}");
+    for kept in ["cas/sha256", "cas/sha256-x", "ac", "downloads", "checkouts"] {
+        let kept = store.path().join(kept);
+        assert!(!kept.exists() || std::fs::read_dir(&kept).unwrap().next().is_none(), "{}", kept.display());
+    }
+}
+
+/// A checkout by Git for Windows that converts line ends, and one on a file system that has no modes.
+#[test]
+fn checkouts_of_other_systems_have_the_same_keys_or_are_told() {
+    let project = Project::new();
+    project.recipe("hello", "", "echo hello > /build/out/x\n");
+    let explain = ["explain", &format!("hello@{TARGET}")];
+    assert!(project.run(&["build", "hello"]).status.success());
+    let mode = |mode: &str| {
+        let changed = Command::new("chmod").args(["-R", mode]).arg(project.directory.path()).status();
+        assert!(changed.unwrap().success());
+    };
+    mode("a+x");
+    let said = text(&project.run(&explain));
+    assert!(said.contains("cached: the store has the result"), "{said}");
+    for path in ["recipes/hello.sh", "recipes/hello.toml", "containers/sandbox.lock"] {
+        let path = project.directory.path().join(path);
+        let old = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, old.replace('\n', "\r\n")).unwrap();
+        for arguments in [&explain[..], &["lock", "check"], &["lock", "update"], &["build", "hello"]] {
+            let output = project.run(arguments);
+            let said = text(&output);
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            assert!(said.contains("has Windows line ends (CRLF)"), "{}: {said}", path.display());
+        }
+        std::fs::write(&path, old).unwrap();
+    }
+}
+
+#[test]
+fn a_shell_has_the_variables_of_a_build() {
+    let project = Project::new();
+    project.recipe("hello", "", "(unset JOBS; env | sort) > /build/out/variables\n");
+    assert!(project.run(&["build", "hello", "-o", "out"]).status.success());
+    let built = project.directory.path().join(format!("out/hello-1-{TARGET}/variables"));
+    let built = std::fs::read_to_string(built).unwrap();
+    let node = format!("hello@{TARGET}");
+    // bash sets some for its own.
+    let script = "unset JOBS; env | sort";
+    let shell = project.run(&["environment", "shell", &node, "--", "/bin/bash", "-c", script]);
+    assert_eq!(text(&shell), built);
+    assert!(built.contains("SOURCE_DATE_EPOCH=315532800\n") && built.contains("VERSION=1\n"), "{built}");
+    let jobs =
+        ["--jobs", "3", "environment", "shell", "sandbox", "--", "/bin/bash", "-c", "echo $JOBS$TARGET"];
+    assert_eq!(text(&project.run(&jobs)), "3\n");
 }
 
 #[test]

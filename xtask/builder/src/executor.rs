@@ -5,17 +5,15 @@ use crate::{
     plan::{Node, Plan},
     policy,
     project::Project,
-    resolve::{Resolved, resolve},
+    resolve::{JOBS, Resolved, Resolver},
     wheel,
 };
 use anyhow::{Context, Result, anyhow, bail};
-use environment::{Backend, Environment, Launch};
+use environment::{Backend, Environment, Launch, Source};
 use input::FetchOptions;
 use std::{
     collections::BTreeMap,
-    fs::Permissions,
     io::Write,
-    os::unix::fs::PermissionsExt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
@@ -24,7 +22,7 @@ use store::{ActionResult, Digest, Meter, Progress, Store, Tree, Unit};
 
 /// How a plan is run.
 pub struct Options {
-    /// Processors that builds may use together; told to scripts as `$JOBS`, no part of any key.
+    /// Processors that builds may use together; told to scripts as [`JOBS`], no part of any key.
     pub jobs: usize,
     /// Go on with what does not depend on a failed node.
     pub keep_going: bool,
@@ -215,15 +213,13 @@ impl Executor<'_> {
         let start = Instant::now();
         let (_, target) = self.project.node(node)?;
         let environment = self.environment(&target.environment)?;
-        let resolved = resolve(
-            self.project,
-            self.store,
-            node,
-            &environment,
-            dependencies,
-            &self.options.fetch,
-            self.progress,
-        )?;
+        let resolver = Resolver {
+            project: self.project,
+            store: self.store,
+            fetch: &self.options.fetch,
+            progress: self.progress,
+        };
+        let resolved = resolver.resolve(node, &environment, dependencies)?;
         let (result, cached) = match self.store.result(&resolved.key)? {
             Some(result) => (result, true),
             None => {
@@ -245,8 +241,8 @@ impl Executor<'_> {
         if !cached {
             history::record(self.store, node, &resolved.key)?;
         }
-        let wheel = wheel::pack(self.project, self.store, &resolved, &result)?;
-        let aar = aar::pack(self.project, self.store, &resolved, &result)?;
+        let wheel = wheel::pack(self.project, self.store, node, &result)?;
+        let aar = aar::pack(self.project, self.store, node, &result)?;
         Ok(Built { resolved, result, wheel, aar, cached, time: start.elapsed() })
     }
 
@@ -255,26 +251,15 @@ impl Executor<'_> {
         let key = resolved.action.write(self.store)?;
         let meter = self.progress.begin(&node.to_string(), 0, Unit::Items);
         meter.message("preparing");
-        let scratch = self.store.scratch()?;
-        let [source, work, out] = ["src", "work", "out"].map(|name| scratch.path().join(name));
-        let input_root = resolved.action.input_root.context("a build without an input tree")?;
-        self.store.materialise(&Tree::read(self.store, &input_root)?, &source)?;
-        for directory in [&work, &out] {
-            // A mode that does not depend on this process' mask: builds can see it.
-            std::fs::create_dir(directory)
-                .and_then(|()| std::fs::set_permissions(directory, Permissions::from_mode(0o755)))
-                .with_context(|| format!("cannot create {}", directory.display()))?;
-        }
+        let sources = Tree::read(self.store, &resolved.sources)?;
         let mut variables = resolved.action.variables.clone();
-        variables.insert("JOBS".to_owned(), self.options.jobs.to_string());
+        variables.insert(JOBS.to_owned(), self.options.jobs.to_string());
         let launch = Launch {
             store: self.store,
             environment: &resolved.environment,
             arguments: &resolved.action.arguments,
             variables: &variables,
-            source: &source,
-            work: &work,
-            out: &out,
+            source: Source::Tree(&sources),
             interactive: false,
             progress: self.progress,
         };
@@ -282,7 +267,7 @@ impl Executor<'_> {
         let mut log = self.store.writer()?;
         let mut line = Vec::new();
         let mut broken = None;
-        let status = self.backend.run(&launch, &mut |bytes| {
+        let ended = self.backend.run(&launch, &mut |bytes| {
             if broken.is_none() {
                 broken = log.write_all(bytes).err();
             }
@@ -292,12 +277,12 @@ impl Executor<'_> {
             return Err(error).context("cannot keep the log");
         }
         let log = log.finish(None)?;
-        if !status.success() {
-            bail!("{}", self.failure(node, &log, &status.to_string())?);
+        if !ended.exit.success() {
+            bail!("{}", self.failure(node, &log, &ended.exit.to_string())?);
         }
         meter.message("keeping the outputs");
-        let outputs = self.store.import(&out)?;
-        if outputs.iter().next().is_none() {
+        let outputs = ended.outputs;
+        if outputs.is_empty() {
             bail!("{}", self.failure(node, &log, "it wrote nothing to /build/out")?);
         }
         let result = ActionResult { outputs: outputs.write(self.store)?, log: Some(log) };
@@ -315,7 +300,8 @@ impl Executor<'_> {
         for cause in failure::explain_log(&bytes)? {
             message += &format!("  hint: {}\n", cause.explanation);
         }
-        message += "  hint: `cargo xtask environment shell NAME` opens the environment that it ran in";
+        message +=
+            &format!("  hint: `cargo xtask environment shell {node}` opens the environment that it ran in");
         Ok(message)
     }
 }

@@ -1,6 +1,6 @@
 //! The last action that succeeded for each node, so that `explain` can say what changed since.
 
-use crate::plan::Node;
+use crate::{look::Seen, plan::Node};
 use anyhow::Result;
 use std::path::PathBuf;
 use store::{Action, Digest, Entry, Store, Tree};
@@ -19,27 +19,67 @@ pub fn last(store: &Store, node: &Node) -> Option<Digest> {
     std::fs::read_to_string(path(store, node)).ok()?.parse().ok()
 }
 
-/// What differs between two actions, a line each; empty when they are equal.
-pub fn differences(store: &Store, old: &Action, new: &Action) -> Result<Vec<String>> {
+/// How many differences of one part are listed; the others are counted.
+const LISTED: usize = 12;
+
+/// Where a build's own directories, sources and dependencies stand: the last as they stand in a line of differences.
+const BUILD: &str = "build";
+const SOURCES: &str = "build/src";
+const DEPENDENCIES: &str = " dependencies/";
+
+/// What differs between an action and what would run now, a line each; empty when they are equal.
+pub fn differences(store: &Store, old: &Action, new: &Seen) -> Result<Vec<String>> {
+    let Some(root) = old.input_root.filter(|_| old.output_paths == new.action.output_paths) else {
+        return Ok(vec![
+            "its last build was by another version of mlc-repro, whose keys are others".to_owned(),
+        ]);
+    };
     let mut lines = Vec::new();
-    if old.arguments != new.arguments {
-        lines.push(format!("command: {:?} -> {:?}", old.arguments, new.arguments));
+    if old.arguments != new.action.arguments {
+        lines.push(format!("command: {} -> {}", old.arguments.join(" "), new.action.arguments.join(" ")));
     }
-    for (what, old, new) in
-        [("variable", &old.variables, &new.variables), ("property", &old.properties, &new.properties)]
-    {
-        for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
-            if old.get(name) != new.get(name) {
-                let show = |value: Option<&String>| value.map_or("(none)".to_owned(), Clone::clone);
-                lines.push(format!("{what} {name}: {} -> {}", show(old.get(name)), show(new.get(name))));
-            }
+    let (before, after) = (&old.variables, &new.action.variables);
+    for name in before.keys().chain(after.keys().filter(|name| !before.contains_key(*name))) {
+        if before.get(name) != after.get(name) {
+            let show = |value: Option<&String>| value.map_or("(none)".to_owned(), Clone::clone);
+            lines.push(format!("variable {name}: {} -> {}", show(before.get(name)), show(after.get(name))));
         }
     }
-    if let (true, Some(old), Some(new)) = (old.input_root != new.input_root, old.input_root, new.input_root) {
-        let (old, new) = (Tree::read(store, &old)?, Tree::read(store, &new)?);
-        lines.extend(tree_differences(&old, &new));
-    }
+    let Ok(mut before) = Tree::read(store, &root) else {
+        lines.push("its last inputs are gone from the store, so that they can't be compared".to_owned());
+        return Ok(lines);
+    };
+    let sources = before.subtree(SOURCES);
+    let mut environment = Tree::read(store, &new.environment.root)?;
+    // What builds have there is compared by itself.
+    before.remove(BUILD);
+    environment.remove(BUILD);
+    lines.extend(listed("environment: ", tree_differences(&before, &environment)));
+    let (dependencies, own): (Vec<_>, Vec<_>) =
+        tree_differences(&sources, &new.sources).into_iter().partition(|line| line.contains(DEPENDENCIES));
+    lines.extend(listed("", own));
+    let named = |line: String| match line.split_once(DEPENDENCIES) {
+        Some((what, rest)) => {
+            let (name, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("dependency {name}: {what} {path}")
+        }
+        None => line,
+    };
+    lines.extend(listed("", dependencies.into_iter().map(named).collect()));
     Ok(lines)
+}
+
+/// The first lines, and how many more there are.
+fn listed(prefix: &str, mut lines: Vec<String>) -> Vec<String> {
+    let more = lines.len().saturating_sub(LISTED);
+    lines.truncate(LISTED);
+    for line in &mut lines {
+        line.insert_str(0, prefix);
+    }
+    if more > 0 {
+        lines.push(format!("{prefix}and {more} more"));
+    }
+    lines
 }
 
 /// What differs between two trees, a line an entry.
@@ -66,25 +106,72 @@ pub fn tree_differences(old: &Tree, new: &Tree) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Parts;
+    use environment::Environment;
+
+    /// What would run in an environment with one file, on these sources; its action is kept.
+    fn seen(store: &Store, compiler: &str, sources: &[(&str, &str)], target: &str) -> Seen {
+        let put = |tree: &mut Tree, path: &str, text: &str| {
+            let digest = store.put_bytes(text.as_bytes()).unwrap();
+            tree.insert(path, Entry::File { digest, executable: false }).unwrap();
+        };
+        let (mut root, mut tree) = (Tree::new(), Tree::new());
+        put(&mut root, "usr/bin/cc", compiler);
+        for path in ["build/out", "build/src", "build/work"] {
+            root.insert(path, Entry::Directory).unwrap();
+        }
+        for (path, text) in sources {
+            put(&mut tree, path, text);
+        }
+        let root = root.write(store).unwrap();
+        let parts = Parts { environment: root, sources: tree.write(store).unwrap() };
+        let action = parts.action(store, [("TARGET".to_owned(), target.to_owned())].into()).unwrap();
+        let environment = Environment {
+            name: "linux".into(),
+            root,
+            packages: Vec::new(),
+            variables: action.variables.clone(),
+        };
+        Seen { action, environment, sources: tree, inputs: Vec::new(), result: None }
+    }
 
     #[test]
-    fn what_changed_is_named() {
+    fn what_changed_is_named_by_its_part() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store")).unwrap();
-        let action = |text: &str, variable: &str| {
-            let mut tree = Tree::new();
-            let digest = store.put_bytes(text.as_bytes()).unwrap();
-            tree.insert("build.sh", Entry::File { digest, executable: false }).unwrap();
-            Action {
-                variables: [("TARGET".to_owned(), variable.to_owned())].into(),
-                input_root: Some(tree.write(&store).unwrap()),
-                ..Action::default()
-            }
-        };
-        let lines = differences(&store, &action("a", "x"), &action("b", "y")).unwrap();
-        assert_eq!(lines[0], "variable TARGET: x -> y");
-        assert!(lines[1].starts_with("changed build.sh: ca978112ca1b -> 3e23e8160039"), "{lines:?}");
-        assert!(differences(&store, &action("a", "x"), &action("a", "x")).unwrap().is_empty());
+        let sources = [("build.sh", "a"), ("dependencies/ffi/lib/x", "1"), ("gone", "")];
+        let old = seen(&store, "cc 1", &sources, "x");
+        let sources = [("build.sh", "b"), ("dependencies/ffi/lib/x", "2"), ("come", "")];
+        let new = seen(&store, "cc 2", &sources, "y");
+        let lines = differences(&store, &old.action, &new).unwrap();
+        let starts = [
+            "variable TARGET: x -> y",
+            "environment: changed usr/bin/cc: ",
+            "changed build.sh: ca978112ca1b -> 3e23e8160039",
+            "removed gone",
+            "added come",
+            "dependency ffi: changed lib/x: ",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line}");
+        }
+        assert!(differences(&store, &old.action, &old).unwrap().is_empty());
+        // Of an older version nothing but that is known.
+        let older = Action::named(["/bin/bash"]);
+        assert!(differences(&store, &older, &new).unwrap()[0].contains("another version"));
+    }
+
+    #[test]
+    fn many_changes_are_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let names: Vec<String> = (10..40).map(|number| number.to_string()).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+        let old = seen(&store, "cc", &[], "x");
+        let lines = differences(&store, &old.action, &seen(&store, "cc", &many, "x")).unwrap();
+        assert_eq!(lines.len(), LISTED + 1);
+        assert_eq!(lines[LISTED], "and 18 more");
     }
 
     #[test]

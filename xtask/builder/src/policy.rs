@@ -6,7 +6,7 @@ use artifact::Finding;
 use store::{Action, ActionResult, Store, Tree};
 
 /// Raised when the same policy would find something else.
-const VERSION: &str = "3";
+const VERSION: &str = "4";
 
 /// What the policy `name` finds in a result.
 pub fn check(
@@ -18,15 +18,16 @@ pub fn check(
 ) -> Result<Vec<Finding>> {
     let (policy, rules) = project.policy(name)?;
     let sysroot = project.node(&resolved.node)?.1.sysroot.as_deref();
+    let root = resolved.action.input_root.context("an action without an input tree")?;
     let key = Action::named([
         "policy".to_owned(),
         VERSION.to_owned(),
         rules.to_string(),
         result.outputs.to_string(),
-        resolved.environment.root.to_string(),
+        // What the build saw: a toolchain may stand in its environment, or be one of its sources.
+        root.to_string(),
         resolved.node.target.clone(),
-        format!("sysroot {sysroot:?}"),
-        resolved.action.input_root.map_or_else(String::new, |root| root.to_string()),
+        serde_json::to_string(&sysroot)?,
     ])
     .digest();
     if let Some(log) = store.result(&key)?.and_then(|result| result.log) {
@@ -34,11 +35,7 @@ pub fn check(
     }
     let policy = policy.with_sysroot(sysroot);
     let outputs = Tree::read(store, &result.outputs)?;
-    // What the build saw: a toolchain may stand in its environment, or be one of its sources.
-    let mut system = Tree::read(store, &resolved.environment.root)?;
-    if let Some(root) = &resolved.action.input_root {
-        system.merge("build/src", &Tree::read(store, root)?)?;
-    }
+    let system = Tree::read(store, &root)?;
     let findings = artifact::check(store, &policy, &resolved.node.target, &outputs, &system)?;
     let log = Some(store.put_bytes(&serde_json::to_vec(&findings)?)?);
     let outputs = Tree::new().write(store)?;

@@ -27,8 +27,10 @@ pub struct Project {
 }
 
 impl Project {
-    /// Reads the recipes and the lock of their inputs.
+    /// Reads the recipes and the lock of their inputs. Errors: one is malformed; the checkout has Windows' line ends, which
+    /// would change the digests of all that is taken from it.
     pub fn load(root: &Path) -> Result<Self> {
+        input::check_line_ends(root)?;
         let directory = root.join("recipes");
         let mut recipes = BTreeMap::new();
         let entries = std::fs::read_dir(&directory)

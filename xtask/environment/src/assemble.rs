@@ -1,6 +1,6 @@
 //! From locked packages to the tree of a root file system.
 
-use crate::{Definition, fix_up::fix_up};
+use crate::{Definition, fix_up::fix_up, links};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use input::{FetchOptions, Format, Input, Lock, Part, fetch, unpack};
 use rayon::prelude::*;
@@ -12,7 +12,7 @@ use std::{
 use store::{Action, Digest, Entry, Progress, Store, Tree, Unit};
 
 /// Raised when the same packages and fix-ups would give another tree.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// An assembled environment. Its identity is its tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,13 @@ pub struct Environment {
     pub root: Digest,
     /// The packages in it, in the lock's order: names and digests of their files.
     pub packages: Vec<(String, Digest)>,
+    /// The variables of everything that runs in it.
+    pub variables: BTreeMap<String, String>,
 }
 
 /// Unpacks every package of the lock (once ever, in parallel, without maintainer scripts), merges the trees and applies
-/// the fix-ups. When the same was done before, one result is read. Errors: a package that is asked for and not locked, or
+/// the fix-ups. Absolute links become relative ones of the same meaning, since a server of the Remote Execution API may
+/// refuse a tree that has absolute ones. When the same was done before, one result is read. Errors: a package that is asked for and not locked, or
 /// can't be had or read; two packages that ship different things at a path; a fix-up whose source is missing.
 pub fn assemble(
     store: &Store,
@@ -42,18 +45,43 @@ pub fn assemble(
             "the environment `{name}` asks for the package `{package}`, which its lock lacks\n  hint: run `cargo xtask lock update {name}`"
         );
     }
-    let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), definition.fix_ups()?];
-    words.extend(lock.inputs.iter().map(|input| input.digest.to_string()));
-    let packages = lock.inputs.iter().map(|input| (input.name.clone(), input.digest)).collect();
-    let root = store.once(&Action::named(words), || {
+    let root = store.once(&work(definition, lock)?, || {
         let inputs: Vec<&Input> = lock.inputs.iter().collect();
         fetch(store, &inputs, options, progress).map_err(|error| explain(name, error))?;
         let trees = unpack_all(store, name, &inputs, progress)?;
         let mut root = merge(&inputs, &trees)?;
         fix_up(store, definition, &mut root)?;
+        links::make_relative(&mut root)?;
         root.write(store)
     })?;
-    Ok(Environment { name: name.to_owned(), root, packages })
+    Ok(environment(name, definition, lock, root))
+}
+
+/// What [`assemble`] gave before, if it did: nothing is fetched or made.
+pub fn assembled(
+    store: &Store,
+    name: &str,
+    definition: &Definition,
+    lock: &Lock,
+) -> Result<Option<Environment>> {
+    let result = store.result(&work(definition, lock)?.digest())?;
+    Ok(result.map(|result| environment(name, definition, lock, result.outputs)))
+}
+
+/// All that the tree depends on.
+fn work(definition: &Definition, lock: &Lock) -> Result<Action> {
+    let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), definition.fix_ups()?];
+    words.extend(lock.inputs.iter().map(|input| input.digest.to_string()));
+    Ok(Action::named(words))
+}
+
+fn environment(name: &str, definition: &Definition, lock: &Lock, root: Digest) -> Environment {
+    Environment {
+        name: name.to_owned(),
+        root,
+        packages: lock.inputs.iter().map(|input| (input.name.clone(), input.digest)).collect(),
+        variables: definition.variables.clone(),
+    }
 }
 
 /// Archives drop a version once there is a newer one; only a new lock helps then.
@@ -98,7 +126,8 @@ fn merge(inputs: &[&Input], trees: &[Tree]) -> Result<Tree> {
     for (input, tree) in inputs.iter().zip(trees) {
         for (path, entry) in tree.iter() {
             let Some(path) = merged_path(&top, path, entry) else { continue };
-            if let Err(error) = root.insert(&path, entry.clone()) {
+            // Two packages may write one link in two ways.
+            if let Err(error) = root.insert(&path, links::relative(&path, entry).into_owned()) {
                 let owner = owner(&owners, &path);
                 bail!("the packages `{}` and `{}` conflict: {error}", owner.unwrap_or("?"), input.name);
             }
@@ -239,6 +268,25 @@ mod tests {
             machine.paths("directories = ['tmp']"),
             ["bin", "lib", "tmp", "usr/bin/new", "usr/bin/old", "usr/lib", "usr/share/same"]
         );
+    }
+
+    #[test]
+    fn links_stay_inside_wherever_the_tree_stands() {
+        let machine = Machine::new(&[
+            ("a", &["bin/old -> /usr/share/x", "usr/lib/y -> /etc/y", "usr/same -> /etc"]),
+            ("base", &["bin -> usr/bin", "usr/bin/b=b", "top -> /usr/share/", "usr/same -> ../etc"]),
+        ]);
+        let root = machine.assemble("link = [{ path = 'etc/ssl/c', target = '/usr/c' }]").unwrap();
+        let tree = Tree::read(&machine.store, &root).unwrap();
+        let target = |path: &str| match tree.get(path) {
+            Some(Entry::Symlink { target }) => target.clone(),
+            other => panic!("{path}: {other:?}"),
+        };
+        assert_eq!(target("usr/bin/old"), "../share/x");
+        assert_eq!(target("usr/lib/y"), "../../etc/y");
+        assert_eq!(target("usr/same"), "../etc");
+        assert_eq!(target("top"), "usr/share");
+        assert_eq!(target("etc/ssl/c"), "../../usr/c");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
+
+/// Variables that say what is built and how fast, so that no environment can set them.
+const OF_A_BUILD: [&str; 3] = ["JOBS", "TARGET", "VERSION"];
 
 /// An environment as it is asked for. Its packages, with versions and digests, stand in the lock beside it.
 ///
@@ -22,7 +25,10 @@ pub struct Definition {
     /// Packages, without versions.
     #[serde(default, skip_serializing)]
     pub packages: Vec<String>,
-    /// Another file of fix-ups that come first, beside this one.
+    /// The variables of everything that runs in it, such as PATH: builds, shells, images.
+    #[serde(default, skip_serializing)]
+    pub variables: BTreeMap<String, String>,
+    /// Another file of variables and fix-ups that come first, beside this one.
     #[serde(skip_serializing)]
     pub include: Option<String>,
     /// Paths that are taken out, with all below them. A last component `*` takes every entry of a directory.
@@ -99,7 +105,7 @@ pub struct Copy {
 
 impl Definition {
     /// Reads a definition and what it includes. Errors: the file can't be read, has keys that are not known, or asks for
-    /// no packages; the included one has anything but fix-ups.
+    /// no packages; the included one has anything but variables and fix-ups; a variable can't be set by an environment.
     pub fn load(path: &Path) -> Result<Self> {
         let mut definition = Self::parse(path)?;
         ensure!(!definition.packages.is_empty(), "{} asks for no packages", path.display());
@@ -107,8 +113,20 @@ impl Definition {
             let path = path.with_file_name(&name);
             let common = Self::parse(&path).with_context(|| format!("included by {}", path.display()))?;
             let only_fix_ups = common.packages.is_empty() && common.include.is_none();
-            ensure!(only_fix_ups, "{} is included, so it may hold fix-ups only", path.display());
+            ensure!(
+                only_fix_ups,
+                "{} is included, so it may hold variables and fix-ups only",
+                path.display()
+            );
             definition.prepend(common);
+        }
+        for name in definition.variables.keys() {
+            ensure!(
+                !name.is_empty() && !name.contains(['=', '\0']) && !OF_A_BUILD.contains(&name.as_str()),
+                "{} sets the variable `{}`, which an environment can't set",
+                path.display(),
+                name.escape_debug()
+            );
         }
         Ok(definition)
     }
@@ -129,6 +147,8 @@ impl Definition {
             first.append(list);
             *list = first;
         }
+        let own = std::mem::replace(&mut self.variables, common.variables);
+        self.variables.extend(own);
         before(&mut self.remove, common.remove);
         before(&mut self.directories, common.directories);
         before(&mut self.files, common.files);
@@ -161,6 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn own_variables_replace_included_ones() {
+        let definition = load(
+            "include = 'common.toml'\npackages = ['bash']\nvariables = { PATH = '/own' }",
+            "variables = { PATH = '/common', TZ = 'UTC' }",
+        )
+        .unwrap();
+        let found: Vec<_> =
+            definition.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(found, ["PATH=/own", "TZ=UTC"]);
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (own, common, expected) in [
             ("", "", "asks for no packages"),
@@ -168,6 +200,8 @@ mod tests {
             ("packages = ['bash']\ninclude = 'gone.toml'", "", "gone.toml"),
             ("packages = ['bash']\ninclude = 'common.toml'", "packages = ['dash']", "fix-ups only"),
             ("packages = ['bash']\ninclude = 'common.toml'", "include = 'own.toml'", "fix-ups only"),
+            ("packages = ['bash']\nvariables = { JOBS = '1' }", "", "the variable `JOBS`"),
+            ("packages = ['bash']\nvariables = { 'A=B' = '1' }", "", "the variable `A=B`"),
             ("packages = ['bash']\n[[copy]]\npath = 'a'", "", "missing field `from`"),
         ] {
             let error = format!("{:#}", load(own, common).unwrap_err());
@@ -179,7 +213,10 @@ mod tests {
     fn the_key_is_made_of_fix_ups_alone() {
         let text = |own: &str| load(own, "").unwrap().fix_ups().unwrap();
         let plain = text("packages = ['bash']");
-        assert_eq!(plain, text("packages = ['bash', 'dash']\ndescription = 'd'\nsuite = 's'"));
+        assert_eq!(
+            plain,
+            text("packages = ['bash', 'dash']\ndescription = 'd'\nsuite = 's'\nvariables = { A = '1' }")
+        );
         assert_ne!(plain, text("packages = ['bash']\ndirectories = ['tmp']"));
         assert_ne!(plain, text("packages = ['bash']\n[[copy]]\npath = 'a'\nfrom = 'b'\nzeros = 1"));
     }

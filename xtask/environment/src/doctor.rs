@@ -1,7 +1,7 @@
 //! Whether this machine lets sandboxes be made, and what to change where it does not.
 
 use anyhow::{Result, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One thing that was looked at, for `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,32 @@ pub fn namespaces() -> Result<()> {
         true => Ok(()),
         false => bail!("{}\n  hint: {}", check.detail, check.remedy),
     }
+}
+
+/// Where the drive of Windows is mounted that a path stands on, as WSL 2 shows it; nothing on other file systems.
+pub fn windows_drive(path: &Path) -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+    drive(&mounts, &path.canonicalize().ok()?)
+}
+
+/// By the lines of `mountinfo` (proc(5)): the place is their fifth field, with blanks as `\\040`; behind ` - ` stand type, source
+/// and options. WSL 2 mounts drives by its own protocol over 9p, or by virtiofs; WSL 1 as drvfs.
+fn drive(mounts: &str, path: &Path) -> Option<PathBuf> {
+    let parsed = mounts.lines().filter_map(|line| {
+        let (place, system) = line.split_once(" - ")?;
+        let place = place.split(' ').nth(4)?.replace("\\040", " ").replace("\\134", "\\");
+        path.starts_with(&place).then_some((PathBuf::from(place), system))
+    });
+    // Of two at one place, the later one is seen.
+    let (place, system) = parsed.max_by_key(|(place, _)| place.components().count())?;
+    let mut fields = system.split(' ');
+    let (kind, source, options) = (fields.next()?, fields.next()?, fields.next().unwrap_or_default());
+    let is_drive = match kind {
+        "drvfs" => true,
+        "9p" | "virtiofs" => source.starts_with("drvfs") || options.contains("aname=drvfs"),
+        _ => false,
+    };
+    is_drive.then_some(place)
 }
 
 fn value(path: &Path) -> Option<String> {
@@ -184,6 +210,26 @@ mod tests {
         assert_eq!(kernel(fine.path(), "x86_64").detail, "Linux 6.1 on x86_64");
         assert!(!user_namespaces(tempfile::tempdir().unwrap().path()).ok);
         assert!(!kernel(fine.path(), "aarch64").ok);
+    }
+
+    #[test]
+    fn drives_of_windows_are_known() {
+        let mounts = r"22 1 8:32 / / rw,relatime - ext4 /dev/sdc rw,discard
+80 22 0:56 / /mnt/c rw,noatime - 9p C:\134 rw,dirsync,aname=drvfs;path=C:\;uid=1000;gid=1000,access=client
+81 22 0:57 / /mnt/my\040drive rw,noatime - virtiofs drvfsaD rw
+82 22 0:58 / /mnt/host rw - 9p share rw,trans=virtio
+83 80 8:48 / /mnt/c/linux rw - ext4 /dev/sdd rw
+84 22 0:59 / /mnt/e rw - drvfs E: rw
+";
+        let found = |path: &str| drive(mounts, Path::new(path)).map(|place| place.display().to_string());
+        assert_eq!(found("/mnt/c/Users/x/mlc-repro").as_deref(), Some("/mnt/c"));
+        assert_eq!(found("/mnt/c").as_deref(), Some("/mnt/c"));
+        assert_eq!(found("/mnt/my drive/store").as_deref(), Some("/mnt/my drive"));
+        assert_eq!(found("/mnt/e/x").as_deref(), Some("/mnt/e"));
+        for path in ["/home/x", "/mnt/cc", "/mnt/host/x", "/mnt/c/linux/x"] {
+            assert_eq!(found(path), None, "{path}");
+        }
+        assert_eq!(windows_drive(Path::new("/")), None);
     }
 
     #[test]

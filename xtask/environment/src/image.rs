@@ -107,7 +107,7 @@ impl Image {
         for (index, layer) in self.layers.iter().enumerate() {
             tarball::begin_file(&mut archive, &blob(&layer.sha256), layer.size)?;
             let mut content = Counted { inner: archive.get_mut(), count: 0, meter: meter.as_ref() };
-            tarball::write_tree(store, &self.tree.subtree(&index.to_string()), &mut content)
+            tarball::write_root(store, &self.tree.subtree(&index.to_string()), &mut content)
                 .with_context(|| format!("in layer `{}`", layer.name))?;
             // A tar archive is a multiple of 512 bytes long, so that nothing has to be filled up.
             ensure!(content.count == layer.size, "layer `{}` changed while it was written", layer.name);
@@ -168,7 +168,7 @@ fn describe(store: &Store, environment: &Environment, progress: &dyn Progress) -
         .par_iter()
         .map(|layer| {
             let mut hash = HashWriter::new(std::io::sink());
-            tarball::write_tree(store, &layer.tree, &mut hash)
+            tarball::write_root(store, &layer.tree, &mut hash)
                 .with_context(|| format!("in layer `{}`", layer.name))?;
             let digest = hash.finish().1;
             meter.add(1);
@@ -191,11 +191,13 @@ fn config(environment: &Environment, layers: &[Description]) -> String {
         .map(|layer| json!({ "created": CREATED, "created_by": format!("mlc-repro: {}", layer.name) }))
         .collect();
     let layers: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", layer.sha256)).collect();
+    let variables: Vec<String> =
+        environment.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     json!({
         "architecture": "amd64",
         "config": {
             "Cmd": ["/bin/bash"],
-            "Env": ["HOME=/build/work", "LC_ALL=C.UTF-8", "PATH=/usr/lib/llvm-18/bin:/usr/bin:/bin", "TZ=UTC"],
+            "Env": variables,
             "Labels": {
                 "mlc-repro.environment": environment.name,
                 "mlc-repro.tree": environment.root.to_string(),

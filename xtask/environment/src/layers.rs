@@ -3,6 +3,7 @@
 use crate::{
     Environment,
     assemble::{merged_path, top_links},
+    links,
 };
 use anyhow::{Context, Result};
 use input::{Format, Part, unpack};
@@ -47,7 +48,9 @@ pub fn layers(store: &Store, environment: &Environment) -> Result<Vec<Layer>> {
         for (path, entry) in tree.iter() {
             let Some(path) = merged_path(&top, path, entry) else { continue };
             // What a fix-up replaced or removed is not the package's any more.
-            if root.get(&path) != Some(entry) || owners.contains_key(path.as_ref()) {
+            if root.get(&path) != Some(links::relative(&path, entry).as_ref())
+                || owners.contains_key(path.as_ref())
+            {
                 continue;
             }
             sizes[index] += size(entry);

@@ -4,20 +4,22 @@
 //! loader, so that nothing need be installed on this machine. It needs user namespaces, and no privileges.
 
 use crate::{
-    Backend, Environment, Launch,
-    backend::{COMMAND, ended, prepare},
+    Backend, Ended, Environment, Exit, Launch, Source,
+    backend::{COMMAND, prepare},
     doctor,
+    isolation::Isolation,
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use std::{
     collections::BTreeMap,
+    fs::Permissions,
     io::{IsTerminal, PipeReader, Read},
-    os::unix::process::ExitStatusExt,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Instant,
 };
-use store::{Progress, Store};
+use store::{Progress, Store, Tree};
 
 /// Isolation that no launch does without.
 pub(crate) const ISOLATION: &[&str] = &[
@@ -88,6 +90,14 @@ const PROBLEMS: &[(&str, &str)] = &[
 /// Runs actions in namespaces.
 pub struct Sandbox {
     tools: PathBuf,
+    isolation: Isolation,
+}
+
+/// What stands at `/build` while a command runs.
+struct Places<'a> {
+    source: &'a Path,
+    work: &'a Path,
+    out: &'a Path,
 }
 
 impl Sandbox {
@@ -97,7 +107,7 @@ impl Sandbox {
     /// it starts: an open directory would be a way out of the sandbox.
     pub fn new(store: &Store, tools: &Environment, progress: &dyn Progress) -> Result<Self> {
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
-        Ok(Self { tools: store.checkout(&tools.root, progress)? })
+        Ok(Self { tools: store.checkout(&tools.root, progress)?, isolation: Isolation::load()? })
     }
 
     /// bubblewrap with a root, and nothing else of this machine.
@@ -112,11 +122,12 @@ impl Sandbox {
             .args(ISOLATION)
             .arg("--ro-bind")
             .args([root, Path::new("/")])
-            .args(SYSTEM);
+            .args(SYSTEM)
+            .args(self.isolation.covers());
         command
     }
 
-    fn command(&self, launch: &Launch) -> Result<Command> {
+    fn command(&self, launch: &Launch, places: &Places) -> Result<Command> {
         let root = launch.store.checkout(&launch.environment.root, launch.progress)?;
         let mut command = self.bubblewrap(&root);
         // A session of its own keeps the command from typing into this terminal (TIOCSTI). A shell at the terminal needs the
@@ -125,15 +136,38 @@ impl Sandbox {
             command.arg("--new-session");
         }
         for (kind, from, to) in [
-            ("--ro-bind", launch.source, "/build/src"),
-            ("--bind", launch.work, "/build/work"),
-            ("--bind", launch.out, "/build/out"),
+            ("--ro-bind", places.source, "/build/src"),
+            ("--bind", places.work, "/build/work"),
+            ("--bind", places.out, "/build/out"),
         ] {
             command.arg(kind).arg(absolute(from)?).arg(to);
         }
         let begin = if launch.interactive { "" } else { BEGIN };
-        command.args(inside(begin, launch.variables, launch.arguments));
+        command.args(inside(&self.isolation, begin, launch.variables, launch.arguments));
         Ok(command)
+    }
+
+    fn run_in(&self, places: &Places, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Exit> {
+        let mut command = self.command(launch, places)?;
+        if launch.interactive {
+            return Ok(exit(command.status().with_context(|| self.start_error())?));
+        }
+        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command.spawn().with_context(|| self.start_error())?;
+        // It holds the pipe's other end; without this the reading would never end.
+        drop(command);
+        let passed = pass_on(reader, output);
+        if passed.is_err() {
+            // It may have ended by itself already.
+            let _ = child.kill();
+        }
+        let status = child.wait().context("cannot wait for bubblewrap")?;
+        match passed? {
+            None => Ok(status.code().map_or(exit(status), Exit::of)),
+            Some(_) if status.signal().is_some() => Ok(exit(status)),
+            Some(complaint) => Err(not_begun(&complaint)),
+        }
     }
 
     fn start_error(&self) -> String {
@@ -145,12 +179,17 @@ impl Sandbox {
 }
 
 /// What bubblewrap is told after the mounts: the variables, and the command behind a shell that begins with `begin`.
-pub(crate) fn inside(begin: &str, variables: &BTreeMap<String, String>, arguments: &[String]) -> Vec<String> {
+pub(crate) fn inside(
+    isolation: &Isolation,
+    begin: &str,
+    variables: &BTreeMap<String, String>,
+    arguments: &[String],
+) -> Vec<String> {
     let mut words = vec!["--chdir".to_owned(), "/build/work".to_owned()];
     for (name, value) in variables {
         words.extend(["--setenv".to_owned(), name.clone(), value.clone()]);
     }
-    let script = format!("{begin}{}exec {COMMAND}", prepare(variables));
+    let script = format!("{begin}{}exec {COMMAND}", prepare(isolation, variables, &BTreeMap::new()));
     words.extend(["--", "/bin/sh", "-c", &script, "sh"].map(str::to_owned));
     words.extend_from_slice(arguments);
     words
@@ -175,28 +214,65 @@ impl Backend for Sandbox {
         }
     }
 
-    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Ended> {
         ensure!(!launch.arguments.is_empty(), "there is no command to run in the sandbox");
-        let mut command = self.command(launch)?;
-        if launch.interactive {
-            return command.status().with_context(|| self.start_error());
+        let scratch = launch.store.scratch()?;
+        let [source, work, out] = ["src", "work", "out"].map(|name| scratch.path().join(name));
+        let source = match launch.source {
+            Source::Tree(tree) => {
+                launch.store.materialise(tree, &source)?;
+                source
+            }
+            Source::Directory(path) => path.to_owned(),
+        };
+        for directory in [&work, &out] {
+            // A mode that does not depend on this process' mask: builds can see it.
+            std::fs::create_dir(directory)
+                .and_then(|()| std::fs::set_permissions(directory, Permissions::from_mode(0o755)))
+                .with_context(|| format!("cannot create {}", directory.display()))?;
         }
-        let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn().with_context(|| self.start_error())?;
-        // It holds the pipe's other end; without this the reading would never end.
-        drop(command);
-        let passed = pass_on(reader, output);
-        if passed.is_err() {
-            // It may have ended by itself already.
-            let _ = child.kill();
+        let exit = self.run_in(&Places { source: &source, work: &work, out: &out }, launch, output)?;
+        let outputs = match exit.success() && !launch.interactive {
+            true => {
+                make_readable(&out)?;
+                launch.store.import(&out)?
+            }
+            false => Tree::new(),
+        };
+        Ok(Ended { exit, outputs })
+    }
+}
+
+/// Lets whoever builds read what the command closed to itself: trees keep no modes but whether a file is executable.
+fn make_readable(out: &Path) -> Result<()> {
+    let mut pending = vec![out.to_owned()];
+    while let Some(path) = pending.pop() {
+        let context = || format!("cannot look at {}", path.display());
+        let metadata = std::fs::symlink_metadata(&path).with_context(context)?;
+        let needed = match metadata.is_dir() {
+            true => 0o700,
+            false if metadata.is_file() => 0o400,
+            false => continue,
+        };
+        let mode = metadata.permissions().mode();
+        if mode & needed != needed {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode & 0o777 | needed))
+                .with_context(context)?;
         }
-        let status = child.wait().context("cannot wait for bubblewrap")?;
-        match passed? {
-            None => Ok(status.code().map_or(status, ended)),
-            Some(_) if status.signal().is_some() => Ok(status),
-            Some(complaint) => Err(not_begun(&complaint)),
+        if metadata.is_dir() {
+            for entry in std::fs::read_dir(&path).with_context(context)? {
+                pending.push(entry.with_context(context)?.path());
+            }
         }
+    }
+    Ok(())
+}
+
+/// How a program of this machine ended.
+fn exit(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (None, Some(signal)) => Exit::Signalled(signal),
+        (code, _) => Exit::Exited(code.unwrap_or(1)),
     }
 }
 

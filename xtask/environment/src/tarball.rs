@@ -16,31 +16,51 @@ use tar::{Builder, EntryType, Header};
 
 const BUILDER: u64 = 1000;
 
-/// Writes a tree; parents stand before what is in them.
-pub(crate) fn write_tree(store: &Store, tree: &Tree, out: impl Write) -> Result<()> {
+/// Writes a tree as a root file system.
+pub(crate) fn write_root(store: &Store, tree: &Tree, out: impl Write) -> Result<()> {
     let mut builder = Builder::new(out);
-    let mut written = BTreeSet::new();
     directory(&mut builder, "./")?;
+    write_tree_entries(&mut builder, store, tree, "")?;
+    builder.finish().context("cannot end a tar archive")
+}
+
+/// Writes a tree as a directory that is called `name` in the archive.
+pub(crate) fn write_tree(store: &Store, tree: &Tree, name: &str, out: impl Write) -> Result<()> {
+    let mut builder = Builder::new(out);
+    directory(&mut builder, name)?;
+    write_tree_entries(&mut builder, store, tree, &format!("{name}/"))?;
+    builder.finish().context("cannot end a tar archive")
+}
+
+/// Parents stand before what is in them.
+fn write_tree_entries(
+    builder: &mut Builder<impl Write>,
+    store: &Store,
+    tree: &Tree,
+    prefix: &str,
+) -> Result<()> {
+    let mut written = BTreeSet::new();
     for (path, entry) in tree.iter() {
         for (end, _) in path.match_indices('/') {
             if written.insert(&path[..end]) {
-                directory(&mut builder, &path[..end])?;
+                directory(builder, &format!("{prefix}{}", &path[..end]))?;
             }
         }
+        let full = format!("{prefix}{path}");
         match entry {
             Entry::Directory => {
                 if written.insert(path) {
-                    directory(&mut builder, path)?;
+                    directory(builder, &full)?;
                 }
             }
-            Entry::Symlink { target } => link(&mut builder, path, Path::new(target))?,
+            Entry::Symlink { target } => link(builder, &full, Path::new(target))?,
             Entry::File { digest, executable } => {
                 let blob = BufReader::with_capacity(1 << 17, store.open_blob(digest)?);
-                file(&mut builder, path, digest.size, *executable, blob)?;
+                file(builder, &full, digest.size, *executable, blob)?;
             }
         }
     }
-    builder.finish().context("cannot end a tar archive")
+    Ok(())
 }
 
 /// Writes a directory of the file system, sorted. Errors: what is neither file, directory nor link; a name that is not

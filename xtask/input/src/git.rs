@@ -13,8 +13,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use store::{Entry, Store, Tree};
-use tempfile::TempDir;
+use store::{Entry, Scratch, Store, Tree};
 
 /// What a revision may hold in bytes, submodules included: more than any source that we build from (LLVM: 2 GB).
 const MOST_BYTES: u64 = 8 << 30;
@@ -153,7 +152,7 @@ fn merged(parts: &BTreeMap<String, Part>) -> Result<Tree> {
 /// Bare repositories in a scratch directory, one a fetch.
 struct Repositories<'a> {
     store: &'a Store,
-    scratch: TempDir,
+    scratch: Scratch,
     patience: Duration,
     count: usize,
     left: u64,

@@ -1,7 +1,8 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
 use crate::{
-    Crate, Format, MicrosoftSdk, Model, cargo, client::is_private, git, hub::is_file_name, microsoft, pack,
+    Crate, Format, MicrosoftSdk, Model, cargo, client::is_private, git, hub::is_file_name,
+    line_ends::read_text, microsoft, pack,
 };
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -283,9 +284,12 @@ impl Lock {
 
     /// Reads a lock file.
     pub fn load(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read {}\n  hint: `cargo xtask lock update` writes it", path.display())
-        })?;
+        ensure!(
+            path.exists(),
+            "cannot read {}: it does not exist\n  hint: `cargo xtask lock update` writes it",
+            path.display()
+        );
+        let text = read_text(path)?;
         Self::parse(&text, &path.display().to_string())
     }
 

@@ -4,7 +4,7 @@ use crate::{Definition, Manifest, assemble};
 use builder::{Built, Node, Outcome, Plan, Project, Resolved};
 use environment::Environment;
 use input::{Input, Lock, Source};
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 use store::{Action, ActionResult, Digest, Entry, Store, Tree};
 use tempfile::TempDir;
 
@@ -124,7 +124,13 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
             node: node.clone(),
             key: action.digest(),
             action,
-            environment: Environment { name: name.into(), root, packages: Vec::new() },
+            environment: Environment {
+                name: name.into(),
+                root,
+                packages: Vec::new(),
+                variables: BTreeMap::new(),
+            },
+            sources: Tree::new().write(store).unwrap(),
             inputs: recipe.sources.iter().filter_map(|source| source.input.clone()).collect(),
             made_from: builder::Files::new(),
         },

@@ -7,22 +7,29 @@ use crate::{
 use anyhow::{Context, Result};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
+use reapi::command::OutputDirectoryFormat;
 use std::collections::BTreeMap;
 
 /// Something that was, or can be, done: everything that its result depends on, and nothing else.
 ///
 /// Work that is not a command in a sandbox (unpacking an archive, assembling an environment) is keyed the same way:
 /// `arguments` then name the mechanism, its version and what it works on.
+///
+/// A command is executable as it is by any worker of the Remote Execution API that takes `input_root` for the root file
+/// system: there is no platform, no property, no timeout and no salt in it. What a cluster asks beside it belongs to the
+/// request, so that its digest is one key everywhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Action {
     /// The command line, `arguments[0]` being the program.
     pub arguments: Vec<String>,
     /// Environment variables; nothing else is set.
     pub variables: BTreeMap<String, String>,
-    /// Platform properties: where it runs, such as the digest of the environment's tree.
-    pub properties: BTreeMap<String, String>,
-    /// Root of the input tree.
+    /// Root of the input tree: all that the command sees, its environment included.
     pub input_root: Option<Digest>,
+    /// The directory of the input tree that the command starts in; empty for its root.
+    pub working_directory: String,
+    /// What the command leaves, by paths relative to `working_directory`.
+    pub output_paths: Vec<String>,
 }
 
 impl Action {
@@ -42,6 +49,13 @@ impl Action {
                     value: value.clone(),
                 })
                 .collect(),
+            working_directory: self.working_directory.clone(),
+            output_paths: self.output_paths.clone(),
+            output_directory_format: match self.output_paths.is_empty() {
+                true => OutputDirectoryFormat::default(),
+                false => OutputDirectoryFormat::TreeAndDirectory,
+            }
+            .into(),
             ..reapi::Command::default()
         }
         .encode_to_vec()
@@ -51,16 +65,6 @@ impl Action {
         reapi::Action {
             command_digest: Some(to_message(command)),
             input_root_digest: Some(to_message(&self.input_root.unwrap_or_else(|| Digest::of(b"")))),
-            platform: (!self.properties.is_empty()).then(|| reapi::Platform {
-                properties: self
-                    .properties
-                    .iter()
-                    .map(|(name, value)| reapi::platform::Property {
-                        name: name.clone(),
-                        value: value.clone(),
-                    })
-                    .collect(),
-            }),
             ..reapi::Action::default()
         }
         .encode_to_vec()
@@ -97,14 +101,9 @@ impl Action {
                 .into_iter()
                 .map(|variable| (variable.name, variable.value))
                 .collect(),
-            properties: action
-                .platform
-                .unwrap_or_default()
-                .properties
-                .into_iter()
-                .map(|property| (property.name, property.value))
-                .collect(),
             input_root: (input_root.size > 0).then_some(input_root),
+            working_directory: command.working_directory,
+            output_paths: command.output_paths,
         })
     }
 }
@@ -119,10 +118,47 @@ mod tests {
         let mut keys = vec![action.digest()];
         keys.push(Action::named(["unpack", "2", "deb"]).digest());
         keys.push(Action { variables: [("A".into(), "1".into())].into(), ..action.clone() }.digest());
-        keys.push(Action { properties: [("A".into(), "1".into())].into(), ..action.clone() }.digest());
+        keys.push(Action { working_directory: "build".into(), ..action.clone() }.digest());
+        keys.push(Action { output_paths: vec!["out".into()], ..action.clone() }.digest());
         keys.push(Action { input_root: Some(Digest::of(b"tree")), ..action }.digest());
         keys.sort();
         keys.dedup();
-        assert_eq!(keys.len(), 5);
+        assert_eq!(keys.len(), 6);
+    }
+
+    /// The bytes that peers see, and so every key: whoever has to change this test changes all keys.
+    #[test]
+    fn a_command_is_what_the_api_says() {
+        let action = Action {
+            arguments: vec!["/bin/true".into()],
+            variables: [("B".into(), "2".into()), ("A".into(), "1".into())].into(),
+            input_root: Some(Digest::of(b"")),
+            working_directory: "build".into(),
+            output_paths: vec!["out".into()],
+        };
+        let command = reapi::Command::decode(action.command().as_slice()).unwrap();
+        let names: Vec<_> =
+            command.environment_variables.iter().map(|variable| variable.name.as_str()).collect();
+        assert_eq!(names, ["A", "B"]);
+        assert_eq!(command.output_directory_format(), OutputDirectoryFormat::TreeAndDirectory);
+        assert_eq!((command.working_directory.as_str(), command.output_paths.len()), ("build", 1));
+        let message = reapi::Action::decode(action.message(&action.command_digest()).as_slice()).unwrap();
+        assert_eq!((message.platform, message.timeout, message.salt), (None, None, Vec::new()));
+    }
+
+    #[test]
+    fn an_action_is_read_as_it_was_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let action = Action {
+            variables: [("A".into(), "1".into())].into(),
+            input_root: Some(Digest::of(b"tree")),
+            working_directory: "build".into(),
+            output_paths: vec!["out".into()],
+            ..Action::named(["run"])
+        };
+        let digest = action.write(&store).unwrap();
+        assert_eq!(digest, action.digest());
+        assert_eq!(Action::read(&store, &digest).unwrap(), action);
     }
 }

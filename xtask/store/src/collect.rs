@@ -25,7 +25,8 @@ pub enum Reference {
     Blob(Digest),
     /// A tree, with all that is in it.
     Tree(Digest),
-    /// An action: its messages, its input tree, its result with outputs and log.
+    /// An action: its messages, its input tree (which holds the environment and, at `build/src`, the sources), its result
+    /// with outputs and log.
     Action(Digest),
 }
 
@@ -179,7 +180,7 @@ impl Store {
                         }
                     }
                     if let Ok(Some(result)) = self.result(digest) {
-                        marked.extend(result.log.map(|log| log.hex()));
+                        // Its other blobs are marked below, as those of every result whose outputs stay.
                         reached.add(self, &result.outputs)?;
                     }
                 }
@@ -188,9 +189,9 @@ impl Store {
         marked.extend(reached.directories.iter().chain(&reached.files).map(Digest::hex));
         // A result whose outputs are here for another reason costs nothing, and saves doing the work again.
         for path in files(&self.root.join("ac"))? {
-            let Some(result) = std::fs::read(&path).ok().and_then(|bytes| decode(&bytes)) else { continue };
-            if reached.directories.contains(&result.outputs) {
-                marked.extend(result.log.map(|log| log.hex()));
+            let Some(kept) = std::fs::read(&path).ok().and_then(|bytes| decode(&bytes)) else { continue };
+            if reached.directories.contains(&kept.result.outputs) {
+                marked.extend(kept.blobs().map(|blob| blob.hex()));
                 marked.extend(path.file_name().and_then(|name| name.to_str()).map(str::to_owned));
             }
         }
@@ -219,7 +220,7 @@ impl Store {
         let mut examined = Examined { blobs: blobs.len() as u64, damaged, incomplete: Vec::new() };
         for path in files(&self.root.join("ac"))? {
             let complete = match std::fs::read(&path).ok().and_then(|bytes| decode(&bytes)) {
-                Some(result) => self.is_complete(&result)?,
+                Some(kept) => self.is_complete(&kept)?,
                 None => false,
             };
             if !complete {

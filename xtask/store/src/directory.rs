@@ -39,6 +39,21 @@ struct Listing {
     directories: Vec<(String, Digest)>,
 }
 
+impl Listing {
+    /// Sorted, as the canonical encoding wants it.
+    fn message(&mut self) -> reapi::Directory {
+        self.leaves.sort_by(|a, b| a.0.cmp(&b.0));
+        self.directories.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut message = reapi::Directory::default();
+        for (name, entry) in &self.leaves {
+            add(&mut message, name, entry);
+        }
+        message.directories =
+            self.directories.iter().map(|(name, below)| directory_node(name, below)).collect();
+        message
+    }
+}
+
 /// Errors: the blob is missing or damaged, or not the canonical encoding of a directory: it would be another name for
 /// the same content, and equal trees would not have equal digests.
 fn read(store: &Store, digest: &Digest) -> Result<Listing> {
@@ -57,16 +72,10 @@ fn read(store: &Store, digest: &Digest) -> Result<Listing> {
     for node in message.directories {
         listing.directories.push((node.name, from_message(node.digest.as_ref())?));
     }
-    let mut again = reapi::Directory::default();
+    let again = listing.message();
     let mut names = HashSet::new();
-    listing.leaves.sort_by(|a, b| a.0.cmp(&b.0));
-    listing.directories.sort_by(|a, b| a.0.cmp(&b.0));
-    for (name, entry) in &listing.leaves {
-        add(&mut again, name, entry);
-        ensure!(names.insert(name), "directory {digest} has a name twice: `{}`", name.escape_debug());
-    }
-    for (name, below) in &listing.directories {
-        again.directories.push(directory_node(name, below));
+    let all = listing.leaves.iter().map(|(name, _)| name);
+    for name in all.chain(listing.directories.iter().map(|(name, _)| name)) {
         ensure!(names.insert(name), "directory {digest} has a name twice: `{}`", name.escape_debug());
     }
     for name in names {
@@ -125,6 +134,69 @@ impl Expansion<'_> {
         ensure!(self.entries.len() < self.most, "a tree has more than {} entries", self.most);
         self.entries.insert(path, entry);
         Ok(())
+    }
+}
+
+impl Store {
+    /// The directory at `path` below `root`; nothing where there is none. Only the directories on the way are read.
+    pub fn subdirectory(&self, root: &Digest, path: &str) -> Result<Option<Digest>> {
+        let mut digest = *root;
+        for name in path.split('/') {
+            let found = read(self, &digest)?.directories.into_iter().find(|(other, _)| other == name);
+            match found {
+                Some((_, below)) => digest = below,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(digest))
+    }
+
+    /// `root` with a directory as its entry `name`, in the place of the directory of that name, if there is one; gives the new
+    /// root. Everything else is shared. Errors: the name is a file or link; it is no name.
+    pub fn graft(&self, root: &Digest, name: &str, directory: &Digest) -> Result<Digest> {
+        self.put_bytes(&self.grafted(root, name, directory)?)
+    }
+
+    /// What [`Store::graft`] would give, without keeping anything.
+    pub fn graft_digest(&self, root: &Digest, name: &str, directory: &Digest) -> Result<Digest> {
+        Ok(Digest::of(&self.grafted(root, name, directory)?))
+    }
+
+    fn grafted(&self, root: &Digest, name: &str, directory: &Digest) -> Result<Vec<u8>> {
+        check_path(name)?;
+        ensure!(!name.contains('/'), "`{}` is not a name", name.escape_debug());
+        let mut listing = read(self, root)?;
+        ensure!(listing.leaves.iter().all(|(other, _)| other != name), "`{name}` is not a directory");
+        listing.directories.retain(|(other, _)| other != name);
+        listing.directories.push((name.to_owned(), *directory));
+        Ok(listing.message().encode_to_vec())
+    }
+
+    /// The REAPI `Tree` message of a tree: its directories in one, each once, parents first.
+    pub(crate) fn tree_message(&self, root: &Digest) -> Result<Vec<u8>> {
+        // Children end before their parents begin the list, so its reverse has every parent before its children.
+        enum Step {
+            Enter(Digest),
+            Leave(reapi::Directory),
+        }
+        let mut seen = HashSet::new();
+        let mut ended = Vec::new();
+        let mut pending = vec![Step::Enter(*root)];
+        while let Some(step) = pending.pop() {
+            match step {
+                Step::Enter(digest) if seen.insert(digest) => {
+                    let mut listing = read(self, &digest)?;
+                    let message = listing.message();
+                    pending.push(Step::Leave(message));
+                    pending.extend(listing.directories.iter().rev().map(|(_, below)| Step::Enter(*below)));
+                }
+                Step::Enter(_) => {}
+                Step::Leave(message) => ended.push(message),
+            }
+        }
+        let root = ended.pop();
+        ended.reverse();
+        Ok(reapi::Tree { root, children: ended }.encode_to_vec())
     }
 }
 
@@ -230,6 +302,60 @@ mod tests {
         let mut reached = Reached::default();
         assert!(reached.add(&store, &digest).unwrap());
         assert_eq!((reached.directories.len(), reached.files.len()), (11, 1));
+    }
+
+    #[test]
+    fn a_directory_is_put_into_another_one() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(place.path()).unwrap();
+        let tree = |paths: &[&str]| {
+            let mut tree = Tree::new();
+            for path in paths {
+                let digest = store.put_bytes(b"x").unwrap();
+                tree.insert(path, Entry::File { digest, executable: false }).unwrap();
+            }
+            tree
+        };
+        let root = tree(&["a", "build/old", "usr/bin/x"]).write(&store).unwrap();
+        let other = tree(&["src/new"]).write(&store).unwrap();
+        let both = store.graft(&root, "build", &other).unwrap();
+        assert_eq!(Tree::read(&store, &both).unwrap(), tree(&["a", "build/src/new", "usr/bin/x"]));
+        assert_eq!(store.graft_digest(&root, "build", &other).unwrap(), both);
+        let added = store.graft(&root, "more", &other).unwrap();
+        assert_eq!(store.subdirectory(&added, "more").unwrap(), Some(other));
+        assert_eq!(
+            store.subdirectory(&both, "build/src").unwrap(),
+            store.subdirectory(&other, "src").unwrap()
+        );
+        assert_eq!(store.subdirectory(&both, "build/gone").unwrap(), None);
+        assert_eq!(store.subdirectory(&both, "a").unwrap(), None);
+        for name in ["a", "", "..", "x/y"] {
+            assert!(store.graft(&root, name, &other).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_tree_message_has_parents_before_children() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(place.path()).unwrap();
+        let leaf = put(&store, &directory(&[file("f")]));
+        let with = |names: &[(&str, Digest)]| {
+            let directories = names.iter().map(|(name, digest)| directory_node(name, digest)).collect();
+            put(&store, &reapi::Directory { directories, ..reapi::Directory::default() })
+        };
+        // The leaf stands below the root and below its neighbour, and comes once, behind both.
+        let middle = with(&[("leaf", leaf)]);
+        let root = with(&[("a", leaf), ("b", middle), ("c", leaf)]);
+        let message = reapi::Tree::decode(store.tree_message(&root).unwrap().as_slice()).unwrap();
+        let digest = |message: &reapi::Directory| Digest::of(&message.encode_to_vec());
+        assert_eq!(message.root.as_ref().map(digest), Some(root));
+        assert_eq!(message.children.iter().map(digest).collect::<Vec<_>>(), [middle, leaf]);
+        // A chain longer than any stack.
+        let mut deep = leaf;
+        for _ in 0..20_000 {
+            deep = with(&[("d", deep)]);
+        }
+        assert!(store.tree_message(&deep).is_ok());
     }
 
     #[test]

@@ -30,4 +30,5 @@ pub use printable::{is_hidden, printable, printable_lines};
 pub use progress::{Meter, Progress, Silent, Unit};
 pub use result::ActionResult;
 pub use store::{Damaged, Store};
+pub use temporary::Scratch;
 pub use tree::{Entry, Tree};

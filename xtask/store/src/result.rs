@@ -11,6 +11,9 @@ use prost::Message;
 use rayon::prelude::*;
 use std::path::PathBuf;
 
+/// Where outputs stand in results: what commands name in `output_paths`. Work of our own has it by the same name.
+const OUTPUT_PATH: &str = "out";
+
 /// What running an action gave (a subset of REAPI `ActionResult`; the exit code is always 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ActionResult {
@@ -32,12 +35,12 @@ impl Store {
     /// the results that lack some; before, the root of the tree is enough.
     pub fn result(&self, action: &Digest) -> Result<Option<ActionResult>> {
         let Ok(bytes) = std::fs::read(self.result_place(action)) else { return Ok(None) };
-        let Some(result) = decode(&bytes) else { return Ok(None) };
+        let Some(kept) = decode(&bytes) else { return Ok(None) };
         let complete = match self.root.join("incomplete").exists() {
-            false => self.contains(&result.outputs),
-            true => self.is_complete(&result)?,
+            false => self.contains(&kept.result.outputs),
+            true => self.is_complete(&kept)?,
         };
-        Ok(complete.then_some(result))
+        Ok(complete.then_some(kept.result))
     }
 
     /// The output tree of work of our own ([`Action::named`]): the kept one, or what `make` gives, which is kept then.
@@ -52,43 +55,106 @@ impl Store {
     }
 
     /// Whether every blob that a result names is there.
-    pub(crate) fn is_complete(&self, result: &ActionResult) -> Result<bool> {
-        if result.log.is_some_and(|log| !self.contains(&log)) || !self.contains(&result.outputs) {
+    pub(crate) fn is_complete(&self, kept: &Kept) -> Result<bool> {
+        if !kept.blobs().all(|blob| self.contains(&blob)) || !self.contains(&kept.result.outputs) {
             return Ok(false);
         }
         let mut reached = Reached::default();
-        Ok(reached.add(self, &result.outputs)? && reached.files.par_iter().all(|file| self.contains(file)))
+        let whole = reached.add(self, &kept.result.outputs)?;
+        Ok(whole && reached.files.par_iter().all(|file| self.contains(file)))
     }
 
     /// Keeps an action's result.
     ///
     /// All blobs are on the disk before a result names them: the file system is synced, then the result is written,
     /// synced and renamed. A process killed at any moment leaves blobs that nobody names, never a result without them.
+    ///
+    /// The outputs are also kept as one `Tree` message, since some caches of the Remote Execution API know no other form.
+    /// Errors: a directory of the outputs is not in the store; the disk is full.
     pub fn put_result(&self, action: &Digest, result: &ActionResult) -> Result<()> {
+        let tree = self.put_bytes(&self.tree_message(&result.outputs)?)?;
         rustix::fs::syncfs(&self.lock).with_context(|| self.write_error())?;
-        self.write_note(&self.result_place(action), &encode(result))
+        let kept = Kept { result: *result, tree: Some(tree) };
+        self.write_note(&self.result_place(action), &kept.encode())
     }
 }
 
-fn encode(result: &ActionResult) -> Vec<u8> {
-    reapi::ActionResult {
-        output_directories: vec![reapi::OutputDirectory {
-            root_directory_digest: Some(to_message(&result.outputs)),
-            ..reapi::OutputDirectory::default()
-        }],
-        stdout_digest: result.log.as_ref().map(to_message),
-        ..reapi::ActionResult::default()
+/// A result as it stands in `ac/`.
+pub(crate) struct Kept {
+    pub(crate) result: ActionResult,
+    /// The outputs as one `Tree` message; results of older versions have none.
+    tree: Option<Digest>,
+}
+
+impl Kept {
+    /// The blobs that a result names, beside the tree of its outputs.
+    pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
+        self.result.log.into_iter().chain(self.tree)
     }
-    .encode_to_vec()
+
+    fn encode(&self) -> Vec<u8> {
+        reapi::ActionResult {
+            output_directories: vec![reapi::OutputDirectory {
+                path: OUTPUT_PATH.to_owned(),
+                tree_digest: self.tree.as_ref().map(to_message),
+                is_topologically_sorted: self.tree.is_some(),
+                root_directory_digest: Some(to_message(&self.result.outputs)),
+            }],
+            stdout_digest: self.result.log.as_ref().map(to_message),
+            ..reapi::ActionResult::default()
+        }
+        .encode_to_vec()
+    }
 }
 
 /// Nothing where the bytes are no result of ours: it is then made again.
-pub(crate) fn decode(bytes: &[u8]) -> Option<ActionResult> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Kept> {
     let message = reapi::ActionResult::decode(bytes).ok()?;
-    let outputs = from_message(message.output_directories.first()?.root_directory_digest.as_ref()).ok()?;
-    let log = match &message.stdout_digest {
-        Some(_) => Some(from_message(message.stdout_digest.as_ref()).ok()?),
-        None => None,
+    let directory = message.output_directories.first()?;
+    let outputs = from_message(directory.root_directory_digest.as_ref()).ok()?;
+    let optional = |digest: &Option<reapi::Digest>| match digest {
+        Some(digest) => from_message(Some(digest)).ok().map(Some),
+        None => Some(None),
     };
-    Some(ActionResult { outputs, log })
+    let log = optional(&message.stdout_digest)?;
+    Some(Kept { result: ActionResult { outputs, log }, tree: optional(&directory.tree_digest)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Entry, Tree};
+
+    #[test]
+    fn a_result_is_one_that_every_cache_takes() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut tree = Tree::new();
+        let digest = store.put_bytes(b"x").unwrap();
+        tree.insert("lib/x", Entry::File { digest, executable: false }).unwrap();
+        let outputs = tree.write(&store).unwrap();
+        let key = Action::named(["test"]).digest();
+        store.put_result(&key, &ActionResult { outputs, log: Some(digest) }).unwrap();
+        let bytes = std::fs::read(store.result_place(&key)).unwrap();
+        let message = reapi::ActionResult::decode(bytes.as_slice()).unwrap();
+        let found = &message.output_directories[0];
+        assert_eq!((found.path.as_str(), message.exit_code), ("out", 0));
+        let whole = from_message(found.tree_digest.as_ref()).unwrap();
+        let whole = reapi::Tree::decode(store.read(&whole).unwrap().as_slice()).unwrap();
+        let root = whole.root.unwrap();
+        assert_eq!(Digest::of(&root.encode_to_vec()), outputs);
+        assert_eq!(from_message(found.root_directory_digest.as_ref()).unwrap(), outputs);
+        // The message is a part of the result: without it, it can't be shared.
+        let place = store.blob_path(&from_message(found.tree_digest.as_ref()).unwrap(), false).unwrap();
+        std::fs::remove_file(place).unwrap();
+        assert!(!store.is_complete(&decode(&bytes).unwrap()).unwrap());
+    }
+
+    #[test]
+    fn a_result_of_an_older_version_is_read() {
+        let result = ActionResult { outputs: Digest::of(b"x"), log: None };
+        let bytes = Kept { result, tree: None }.encode();
+        assert_eq!(decode(&bytes).map(|kept| kept.result), Some(result));
+        assert!(decode(b"nonsense").is_none());
+    }
 }

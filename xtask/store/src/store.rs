@@ -3,7 +3,7 @@
 use crate::{
     Digest,
     blob::{BlobWriter, is_stamped, stamp},
-    temporary,
+    temporary::{self, Scratch},
 };
 use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
-use tempfile::{NamedTempFile, TempDir, TempPath};
+use tempfile::{NamedTempFile, TempPath};
 
 /// The layout of the directory, written to its `version` file.
 const VERSION: &str = "1\n";
@@ -298,11 +298,8 @@ impl Store {
     }
 
     /// A private directory on the store's file system, removed when dropped (or by a later process, after a crash).
-    pub fn scratch(&self) -> Result<TempDir> {
-        tempfile::Builder::new()
-            .prefix("work-")
-            .tempdir_in(&self.temporary)
-            .with_context(|| self.write_error())
+    pub fn scratch(&self) -> Result<Scratch> {
+        Scratch::new_in(&self.temporary).with_context(|| self.write_error())
     }
 
     /// Writes a small file that the store has beside its blobs, at a place below its root: whole or not at all, whenever
@@ -401,7 +398,7 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         // Best effort: a later process sweeps what stays.
-        let _ = std::fs::remove_dir_all(&self.temporary);
+        let _ = temporary::remove_tree(&self.temporary);
         let _ = std::fs::remove_file(self.temporary.with_extension("lock"));
     }
 }

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use std::{
-    fs::File,
+    fs::{File, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -36,10 +37,71 @@ pub fn sweep(parent: &Path) {
             None => age(&directory).is_some_and(|age| age > GRACE),
         };
         if dead {
-            let _ = std::fs::remove_dir_all(&directory);
+            let _ = remove_tree(&directory);
             let _ = std::fs::remove_file(&lock);
         }
     }
+}
+
+/// A private directory, removed when dropped whatever a build made of it.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    pub(crate) fn new_in(parent: &Path) -> std::io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("work-").tempdir_in(parent)?;
+        Ok(Self { path: directory.keep() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Best effort: a later process sweeps what stays.
+        let _ = remove_tree(&self.path);
+    }
+}
+
+/// Removes a directory with all that is in it, also what may be neither written to nor listed, and however deep it is:
+/// directories are moved to the top before they are emptied, so that neither the stack nor a path grows with the depth.
+pub(crate) fn remove_tree(top: &Path) -> std::io::Result<()> {
+    let mut number = 0_u64;
+    let mut pending = vec![top.to_owned()];
+    while let Some(directory) = pending.pop() {
+        open_up(&directory)?;
+        for entry in std::fs::read_dir(&directory)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                std::fs::remove_file(entry.path())?;
+                continue;
+            }
+            // To move a directory, its `..` is written to.
+            open_up(&entry.path())?;
+            let moved = loop {
+                number += 1;
+                let moved = top.join(format!(".removed-{number}"));
+                if !moved.exists() {
+                    break moved;
+                }
+            };
+            std::fs::rename(entry.path(), &moved)?;
+            pending.push(moved);
+        }
+        if directory != top {
+            std::fs::remove_dir(&directory)?;
+        }
+    }
+    std::fs::remove_dir(top)
+}
+
+fn open_up(directory: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(directory, Permissions::from_mode(0o700))
 }
 
 fn age(path: &Path) -> Option<Duration> {
@@ -50,6 +112,45 @@ fn age(path: &Path) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_not_be_touched_goes_too() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new_in(parent.path()).unwrap();
+        let outside = parent.path().join("outside");
+        std::fs::write(&outside, "stays").unwrap();
+        let closed = scratch.path().join("out/closed");
+        std::fs::create_dir_all(closed.join("in")).unwrap();
+        std::fs::create_dir_all(scratch.path().join("work/.removed-1/deeper")).unwrap();
+        std::fs::write(closed.join("in/file"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, closed.join("in/link")).unwrap();
+        std::os::unix::fs::symlink(parent.path(), scratch.path().join("up")).unwrap();
+        for path in ["out/closed/in/file", "out/closed/in", "out/closed", "out"] {
+            std::fs::set_permissions(scratch.path().join(path), Permissions::from_mode(0o000)).unwrap();
+        }
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+        assert_eq!(std::fs::read_to_string(outside).unwrap(), "stays");
+    }
+
+    /// Deeper than a path may be long, and than a thread's stack.
+    #[test]
+    fn depth_is_no_protection() {
+        let parent = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new_in(parent.path()).unwrap();
+        // From the inside out, since no path names the innermost.
+        let (inner, outer) = (scratch.path().join("a"), scratch.path().join("b"));
+        std::fs::create_dir(&inner).unwrap();
+        for _ in 0..5_000 {
+            std::fs::create_dir(&outer).unwrap();
+            std::fs::rename(&inner, outer.join("a")).unwrap();
+            std::fs::rename(&outer, &inner).unwrap();
+        }
+        let path = scratch.path().to_owned();
+        drop(scratch);
+        assert!(!path.exists());
+    }
 
     #[test]
     fn what_the_dead_leave_goes_and_the_living_keep_theirs() {

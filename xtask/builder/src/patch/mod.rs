@@ -13,8 +13,12 @@ use diffy::{
     Patch,
     patch_set::{FileMode, FileOperation, ParseOptions, PatchSet},
 };
-use std::path::{Path, PathBuf};
-use store::{Entry, Store, Tree};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+use store::{Digest, Entry, Store, Tree};
 
 /// The patches of a directory, in the order of their names.
 pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -56,8 +60,54 @@ pub fn check_header(name: &str, patch: &str) -> Result<()> {
     Ok(())
 }
 
+/// Where the texts of a tree come from, and where patched ones go.
+pub trait Blobs {
+    /// A blob's content.
+    fn read(&self, digest: &Digest) -> Result<Vec<u8>>;
+    /// Keeps a content for a later [`Blobs::read`].
+    fn put(&self, bytes: Vec<u8>) -> Result<Digest>;
+}
+
+impl Blobs for Store {
+    fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        Store::read(self, digest)
+    }
+
+    fn put(&self, bytes: Vec<u8>) -> Result<Digest> {
+        self.put_bytes(&bytes)
+    }
+}
+
+/// Patched texts in memory, over a store that is only read.
+pub struct Overlay<'a> {
+    store: &'a Store,
+    texts: RefCell<HashMap<Digest, Vec<u8>>>,
+}
+
+impl<'a> Overlay<'a> {
+    /// Nothing yet.
+    pub fn new(store: &'a Store) -> Self {
+        Self { store, texts: RefCell::new(HashMap::new()) }
+    }
+}
+
+impl Blobs for Overlay<'_> {
+    fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
+        match self.texts.borrow().get(digest) {
+            Some(text) => Ok(text.clone()),
+            None => self.store.read(digest),
+        }
+    }
+
+    fn put(&self, bytes: Vec<u8>) -> Result<Digest> {
+        let digest = Digest::of(&bytes);
+        self.texts.borrow_mut().insert(digest, bytes);
+        Ok(digest)
+    }
+}
+
 /// Applies one patch to a tree. `name` is for messages.
-pub fn apply(store: &Store, tree: &mut Tree, name: &str, patch: &[u8]) -> Result<()> {
+pub fn apply(store: &dyn Blobs, tree: &mut Tree, name: &str, patch: &[u8]) -> Result<()> {
     let patch = text(name, patch)?;
     check_header(name, patch)?;
     edit(store, tree, name, patch, &mut |path, old, patch| {
@@ -77,7 +127,7 @@ fn text<'a>(name: &str, patch: &'a [u8]) -> Result<&'a str> {
 type Change<'a> = dyn FnMut(&str, &str, &Patch<'_, str>) -> Result<String> + 'a;
 
 /// Changes a tree file by file as a patch says.
-fn edit(store: &Store, tree: &mut Tree, name: &str, patch: &str, change: &mut Change<'_>) -> Result<()> {
+fn edit(store: &dyn Blobs, tree: &mut Tree, name: &str, patch: &str, change: &mut Change<'_>) -> Result<()> {
     let options = match patch.lines().any(|line| line.starts_with("diff --git ")) {
         true => ParseOptions::gitdiff(),
         false => ParseOptions::unidiff(),
@@ -99,12 +149,12 @@ fn edit(store: &Store, tree: &mut Tree, name: &str, patch: &str, change: &mut Ch
                 };
                 let new = apply(original, &store.read(&digest)?)?;
                 tree.remove(original);
-                let digest = store.put_bytes(&new)?;
+                let digest = store.put(new)?;
                 tree.insert(original, Entry::File { digest, executable: executable.unwrap_or(was) })?;
             }
             FileOperation::Create(path) => {
                 ensure!(tree.get(path).is_none(), "patch {name} creates `{path}`, which exists already");
-                let digest = store.put_bytes(&apply(path, b"")?)?;
+                let digest = store.put(apply(path, b"")?)?;
                 tree.insert(path, Entry::File { digest, executable: executable.unwrap_or(false) })?;
             }
             FileOperation::Delete(path) => {

@@ -1,10 +1,10 @@
 //! `doctor`.
 
 use crate::context::{BackendKind, Global};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use builder::Cause;
 use clap::ValueEnum;
-use environment::Check;
+use environment::{Check, windows_drive};
 use std::{
     fs::File,
     io::Read,
@@ -117,13 +117,27 @@ fn found(check: Check) -> Result<String> {
 
 fn repository(global: &Global) -> Result<String> {
     let project = global.project()?;
-    Ok(format!("{} recipes, {} environments", project.recipes.len(), project.environments()?.len()))
+    let counts = format!("{} recipes, {} environments", project.recipes.len(), project.environments()?.len());
+    Ok(match windows_drive(&project.root) {
+        Some(drive) => format!(
+            "{counts}; it stands on a drive of Windows ({}), where files are read slowly: a clone below your home directory in WSL is better",
+            drive.display()
+        ),
+        None => counts,
+    })
 }
 
 fn store(global: &Global) -> Result<String> {
     /// What a whole release takes, and some air.
     const NEEDED: u64 = 15_000_000_000;
     let store = global.open_store()?;
+    if let Some(drive) = windows_drive(store.root()) {
+        bail!(
+            "{} stands on a drive of Windows ({}), which keeps no modes of files and is slow\n  hint: choose a place below your home directory in WSL with `--store` or MLC_REPRO_STORE",
+            store.root().display(),
+            drive.display()
+        );
+    }
     let free = store.free_bytes()?;
     ensure!(
         free >= NEEDED,

@@ -2,10 +2,10 @@
 
 use crate::context::Global;
 use anyhow::{Context, Result};
-use environment::{Environment, Image, ImageFormat, Launch};
+use builder::{Node, Project};
+use environment::{Environment, Exit, Image, ImageFormat, Launch, Source};
 use std::{
-    collections::BTreeMap,
-    io::{BufWriter, Write},
+    io::{BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -34,9 +34,11 @@ enum Command {
     /// Run a shell, or a command, in an environment, as a build would
     ///
     /// /build/work and /build/out are empty and thrown away afterwards; /build/src is the current directory, read-only. With
-    /// another `--backend` than the sandbox there is no shell at a terminal, and a command must be given.
+    /// another `--backend` than the sandbox there is no shell at a terminal, and a command must be given. Variables are
+    /// those of a build; TARGET and VERSION are those of the recipe, where one is named.
     Shell {
-        /// The environment
+        /// The environment, or what is built in it
+        #[arg(value_name = "NAME|RECIPE@TARGET")]
         name: String,
         /// A command instead of a shell
         #[arg(last = true)]
@@ -120,23 +122,17 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         }
         Command::Shell { name, command } => {
             let store = global.open_store()?;
-            let environment = assemble(global, &project, &store, name)?;
+            let (name, node) = place(&project, name)?;
+            let environment = assemble(global, &project, &store, &name)?;
             let backend = global.open_backend(&project, &store)?;
-            let scratch = store.scratch()?;
-            let [work, out] = ["work", "out"].map(|name| scratch.path().join(name));
-            for directory in [&work, &out] {
-                std::fs::create_dir(directory)?;
+            let node =
+                node.as_ref().map(|node| Ok::<_, anyhow::Error>((project.recipe(&node.recipe)?, node)));
+            let mut variables = builder::variables(&environment, node.transpose()?);
+            variables.insert(builder::JOBS.to_owned(), global.jobs().to_string());
+            if std::io::stdin().is_terminal() {
+                // For whoever types; no build has it.
+                variables.insert("TERM".to_owned(), "xterm".to_owned());
             }
-            let variables = BTreeMap::from(
-                [
-                    ("HOME", "/build/work"),
-                    ("LC_ALL", "C.UTF-8"),
-                    ("PATH", "/usr/lib/llvm-18/bin:/usr/bin:/bin"),
-                    ("TERM", "xterm"),
-                    ("TZ", "UTC"),
-                ]
-                .map(|(name, value)| (name.to_owned(), value.to_owned())),
-            );
             let shell = ["/bin/bash".to_owned()];
             let progress = global.progress();
             let launch = Launch {
@@ -144,20 +140,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 environment: &environment,
                 arguments: if command.is_empty() { &shell } else { command },
                 variables: &variables,
-                source: &std::env::current_dir()?,
-                work: &work,
-                out: &out,
+                source: Source::Directory(&std::env::current_dir()?),
                 interactive: true,
                 progress: &progress,
             };
             let mut said = Ok(());
-            let status = backend.run(&launch, &mut |bytes| {
+            let ended = backend.run(&launch, &mut |bytes| {
                 if said.is_ok() {
                     said = std::io::stdout().write_all(bytes).and_then(|()| std::io::stdout().flush());
                 }
             })?;
             said.context("cannot pass the command's output on")?;
-            Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+            Ok(match ended.exit {
+                Exit::Exited(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                // As shells say it.
+                Exit::Signalled(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(1)),
+            })
         }
         Command::Export { name, format, output } => {
             let store = global.open_store()?;
@@ -204,7 +202,16 @@ fn export(
     Ok(ExitCode::SUCCESS)
 }
 
-fn assemble(global: &Global, project: &builder::Project, store: &Store, name: &str) -> Result<Environment> {
+/// The environment that is meant, and the node that would be built in it, if one was named.
+fn place(project: &Project, text: &str) -> Result<(String, Option<Node>)> {
+    if !text.contains('@') {
+        return Ok((text.to_owned(), None));
+    }
+    let node = super::build::goals(project, &[text.to_owned()])?.remove(0);
+    Ok((project.node(&node)?.1.environment.clone(), Some(node)))
+}
+
+fn assemble(global: &Global, project: &Project, store: &Store, name: &str) -> Result<Environment> {
     let (definition, lock) = project.environment(name)?;
     environment::assemble(store, name, &definition, &lock, &global.fetch_options(), &global.progress())
         .with_context(|| format!("cannot assemble environment `{name}`"))

@@ -29,7 +29,10 @@ enum Command {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let intents = Intent::all(&global.project_root()?)?;
+    let root = global.project_root()?;
+    // A lock that is only written otherwise must not be resolved anew.
+    input::check_line_ends(&root)?;
+    let intents = Intent::all(&root)?;
     let progress = global.progress();
     match &arguments.command {
         Command::Check => {

@@ -2,12 +2,11 @@
 
 use super::{
     Docker, leftovers,
-    transfer::{receive, send, unpack},
+    transfer::{receive, send},
 };
 use crate::{
-    Launch,
-    backend::{COMMAND, ended, prepare},
-    tarball,
+    Ended, Exit, Launch,
+    backend::{COMMAND, prepare},
 };
 use anyhow::{Context, Result, anyhow, bail};
 use bollard::{
@@ -22,36 +21,18 @@ use bollard::{
 use futures_util::StreamExt;
 use std::{
     collections::HashMap,
-    process::ExitStatus,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
+use store::Tree;
 
-/// How many processes and threads a container may have. A build that forks without end is stopped by it.
+/// How many processes and threads a container may have.
 const PROCESSES: i64 = 16_384;
-
-/// How many files a process may have open: what most systems give, and all let us set.
-const OPEN_FILES: i64 = 1024;
 
 /// A mount of memory, as in the sandbox.
 const TEMPORARY: &str = "rw,exec,nosuid,nodev,mode=1777";
-
-/// What the engine hides of `/proc`, and all of `/sys`, which the sandbox has not.
-const HIDDEN: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys",
-];
 
 /// Begins to run the command as a child, so that the first process stays to reap and to tell how it ended; it ends it when
 /// our end of its input closes, that is when our process dies. What the shell itself would say of a signal goes nowhere.
@@ -86,7 +67,7 @@ impl Docker {
         image: &str,
         launch: &Launch,
         output: &mut dyn FnMut(&[u8]),
-    ) -> Result<ExitStatus> {
+    ) -> Result<Ended> {
         let made = Made::default();
         let ran = self.steps(image, launch, output, &made);
         self.runtime.block_on(async {
@@ -108,7 +89,7 @@ impl Docker {
         launch: &Launch,
         output: &mut dyn FnMut(&[u8]),
         made: &Made,
-    ) -> Result<ExitStatus> {
+    ) -> Result<Ended> {
         let volume = self.volume(made)?;
         // Sources are put into the volume through a container that is never started: the one that builds may not write there.
         let carrier = ContainerCreateBody {
@@ -124,11 +105,12 @@ impl Docker {
         let carrier = self.create(made, carrier)?;
         self.send_source(&carrier, launch)?;
         let container = self.create(made, self.container(image, launch, &volume))?;
-        let status = self.start(&container, output)?;
-        if status.success() {
-            self.fetch_outputs(&container, launch)?;
-        }
-        Ok(status)
+        let exit = self.start(&container, output)?;
+        let outputs = match exit.success() && !launch.interactive {
+            true => self.fetch_outputs(&container, launch)?,
+            false => Tree::new(),
+        };
+        Ok(Ended { exit, outputs })
     }
 
     fn volume(&self, made: &Made) -> Result<String> {
@@ -179,13 +161,16 @@ impl Docker {
     /// The container that builds.
     fn container(&self, image: &str, launch: &Launch, volume: &str) -> ContainerCreateBody {
         let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
-        let script = format!("{}{WATCH}{COMMAND} >&4 2>&4 3<&- 4>&-\nexit $?", prepare(launch.variables));
+        let script = format!(
+            "{}{WATCH}{COMMAND} >&4 2>&4 3<&- 4>&-\nexit $?",
+            prepare(&self.isolation, launch.variables, &launch.environment.variables)
+        );
         let mut command = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
         command.extend_from_slice(launch.arguments);
         let mut security = vec!["no-new-privileges".to_owned()];
         if self.is_podman {
             // It leaves `masked_paths` out.
-            security.push(format!("mask={}", HIDDEN.join(":")));
+            security.push(format!("mask={}", self.isolation.hidden().collect::<Vec<_>>().join(":")));
         }
         // Swapping is not for builds; without it the limit is what it says.
         let memory = self.info.mem_total.map(|total| total / 16 * 15);
@@ -217,12 +202,12 @@ impl Docker {
                 ]),
                 cap_drop: words(&["ALL"]),
                 security_opt: Some(security),
-                masked_paths: words(HIDDEN),
+                masked_paths: Some(self.isolation.hidden().map(str::to_owned).collect()),
                 pids_limit: Some(PROCESSES),
                 memory,
                 memory_swap: memory,
                 // podman gives all that are not named more than a root without CAP_SYS_RESOURCE may set.
-                ulimits: Some(vec![limit("core", 0), limit("nofile", OPEN_FILES), limit("nproc", PROCESSES)]),
+                ulimits: Some(self.isolation.limits().map(|(name, value)| limit(name, value)).collect()),
                 ..HostConfig::default()
             }),
             ..ContainerCreateBody::default()
@@ -234,7 +219,7 @@ impl Docker {
     fn send_source(&self, carrier: &str, launch: &Launch) -> Result<()> {
         let (place, name) = if self.is_podman { ("/build/src", ".") } else { ("/build", "src") };
         send(
-            |out| tarball::write_directory(launch.source, name, out),
+            |out| launch.source.write(launch.store, name, out),
             |pieces| {
                 let options = UploadToContainerOptionsBuilder::new().path(place).build();
                 let sent = self.engine.upload_to_container(carrier, Some(options), body_try_stream(pieces));
@@ -244,7 +229,7 @@ impl Docker {
     }
 
     /// Starts a container, passes its output on, and waits for its end.
-    fn start(&self, container: &str, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+    fn start(&self, container: &str, output: &mut dyn FnMut(&[u8])) -> Result<Exit> {
         self.runtime.block_on(async {
             let options = AttachContainerOptionsBuilder::new()
                 .stdin(true)
@@ -281,11 +266,12 @@ impl Docker {
                 output(b"the container engine killed a process for want of memory\n");
             }
             let code = i32::try_from(code).map_err(|_| anyhow!("an exit status of {code}"))?;
-            Ok(ended(code))
+            Ok(Exit::of(code))
         })
     }
 
-    fn fetch_outputs(&self, container: &str, launch: &Launch) -> Result<()> {
+    /// Straight from the engine into the store: no file system of this machine has a say about names, links and modes.
+    fn fetch_outputs(&self, container: &str, launch: &Launch) -> Result<Tree> {
         receive(
             |sender| {
                 self.runtime.block_on(async {
@@ -300,7 +286,7 @@ impl Docker {
                     Ok(())
                 })
             },
-            |archive| unpack(archive, launch.out),
+            |archive| input::unpack_outputs(launch.store, archive),
         )
         .context("cannot fetch the outputs")
     }

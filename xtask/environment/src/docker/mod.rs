@@ -10,11 +10,11 @@ mod leftovers;
 mod load;
 mod transfer;
 
-use crate::{Backend, Launch, image::Image, owner::Owner};
+use crate::{Backend, Ended, Launch, image::Image, isolation::Isolation, owner::Owner};
 use address::Surroundings;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bollard::{API_DEFAULT_VERSION, models::SystemInfo};
-use std::{io::IsTerminal, path::Path, process::ExitStatus, sync::Arc, time::Instant};
+use std::{io::IsTerminal, path::Path, sync::Arc, time::Instant};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -36,6 +36,7 @@ pub struct Docker {
     is_podman: bool,
     runtime: Runtime,
     owner: Owner,
+    isolation: Isolation,
     /// Held while something is made that has to be removed; alone by who removes all before this process ends.
     making: Arc<RwLock<()>>,
 }
@@ -76,6 +77,7 @@ impl Docker {
             is_podman: components.iter().any(|component| component.name.starts_with("Podman")),
             runtime,
             owner: Owner::this_process(),
+            isolation: Isolation::load()?,
             making: Arc::new(RwLock::new(())),
         };
         docker.suits()?;
@@ -174,7 +176,7 @@ impl Backend for Docker {
         Ok(format!("{}, answers in {:.0} ms", self.version(), start.elapsed().as_secs_f64() * 1000.0))
     }
 
-    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Ended> {
         ensure!(!launch.arguments.is_empty(), "there is no command to run in the container");
         ensure!(
             !launch.interactive || !std::io::stdin().is_terminal(),

@@ -1,11 +1,10 @@
 //! Archives to and from the engine, without holding them in memory.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use futures_util::Stream;
 use std::{
     io::{self, BufWriter, Read, Write},
-    path::Path,
     pin::Pin,
     task::Poll,
 };
@@ -84,83 +83,21 @@ impl Read for Incoming {
 
 /// Runs what receives beside a reader of it. The receiver's error goes first, as in [`send`]; it ends early, and well, where
 /// nobody reads any more.
-pub(super) fn receive<T>(
-    fetch: impl FnOnce(Sender<Bytes>) -> Result<T>,
-    read: impl FnOnce(&mut dyn Read) -> Result<()> + Send,
-) -> Result<T> {
+pub(super) fn receive<R: Send>(
+    fetch: impl FnOnce(Sender<Bytes>) -> Result<()>,
+    read: impl FnOnce(&mut dyn Read) -> Result<R> + Send,
+) -> Result<R> {
     let (sender, receiver) = channel(WAITING);
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
             let mut incoming = Incoming { receiver, piece: Bytes::new() };
-            read(&mut incoming)?;
+            let read = read(&mut incoming)?;
             // Whatever stands behind the archive's end.
-            io::copy(&mut incoming, &mut io::sink()).context("cannot receive").map(|_| ())
+            io::copy(&mut incoming, &mut io::sink()).context("cannot receive")?;
+            Ok(read)
         });
         let fetched = fetch(sender);
         let read = reader.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread broke")));
-        let fetched = fetched?;
-        read.map(|()| fetched)
+        fetched.and(read)
     })
-}
-
-/// Unpacks the archive of a directory that an engine made, without the directory's own name. Errors: what is neither file,
-/// directory nor link; a path that leaves the place.
-pub(super) fn unpack(archive: &mut dyn Read, place: &Path) -> Result<()> {
-    let mut archive = tar::Archive::new(archive);
-    // Directories get their mode last, so that what is in one that nobody may write to can be written.
-    for entry in archive.entries().context("cannot read the outputs")? {
-        let mut entry = entry.context("cannot read the outputs")?;
-        let path = entry.path().context("cannot read the outputs")?.into_owned();
-        let mut components = path.components();
-        components.next();
-        let path = components.as_path().to_owned();
-        if path.as_os_str().is_empty() {
-            continue;
-        }
-        let kind = entry.header().entry_type();
-        ensure!(
-            kind.is_file() || kind.is_dir() || kind.is_symlink() || kind.is_hard_link(),
-            "/build/out/{} is neither file, directory nor link",
-            path.display()
-        );
-        unpack_entry(&mut entry, &path, place)
-            .with_context(|| format!("cannot keep /build/out/{}", path.display()))?;
-    }
-    Ok(())
-}
-
-fn unpack_entry<R: Read>(entry: &mut tar::Entry<'_, R>, path: &Path, place: &Path) -> Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let inside = |path: &Path| -> Result<std::path::PathBuf> {
-        let mut full = place.to_owned();
-        let mut components = path.components().peekable();
-        while let Some(component) = components.next() {
-            ensure!(matches!(component, std::path::Component::Normal(_)), "it leaves the directory");
-            full.push(component);
-            // A link on the way would lead elsewhere.
-            ensure!(components.peek().is_none() || !full.is_symlink(), "it stands below a link");
-        }
-        Ok(full)
-    };
-    let full = inside(path)?;
-    let header = entry.header();
-    match header.entry_type() {
-        kind if kind.is_dir() => std::fs::create_dir(&full)?,
-        kind if kind.is_symlink() => {
-            let target = entry.link_name()?.context("a link without a target")?.into_owned();
-            std::os::unix::fs::symlink(target, &full)?;
-        }
-        kind if kind.is_hard_link() => {
-            let target = entry.link_name()?.context("a link without a target")?.into_owned();
-            let mut components = target.components();
-            components.next();
-            std::fs::hard_link(inside(components.as_path())?, &full)?;
-        }
-        _ => {
-            let mode = if header.mode()? & 0o100 == 0 { 0o644 } else { 0o755 };
-            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&full)?;
-            io::copy(entry, &mut file)?;
-        }
-    }
-    Ok(())
 }

@@ -8,8 +8,8 @@ mod client;
 mod output;
 
 use crate::{
-    Backend, Environment, Launch,
-    backend::ended,
+    Backend, Ended, Environment, Exit, Launch,
+    isolation::Isolation,
     sandbox::{ISOLATION, SYSTEM, inside, not_begun},
     tarball,
 };
@@ -21,10 +21,9 @@ use std::{
     fs::File,
     io::{BufWriter, IsTerminal, Write},
     path::Path,
-    process::ExitStatus,
     time::Instant,
 };
-use store::{Digest, Progress, Store};
+use store::{Digest, Progress, Store, Tree};
 
 /// The derivation.
 const ACTION: &str = include_str!("action.nix");
@@ -46,12 +45,14 @@ pub struct Nix {
     client: Client,
     /// The store path of the environment with bubblewrap.
     tools: String,
+    isolation: Isolation,
 }
 
 /// What is run, by paths of the Nix store.
 struct Job<'a> {
     root: &'a str,
-    source: &'a Path,
+    /// Writes the sources as a tar archive, in which they are called `source`.
+    source: &'a dyn Fn(&mut dyn Write) -> Result<()>,
     variables: &'a BTreeMap<String, String>,
     arguments: &'a [String],
     scratch: &'a Path,
@@ -68,7 +69,7 @@ impl Nix {
         let client = Client::new(&store.root().join("nix"))?;
         let tools = import(&client, store, &tools.root, progress)?;
         drop(turn);
-        Ok(Self { client, tools })
+        Ok(Self { client, tools, isolation: Isolation::load()? })
     }
 
     /// Runs a job, and gives its outputs to `keep` if it succeeded. Nothing of it is left in the Nix store, however it ends.
@@ -76,8 +77,8 @@ impl Nix {
         &self,
         job: &Job,
         output: &mut dyn FnMut(&[u8]),
-        keep: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<ExitStatus> {
+        keep: impl FnOnce(&Path) -> Result<Tree>,
+    ) -> Result<Ended> {
         self.client.remove_those_of_the_dead();
         let mut follower = Follower::new()?;
         let run = follower.run().to_owned();
@@ -92,13 +93,13 @@ impl Nix {
         job: &Job,
         follower: &mut Follower,
         output: &mut dyn FnMut(&[u8]),
-        keep: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<ExitStatus> {
+        keep: impl FnOnce(&Path) -> Result<Tree>,
+    ) -> Result<Ended> {
         // All that is made in the Nix store has the run in its name.
         let archive = job.scratch.join(format!("{}.tar", follower.run()));
         let file = File::create(&archive).with_context(|| format!("cannot create {}", archive.display()))?;
         let mut file = BufWriter::with_capacity(1 << 20, file);
-        tarball::write_directory(job.source, "source", &mut file)?;
+        (job.source)(&mut file)?;
         file.flush().context("cannot write the sources' archive")?;
         drop(file);
         let source = self.client.add_file(&archive)?;
@@ -106,7 +107,7 @@ impl Nix {
         let expression = job.scratch.join("action.nix");
         std::fs::write(&expression, ACTION)
             .with_context(|| format!("cannot write {}", expression.display()))?;
-        let script = script(job, follower);
+        let script = script(&self.isolation, job, follower);
         let derivation = self.client.instantiate(
             &expression,
             &[
@@ -120,12 +121,15 @@ impl Nix {
         let built =
             self.client.realise(&derivation, job.scratch, &mut |bytes| follower.hear(bytes, output))?;
         let words = follower.words();
+        let failed = |code| Ended { exit: Exit::of(code), outputs: Tree::new() };
         match (follower.end(), built) {
             (Heard::Nothing, _) => Err(self.client.explain("run an action", &words)),
             (Heard::NotBegun, _) => Err(not_begun(&words)),
-            (Heard::Ended(0), Some(path)) => keep(&self.client.place(&path)).map(|()| ended(0)),
+            (Heard::Ended(0), Some(path)) => {
+                keep(&self.client.place(&path)).map(|outputs| Ended { exit: Exit::Exited(0), outputs })
+            }
             (Heard::Ended(0), None) => Err(self.client.explain("keep what an action wrote", &words)),
-            (Heard::Ended(code), _) => Ok(ended(code)),
+            (Heard::Ended(code), _) => Ok(failed(code)),
         }
     }
 }
@@ -143,15 +147,19 @@ impl Backend for Nix {
         }
         let job = Job {
             root: &self.tools,
-            source: &source,
+            source: &|out| tarball::write_directory(&source, "source", out),
             variables: &BTreeMap::new(),
             arguments: &["/usr/bin/true".to_owned()],
             scratch: &work,
         };
         let start = Instant::now();
         let mut said = Vec::new();
-        let status = self.run_job(&job, &mut |bytes| said.extend_from_slice(bytes), |_| Ok(()))?;
-        ensure!(status.success(), "an empty action failed in it: {}", String::from_utf8_lossy(&said).trim());
+        let ended = self.run_job(&job, &mut |bytes| said.extend_from_slice(bytes), |_| Ok(Tree::new()))?;
+        ensure!(
+            ended.exit.success(),
+            "an empty action failed in it: {}",
+            String::from_utf8_lossy(&said).trim()
+        );
         Ok(format!(
             "{}, an empty action takes {:.0} ms",
             self.client.version(),
@@ -159,21 +167,25 @@ impl Backend for Nix {
         ))
     }
 
-    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<ExitStatus> {
+    fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Ended> {
         ensure!(!launch.arguments.is_empty(), "there is no command to run in Nix's sandbox");
         ensure!(
             !launch.interactive || !std::io::stdin().is_terminal(),
             "the nix backend has no shell at a terminal\n  hint: give a command after `--`, or use `--backend sandbox`, which shows the same files"
         );
         let root = import(&self.client, launch.store, &launch.environment.root, launch.progress)?;
+        let scratch = launch.store.scratch()?;
         let job = Job {
             root: &root,
-            source: launch.source,
+            source: &|out| launch.source.write(launch.store, "source", out),
             variables: launch.variables,
             arguments: launch.arguments,
-            scratch: launch.work,
+            scratch: scratch.path(),
         };
-        self.run_job(&job, output, |outputs| copy(outputs, launch.out))
+        self.run_job(&job, output, |outputs| match launch.interactive {
+            true => Ok(Tree::new()),
+            false => launch.store.import(outputs),
+        })
     }
 }
 
@@ -196,16 +208,17 @@ fn import(client: &Client, store: &Store, root: &Digest, progress: &dyn Progress
 }
 
 /// What runs in Nix's sandbox.
-fn script(job: &Job, follower: &Follower) -> String {
+fn script(isolation: &Isolation, job: &Job, follower: &Follower) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut add = |list: &[&str]| words.extend(list.iter().map(|word| quote(word)));
     add(ISOLATION);
     add(&["--new-session", "--ro-bind"]);
     words.push("\"$root\" /".to_owned());
     words.extend(SYSTEM.iter().map(|word| quote(word)));
+    words.extend(isolation.covers().iter().map(|word| quote(word)));
     words.push("--ro-bind source /build/src --bind work /build/work --bind \"$out\" /build/out".to_owned());
     let begin = format!("printf '{BEGIN}\\n'; ");
-    words.extend(inside(&begin, job.variables, job.arguments).iter().map(|word| quote(word)));
+    words.extend(inside(isolation, &begin, job.variables, job.arguments).iter().map(|word| quote(word)));
     format!(
         r#"{TOOLS}status=0
 run bwrap {} </dev/null 2>&1 || status=$?
@@ -219,27 +232,6 @@ printf '\n%s %s\n' {} "$status"
 /// A word for a POSIX shell.
 fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
-}
-
-/// Copies outputs out of the Nix store: as hard links where that goes, since both will only be read.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let context = || format!("cannot copy {} to {}", from.display(), to.display());
-    for entry in std::fs::read_dir(from).with_context(context)? {
-        let entry = entry.with_context(context)?;
-        let place = to.join(entry.file_name());
-        let kind = entry.file_type().with_context(context)?;
-        if kind.is_dir() {
-            std::fs::create_dir(&place).with_context(context)?;
-            copy(&entry.path(), &place)?;
-        } else if kind.is_symlink() {
-            std::fs::read_link(entry.path())
-                .and_then(|target| std::os::unix::fs::symlink(target, &place))
-                .with_context(context)?;
-        } else if std::fs::hard_link(entry.path(), &place).is_err() {
-            std::fs::copy(entry.path(), &place).with_context(context)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

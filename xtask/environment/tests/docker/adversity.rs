@@ -17,7 +17,7 @@ fn error(host: &str) -> String {
 
 /// The error of a run that can't succeed.
 fn failure(docker: &Docker) -> String {
-    format!("{:#}", try_run(docker, &["/bin/true"], &[], &mut |_, _| {}).unwrap_err())
+    format!("{:#}", try_run(docker, &["/bin/true"], &[], &mut |_| {}).unwrap_err())
 }
 
 fn image() -> Image {
@@ -64,14 +64,14 @@ fn names_that_are_taken_stay_whose_they_are() {
 
     let mut used = String::new();
     let script = ["/bin/bash", "-c", "echo begun; sleep 1"];
-    try_run(&docker, &script, &[("PATH", "/usr/bin")], &mut |_, _| {
+    try_run(&docker, &script, &[("PATH", "/usr/bin")], &mut |_| {
         used = engine.docker(&["ps", "--format", "{{.Names}}"]);
     })
     .unwrap();
     let (process, number) = used.rsplit_once('-').unwrap();
     let next = format!("{process}-{}", number.parse::<u32>().unwrap() + 1);
     let stranger = engine.docker(&["create", "--name", &next, "--network", "none", &name, "/bin/true"]);
-    assert!(run(&docker, "true").status.success());
+    assert!(run(&docker, "true").exit.success());
     assert_eq!(engine.docker(&["ps", "--all", "--quiet", "--no-trunc"]), stranger);
 }
 
@@ -85,8 +85,7 @@ fn two_builds_at_once_share_the_image() {
             scope.spawn(move || {
                 let docker = Docker::new(Some(&host)).unwrap();
                 let ran = run(&docker, &format!("sleep 1; echo {number} > ../out/number"));
-                let number_file = ran.directory.path().join("out/number");
-                assert_eq!(std::fs::read_to_string(number_file).unwrap(), format!("{number}\n"));
+                assert_eq!(ran.text("number"), format!("{number}\n"));
             });
         }
     });
@@ -107,7 +106,7 @@ fn an_engine_that_dies_is_told_and_keeps_nothing_once_it_is_back() {
     assert!(said.contains("the container engine at") && said.contains("the engine went away"), "{said}");
     engine.restart(&[]);
     assert_ne!(engine.leftovers(), "");
-    assert!(run(&Docker::new(Some(&engine.host())).unwrap(), "true").status.success());
+    assert!(run(&Docker::new(Some(&engine.host())).unwrap(), "true").exit.success());
     assert_eq!(engine.leftovers(), "");
     assert!(!lives(&seconds, std::time::Duration::from_secs(30)));
 }

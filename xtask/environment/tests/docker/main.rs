@@ -43,6 +43,9 @@ fn containers_do_what_the_sandbox_does() {
     let docker = Docker::new(Some(&engine.host())).unwrap();
     assert!(docker.check().unwrap().contains("engine "), "{:?}", docker.check());
     keeps_the_promise(&docker);
+    machine::hides_the_machine(&docker);
+    machine::keeps_trees_as_they_are(&docker);
+    machine::refuses_what_no_tree_holds(&docker);
     tells_how_it_ended(&docker);
     output_comes_while_it_runs(&docker, &engine);
     nothing_outside_is_reached(&docker);
@@ -59,6 +62,9 @@ fn podman_does_what_docker_does() {
     let engine = Engine::podman();
     let podman = Docker::new(Some(&engine.host())).unwrap();
     keeps_the_promise(&podman);
+    machine::hides_the_machine(&podman);
+    machine::keeps_trees_as_they_are(&podman);
+    machine::refuses_what_no_tree_holds(&podman);
     tells_how_it_ended(&podman);
     assert_eq!(engine.leftovers(), "");
 }
@@ -66,7 +72,7 @@ fn podman_does_what_docker_does() {
 fn output_comes_while_it_runs(docker: &Docker, engine: &Engine) {
     let mut running = String::new();
     let script = ["/bin/bash", "-c", "echo begun >&2; sleep 1; echo ended"];
-    let ran = try_run(docker, &script, &[("PATH", "/usr/bin")], &mut |_, bytes| {
+    let ran = try_run(docker, &script, &[("PATH", "/usr/bin")], &mut |bytes| {
         if bytes.starts_with(b"begun") {
             running = engine.docker(&["ps", "--format", "{{.Names}} {{.Networks}}"]);
         }
@@ -82,7 +88,7 @@ fn nothing_outside_is_reached(docker: &Docker) {
     let ran = run(docker, &format!("exec 3<>/dev/tcp/127.0.0.1/{port}"));
     assert!(ran.output.contains("Connection refused"), "{}", ran.output);
     for script in ["chroot / /usr/bin/true", "bwrap --unshare-user --ro-bind / / /usr/bin/true"] {
-        assert!(!run(docker, script).status.success(), "{script}");
+        assert!(!run(docker, script).exit.success(), "{script}");
     }
     // Nothing of this machine's name servers; no process but the container's.
     let seen = machine::said(docker, "cat /etc/resolv.conf; ls /proc");
@@ -119,7 +125,7 @@ fn what_is_left_by_the_dead_goes(docker: &Docker, engine: &Engine) {
     // The command ends with us; what is left of it, the next process removes.
     assert!(!lives(&seconds, Duration::from_secs(30)));
     assert_ne!(engine.leftovers(), "");
-    assert!(run(docker, "true").status.success());
+    assert!(run(docker, "true").exit.success());
     assert_eq!(engine.leftovers(), "");
 
     // Ctrl-C.

@@ -41,6 +41,15 @@ impl Format {
         }
         Self::Tar
     }
+
+    /// What keys call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Deb => "Deb",
+            Self::Tar => "Tar",
+            Self::Zip => "Zip",
+        }
+    }
 }
 
 /// Which part of an archive is wanted.
@@ -72,15 +81,7 @@ impl Part {
 /// to the root that the package is unpacked to); devices and pipes; a path that stands there twice with different
 /// contents; more than 200 times the archive's size; damaged or truncated archives; a subtree that is not there.
 pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> Result<Tree> {
-    let mut words = vec![
-        "unpack".to_owned(),
-        VERSION.to_owned(),
-        format!("{format:?}"),
-        archive.to_string(),
-        part.strip.to_string(),
-    ];
-    words.extend(part.subtrees.iter().cloned());
-    let key = Action::named(words).digest();
+    let key = key(archive, format, part);
     if let Some(result) = store.result(&key)? {
         return Tree::read(store, &result.outputs);
     }
@@ -95,6 +96,54 @@ pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> R
     let outputs = tree.write(store)?;
     store.put_result(&key, &ActionResult { outputs, log: None })?;
     Ok(tree)
+}
+
+/// What [`unpack`] gave before, if it did: nothing is unpacked.
+pub fn unpacked(store: &Store, archive: &Digest, format: Format, part: &Part) -> Result<Option<Tree>> {
+    let result = store.result(&key(archive, format, part))?;
+    result.map(|result| Tree::read(store, &result.outputs)).transpose()
+}
+
+fn key(archive: &Digest, format: Format, part: &Part) -> Digest {
+    let mut words = vec![
+        "unpack".to_owned(),
+        VERSION.to_owned(),
+        format.name().to_owned(),
+        archive.to_string(),
+        part.strip.to_string(),
+    ];
+    words.extend(part.subtrees.iter().cloned());
+    Action::named(words).digest()
+}
+
+/// The tree of a directory that a container engine packed as a tar archive, without the directory's own name.
+///
+/// As of [`unpack`], but that links may lead anywhere, as in every tree that a build leaves, and that the directory may be
+/// empty and large.
+pub fn unpack_outputs(store: &Store, archive: impl Read) -> Result<Tree> {
+    let part = Part { strip: 1, subtrees: Vec::new() };
+    let mut unpacker = Unpacker {
+        store,
+        part: &part,
+        links: Links::Anywhere,
+        tree: Tree::new(),
+        entries: 0,
+        // What fits on the disk of the engine; the store says when its own is full.
+        left: u64::MAX - 1,
+    };
+    tar::read(archive, &mut unpacker)?;
+    Ok(unpacker.tree)
+}
+
+/// Where the links of an archive may lead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    /// Into the tree.
+    Inside,
+    /// The same; absolute ones are relative to the root of the tree.
+    FromItsRoot,
+    /// Anywhere.
+    Anywhere,
 }
 
 /// Chooses the decompressor by the first bytes.
@@ -115,8 +164,7 @@ fn decompress<'a>(mut file: impl Read + Seek + 'a) -> Result<Box<dyn Read + 'a>>
 struct Unpacker<'a> {
     store: &'a Store,
     part: &'a Part,
-    /// Whether absolute links are meant relative to the root of the tree.
-    is_root: bool,
+    links: Links,
     tree: Tree,
     entries: usize,
     left: u64,
@@ -125,7 +173,8 @@ struct Unpacker<'a> {
 impl<'a> Unpacker<'a> {
     fn new(store: &'a Store, size: u64, format: Format, part: &'a Part) -> Self {
         let left = size.saturating_mul(200).max(LEAST_LIMIT);
-        Self { store, part, is_root: format == Format::Deb, tree: Tree::new(), entries: 0, left }
+        let links = if format == Format::Deb { Links::FromItsRoot } else { Links::Inside };
+        Self { store, part, links, tree: Tree::new(), entries: 0, left }
     }
 
     /// Makes a path of the archive one of the tree. Nothing for the top itself and for what is not wanted.
@@ -181,8 +230,14 @@ impl<'a> Unpacker<'a> {
     fn symlink(&mut self, raw: &str, target: &str) -> Result<()> {
         let full = clean(raw)?;
         ensure!(!target.is_empty() && !target.contains('\0'), "the link `{full}` has no target");
-        if target.starts_with('/') {
-            ensure!(self.is_root, "the link `{full}` is absolute: {}", target.escape_debug());
+        if self.links == Links::Anywhere {
+            // A build's own business: nothing here follows it.
+        } else if target.starts_with('/') {
+            ensure!(
+                self.links == Links::FromItsRoot,
+                "the link `{full}` is absolute: {}",
+                target.escape_debug()
+            );
         } else {
             let mut depth = full.split('/').count() as i64 - 1;
             for component in target.split('/') {
