@@ -131,8 +131,8 @@ pub fn keeps_the_promise(backend: &dyn Backend) {
         for line in CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs; do
             while read -r name value; do [ \"$name\" = $line: ] && echo $line $value; done < /proc/self/status
         done
-        # The C library keeps signal 32 for itself; engines may ignore it.
-        while read -r name value; do [ \"$name\" = SigIgn: ] && echo ignored $((0x$value & ~0x80000000)); done < <(cat /proc/self/status)
+        # The C library keeps signals 32 and 33 for itself; engines may ignore them.
+        while read -r name value; do [ \"$name\" = SigIgn: ] && echo ignored $((0x$value & ~0x180000000)); done < <(cat /proc/self/status)
         while IFS=: read -r name rest; do [ \"$rest\" ] && echo network $name; done < <(cat /proc/net/dev)
         for place in /tmp /dev/shm /build/work /build/out; do touch $place/x && echo $place; done
         for place in / /usr /etc /build /build/src /build/src/given /proc/sys/vm/swappiness; do
