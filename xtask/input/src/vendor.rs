@@ -32,10 +32,12 @@ pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn
                 .with_context(|| format!("cannot write to {}", files.display()))?;
             let copy = scratch.path().join("copy");
             store.materialise_blob(&input.digest, &copy)?;
-            File::open(&copy)
-                .and_then(|file| file.sync_all())
-                .and_then(|()| std::fs::rename(&copy, &place))
-                .with_context(|| format!("cannot write {}", place.display()))?;
+            let writing = || format!("cannot write {}", place.display());
+            // Inside the store it is a link to a blob, which is on the disk.
+            if !store.is_shared(&copy, &input.digest) {
+                File::open(&copy).and_then(|file| file.sync_all()).with_context(writing)?;
+            }
+            std::fs::rename(&copy, &place).with_context(writing)?;
         }
         meter.add(input.digest.size);
     }
