@@ -18,9 +18,27 @@ case $TARGET in
     ;;
 *-linux-gnu)
     readonly prefix_map=-ffile-prefix-map
-    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -fstack-protector-strong -D_FORTIFY_SOURCE=2"
-    # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind.
-    readonly link_flags='-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack'
+    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
+-include $PWD/glibc_floor.h"
+    # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind. libdl and libpthread are
+    # named though nothing of them is used here: see glibc_floor.h below.
+    readonly link_flags="-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
+-Wl,--push-state,--no-as-needed,-l:libdl.so.2,-l:libpthread.so.0,--pop-state"
+    readonly glibc=2.28 gcc=8
+    # Included first in every source: what is compiled with this glibc and libstdc++ shall run on older ones (the policies hold the versions).
+    cat >glibc_floor.h <<'END'
+#include <features.h>
+/* C23's strtol also reads 0b101, and is another function, __isoc23_strtol, since glibc 2.38. */
+#undef __GLIBC_USE_C2X_STRTOL
+#define __GLIBC_USE_C2X_STRTOL 0
+#undef __GLIBC_USE_C23_STRTOL
+#define __GLIBC_USE_C23_STRTOL 0
+#ifdef __cplusplus
+#include <bits/c++config.h>
+/* Each object initializes the streams that it uses, as it did before libstdc++ 13 did so for all (ios_base_library_init). */
+#undef _GLIBCXX_USE_INIT_PRIORITY_ATTRIBUTE
+#endif
+END
     ;;
 *-linux-android)
     # The NDK's toolchain file adds hardening of its own; `configure` checks that it did.
@@ -136,6 +154,49 @@ install_headers() {
     (cd "$1" && find . -name '*.h' -type f -print0 | LC_ALL=C sort -z) | while IFS= read -r -d '' header; do
         install -D -m 644 "$1/$header" "$out/include/$2/$header"
     done
+}
+
+# fill FILE TO NAME=VALUE...: copies a template of recipes/package, @NAME@ replaced by VALUE; VERSION and TARGET are known.
+fill() {
+    local text pair
+    text=$(cat "$source_root/package/$1"; echo .)
+    text=${text%.}
+    for pair in "VERSION=$VERSION" "TARGET=$TARGET" "${@:3}"; do
+        text=${text//"@${pair%%=*}@"/"${pair#*=}"}
+    done
+    if [[ $text =~ @[A-Z_]+@ ]]; then
+        echo "recipes/package/$1: nothing is known for ${BASH_REMATCH[0]}" >&2
+        exit 1
+    fi
+    mkdir -p "$(dirname "$out/$2")"
+    printf '%s' "$text" >"$out/$2"
+    chmod 644 "$out/$2"
+}
+
+# install_package NAME URL DESCRIPTION [REQUIRES [NAME=VALUE...]]: the files by which CMake and pkg-config find the library NAME of
+# version $VERSION. CMake knows numbers alone: `0.1.15` of `0.1.15.post2`. REQUIRES is what pkg-config calls the library below it.
+install_package() {
+    local name=$1 url=$2 description=$3 requires=${4-} number=${VERSION%%.[a-z]*} system
+    case $TARGET in
+    *-windows-msvc) system=Windows ;;
+    *-linux-gnu) system=Linux ;;
+    *-linux-android) system=Android ;;
+    esac
+    fill "${name}Config.cmake" "lib/cmake/$name/${name}Config.cmake" "${@:5}"
+    fill ConfigVersion.cmake "lib/cmake/$name/${name}ConfigVersion.cmake" "NUMBER=$number" "SYSTEM=$system"
+    fill library.cmake "lib/cmake/$name/library.cmake"
+    fill package.pc "lib/pkgconfig/$name.pc" "NAME=$name" "DESCRIPTION=$description" "URL=$url" "REQUIRES=$requires"
+}
+
+# readme FILE [NAME=VALUE...]: README.md of the archive, with what it needs on $TARGET.
+readme() {
+    local needs
+    case $TARGET in
+    *-windows-msvc) needs=windows ;;
+    *-linux-gnu) needs=linux ;;
+    *-linux-android) needs=android ;;
+    esac
+    fill "$1" README.md "NEEDS=$(cat "$source_root/package/needs/$needs.md")"$'\n' "GLIBC=$glibc" "GCC=$gcc" "${@:2}"
 }
 
 # install_licence FILE NAME: copies a licence or notice to licenses/NAME.

@@ -12,6 +12,14 @@ done
 # Whether each function that one of them imports is there, by the tables: Wine would load them all the same.
 report imports python3 "$source_root/smoke/imports.py" peer /usr/lib/x86_64-linux-gnu/wine/x86_64-windows
 
+# Every official binary of tvm-ffi that there is, of the same version as ours, with our tvm_ffi.dll in place of the official one: but for four
+# C++ names, which tests/smoke/official.txt explains, all that they import is there.
+mkdir official
+cp "$source_root"/tvm-ffi-wheel/tvm_ffi/lib/tvm_ffi_testing.dll "$source_root"/tvm-ffi-wheel/tvm_ffi/core.*.pyd \
+    "$source_root"/tvm-ffi-wheel/apache_tvm_ffi.libs/*.dll "$our_libraries/tvm_ffi.dll" official/
+report official-imports python3 "$source_root/smoke/imports.py" official /usr/lib/x86_64-linux-gnu/wine/x86_64-windows \
+    "$source_root/smoke/official.txt"
+
 # The C API of our library sees the functions that theirs register, and an error thrown in theirs arrives in ours, through the C
 # API and as a C++ exception that our tvm_ffi_testing.dll lets pass.
 peer() {
@@ -32,6 +40,6 @@ cp "$source_root"/dependencies/tvm-runtime/bin/*.dll "$source_root/dependencies/
 cp "$wheel"/apache_tvm.libs/vcruntime140*.dll own/
 own() {
     run own smoke tvm_runtime.dll --functions device_api.cpu vm.builtin.paged_attention_kv_cache_create \
-        --no-device device_api.vulkan --beside vcruntime140.dll
+        --absent opencl vulkan --no-device device_api.vulkan --beside vcruntime140.dll
 }
 report tvm-runtime-microsoft own

@@ -16,4 +16,4 @@ report tvm-runtime run tvm-runtime smoke "$(library tvm_runtime)" \
     --functions device_api.cpu device_api.opencl device_api.vulkan \
     vm.builtin.paged_attention_kv_cache_create ffi.Module.load_from_bytes.opencl \
     ffi.Module.load_from_bytes.vulkan runtime.GetDeviceAttr \
-    --no-device device_api.vulkan
+    --absent opencl vulkan --no-device device_api.vulkan

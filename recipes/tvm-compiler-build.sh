@@ -2,8 +2,8 @@
 
 readonly runtime=$source_root/dependencies/tvm-runtime
 case $TARGET in
-*-windows-msvc) readonly library_directory=bin llvm_config=$source_root/dependencies/llvm/bin/llvm-config ;;
-*-linux-gnu) readonly library_directory=lib llvm_config=$PWD/llvm-config ;;
+*-windows-msvc) readonly llvm_config=$source_root/dependencies/llvm/bin/llvm-config ;;
+*-linux-gnu) readonly llvm_config=$PWD/llvm-config ;;
 esac
 
 # configure_compiler: no SPIR-V code generator, which needs SPIRV-Tools; Vulkan's device API is the runtime's.
@@ -26,28 +26,4 @@ configure_compiler() {
         echo "LLVM's code generator is no part of the compiler" >&2
         exit 1
     fi
-}
-
-# take_runtime: puts the libraries of `tvm-runtime` where this build would make them, and tells ninja not to.
-take_runtime() {
-    local name rule
-    mkdir -p lib
-    for name in tvm_ffi tvm_runtime; do
-        case $TARGET in
-        *-windows-msvc)
-            cp "$runtime/bin/$name.dll" "$runtime/lib/$name.lib" lib/
-            rule="lib/$name.dll lib/$name.lib"
-            ;;
-        *-linux-gnu)
-            cp "$runtime/lib/lib$name.so" lib/
-            rule="lib/lib$name.so"
-            ;;
-        esac
-        local pattern="^build [^:]*$name\.(dll|so)[^:]*: CXX_SHARED_LIBRARY_LINKER.*"
-        if [ "$(grep -cE "$pattern" build.ninja)" != 1 ]; then
-            echo "build.ninja has no rule, or several, that make $name" >&2
-            exit 1
-        fi
-        sed -Ei "s#$pattern#build $rule: phony#" build.ninja
-    done
 }

@@ -1,20 +1,19 @@
 # Builds TVM's compiler with LLVM linked in, on the very tvm_runtime and tvm_ffi of the artifact `tvm-runtime`.
 source=/build/src/tilelang/3rdparty/tvm
 . /build/src/build.sh
+. /build/src/take.sh
 . /build/src/tvm-compiler-build.sh
 
 configure_compiler
-take_runtime
+take_library tvm-runtime tvm_ffi
+take_library tvm-runtime tvm_runtime
 ninja -j "${JOBS:-$(nproc)}" tvm_compiler
 
+ship tvm-runtime tvm_ffi tvm_runtime
 install_library lib tvm_compiler
-cp -r --no-preserve=mode "$runtime/$library_directory/." "$out/$library_directory/"
-case $TARGET in
-*-windows-msvc) cp --no-preserve=mode "$runtime"/lib/*.lib "$out/lib/" ;;
-esac
 install_headers "$source/include/tvm" tvm
-install_headers "$source/3rdparty/tvm-ffi/include/tvm/ffi" tvm/ffi
-install_headers "$source/3rdparty/tvm-ffi/3rdparty/dlpack/include/dlpack" dlpack
+FFI_VERSION=$(sed -n 's/^Version: //p' "$runtime/lib/pkgconfig/tvm_ffi.pc")
+readme tvm-compiler.md "FFI_VERSION=$FFI_VERSION"
 
 # LLVM's symbols are hidden: another LLVM in the process, as a driver may bring, must not meet this one.
 case $TARGET in
@@ -27,8 +26,6 @@ case $TARGET in
 esac
 
 # What was built holds what the runtime holds, and LLVM; on Linux also the compression libraries that Debian's LLVM uses.
-mkdir -p "$out/licenses"
-cp -r --no-preserve=mode "$runtime/licenses/." "$out/licenses/"
 case $TARGET in
 *-linux-gnu)
     for package in libzstd-dev llvm-18-dev zlib1g-dev; do

@@ -27,7 +27,6 @@ cp -r "$upstream/python/tvm_ffi/." "$package/"
 cp "core$suffix" "$package/"
 cp -r "$dependencies/tvm-ffi/include" "$package/"
 cp "$upstream"/python/tvm_ffi/cython/*.h "$package/include/"
-cp "$dependencies"/tvm-ffi/lib/* "$package/lib/"
 # What the package compiles from on the user's machine (`tvm_ffi.cpp`, `tvm-ffi-config --sourcedir`).
 cp -r "$upstream/src/ffi" "$package/src/"
 cp "$upstream/CMakeLists.txt" "$package/"
@@ -36,11 +35,18 @@ cp "$upstream/cmake/tvm_ffi-config.cmake" "$package/share/cmake/tvm_ffi/"
 cp -r "$upstream/3rdparty/dlpack/include" "$package/3rdparty/dlpack/"
 cp -r "$upstream/3rdparty/libbacktrace" "$package/3rdparty/"
 case $TARGET in
-*-windows-msvc) cp "$dependencies"/tvm-ffi/bin/* "$package/lib/" ;;
-*-linux-gnu) llvm-strip --strip-unneeded "$package/core$suffix" ;;
+*-windows-msvc) cp "$dependencies"/tvm-ffi/bin/*.dll "$dependencies"/tvm-ffi/lib/*.lib "$package/lib/" ;;
+*-linux-gnu)
+    cp "$dependencies"/tvm-ffi/lib/*.so "$package/lib/"
+    llvm-strip --strip-unneeded "$package/core$suffix"
+    ;;
 esac
 find "$out" -name '.git*' -prune -exec rm -r {} +
-cp "$upstream/README.md" "$out/"
+# What the package says of itself on its page, METADATA: first what is different from the official one.
+case $TARGET in
+*-windows-msvc) cat "$source/windows.md" "$upstream/README.md" >"$out/README.md" ;;
+*) cat "$source/linux.md" "$upstream/README.md" >"$out/README.md" ;;
+esac
 cp -r "$dependencies/tvm-ffi/licenses" "$out/"
 chmod -R u=rwX,go=rX "$out"
 find "$out" -type f -exec chmod 644 {} +

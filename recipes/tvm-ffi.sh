@@ -1,4 +1,4 @@
-# Builds tvm-ffi's shared libraries, unmodified, with its own CMake.
+# Builds tvm-ffi's shared libraries with its own CMake.
 source=/build/src/tvm-ffi
 . /build/src/build.sh
 
@@ -8,6 +8,8 @@ ninja -j "${JOBS:-$(nproc)}" tvm_ffi_shared tvm_ffi_testing
 install_library lib tvm_ffi tvm_ffi_testing
 install_headers "$source/include/tvm/ffi" tvm/ffi
 install_headers "$source/3rdparty/dlpack/include/dlpack" dlpack
+install_package tvm_ffi https://tvm.apache.org/ffi "TVM's foreign function interface"
+readme tvm-ffi.md
 
 install_licence "$source/LICENSE" tvm-ffi/LICENSE
 install_licence "$source/NOTICE" tvm-ffi/NOTICE

@@ -1,6 +1,7 @@
-# Builds TVM's runtime library with the tvm-ffi of the same source tree.
+# Builds TVM's runtime library on the tvm_ffi of the artifact `tvm-ffi`.
 source=/build/src/tilelang/3rdparty/tvm
 . /build/src/build.sh
+. /build/src/take.sh
 
 # The Vulkan headers of the environment stand in /usr/include beside glibc's, which must not be seen when building for Windows.
 mkdir -p vulkan-headers
@@ -18,25 +19,22 @@ for directory in vulkan vulkan/vulkan_wrapper opencl opencl/opencl_wrapper; do
         exit 1
     fi
 done
+take_library tvm-ffi tvm_ffi
 ninja -j "${JOBS:-$(nproc)}" tvm_runtime
 
-install_library lib tvm_ffi tvm_runtime
+ship tvm-ffi tvm_ffi
+install_library lib tvm_runtime
 install_headers "$source/include/tvm/runtime" tvm/runtime
-install_headers "$source/3rdparty/tvm-ffi/include/tvm/ffi" tvm/ffi
-install_headers "$source/3rdparty/tvm-ffi/3rdparty/dlpack/include/dlpack" dlpack
+install_headers "$source/include/tvm/support" tvm/support
+FFI_VERSION=$(sed -n 's/^Version: //p' "$source_root/dependencies/tvm-ffi/lib/pkgconfig/tvm_ffi.pc")
+install_package tvm_runtime https://tvm.apache.org "TVM's runtime with CPU, OpenCL and Vulkan" \
+    "tvm_ffi = $FFI_VERSION" "FFI_NUMBER=${FFI_VERSION%%.[a-z]*}"
+readme tvm-runtime.md "FFI_VERSION=$FFI_VERSION"
 
 install_licence "$source/LICENSE" tvm/LICENSE
 install_licence "$source/NOTICE" tvm/NOTICE
 install_licence "$source/licenses/LICENSE.builtin_fp16.txt" builtin_fp16/LICENSE
-install_licence "$source/3rdparty/tvm-ffi/LICENSE" tvm-ffi/LICENSE
-install_licence "$source/3rdparty/tvm-ffi/NOTICE" tvm-ffi/NOTICE
-install_licence "$source/3rdparty/tvm-ffi/licenses/LICENSE.pytorch.txt" pytorch/LICENSE
-install_licence "$source/3rdparty/tvm-ffi/licenses/NOTICE.pytorch.txt" pytorch/NOTICE
-install_licence "$source/3rdparty/tvm-ffi/3rdparty/dlpack/LICENSE" dlpack/LICENSE
 install_licence "$source/3rdparty/OpenCL-Headers/LICENSE" opencl-headers/LICENSE
 install_licence /usr/share/doc/libvulkan-dev/copyright vulkan-headers/copyright
-case $TARGET in
-*-linux-gnu) install_licence "$source/3rdparty/tvm-ffi/3rdparty/libbacktrace/LICENSE" libbacktrace/LICENSE ;;
-esac
 install_runtime_licences
 no_build_paths

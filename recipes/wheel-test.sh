@@ -18,6 +18,8 @@ case $TARGET in
     "${pip[@]}" install --no-index --no-cache-dir "$source_root"/dependencies/tvm-ffi-wheel/*.whl
     report pip-check "${pip[@]}" check
     report tvm-ffi environment/bin/python -I "$source_root/test/tvm_ffi_test.py"
+    report together environment/bin/python -I "$source_root/test/together_test.py" \
+        "$source_root/dependencies/tvm-runtime/lib/libtvm_runtime.so"
     # The commands that the package installs.
     commands() {
         environment/bin/tvm-ffi-config --includedir

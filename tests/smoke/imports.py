@@ -1,10 +1,11 @@
 """Compares what DLLs import with what the DLLs that provide it export.
 
-    imports.py DIRECTORY SYSTEM_DIRECTORY
+    imports.py DIRECTORY SYSTEM_DIRECTORY [KNOWN]
 
-Every DLL in DIRECTORY is read; an imported DLL is looked for there first, then in SYSTEM_DIRECTORY, by names without regard to case. Wine
-stubs a function that is missing instead of refusing to load, so that only the tables tell. Prints a line for each pair of DLLs, names each
-import that nothing exports, and exits with 1 if there is one.
+Every DLL and Python module in DIRECTORY is read; an imported DLL is looked for there first, then in SYSTEM_DIRECTORY, by names without regard
+to case. Wine stubs a function that is missing instead of refusing to load, so that only the tables tell. Prints a line for each pair of DLLs,
+names each import that nothing exports, and exits with 1 if there is one that the file KNOWN does not name, or one named there that is not
+missing. KNOWN has lines `FILE PROVIDER SYMBOL`; the symbol `*` stands for all, of a provider that is nowhere.
 """
 
 import os
@@ -45,14 +46,24 @@ def imports(path):
 
 def directory(path):
     """The DLLs of a directory, by their names in lower case."""
-    return {name.lower(): os.path.join(path, name) for name in sorted(os.listdir(path)) if name.lower().endswith(".dll")}
+    suffixes = (".dll", ".pyd")
+    return {name.lower(): os.path.join(path, name) for name in sorted(os.listdir(path)) if name.lower().endswith(suffixes)}
 
 
-def main(program_directory, system_directory):
+def known_missing(path):
+    """The imports that are known to be missing."""
+    if path is None:
+        return set()
+    with open(path, encoding="utf-8") as lines:
+        return {line.strip() for line in lines if line.strip() and not line.startswith("#")}
+
+
+def main(program_directory, system_directory, known_path=None):
     program = directory(program_directory)
     system = directory(system_directory)
+    known = known_missing(known_path)
     cache = {}
-    missing = 0
+    missing = set()
     for name, path in sorted(program.items()):
         for provider, symbols in sorted(imports(path).items()):
             key = provider.lower()
@@ -61,19 +72,20 @@ def main(program_directory, system_directory):
                 key = "ucrtbase.dll"
             location = program.get(key) or system.get(key)
             if location is None:
-                print(f"MISSING {name}: {provider} is nowhere")
-                missing += len(symbols)
+                missing.add(f"{name} {key} *")
                 continue
             if location not in cache:
                 cache[location] = exports(location)
             absent = [symbol for symbol in symbols if symbol not in cache[location]]
-            missing += len(absent)
+            missing.update(f"{name} {key} {symbol}" for symbol in absent)
             print(f"{name}: {len(symbols)} from {provider}, {len(absent)} missing")
-            for symbol in absent:
-                print(f"MISSING {name}: {symbol} from {provider}")
-    print(f"{missing} missing imports")
-    return 1 if missing else 0
+    for one in sorted(missing):
+        print(f"{'known' if one in known else 'MISSING'} {one}")
+    for one in sorted(known - missing):
+        print(f"MISSING no more, so take it off the list: {one}")
+    print(f"{len(missing)} missing imports, {len(missing & known)} of them known")
+    return 1 if missing != known else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2]))
+    sys.exit(main(*sys.argv[1:]))

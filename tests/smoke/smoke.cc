@@ -1,11 +1,13 @@
 // Calls a tvm-ffi library, and optionally libraries that register functions with it, the way an application does: through the C
 // API of <tvm/ffi/c_api.h> alone. One source for Linux and Windows.
 //
-//     smoke [LIBRARY...] [--functions NAME...] [--device NAME...] [--no-device NAME...] [--beside NAME...] [--throws NAME...]
+//     smoke [LIBRARY...] [--functions NAME...] [--device NAME...] [--absent NAME...] [--no-device NAME...] [--beside NAME...]
+//           [--throws NAME...]
 //
 // LIBRARY         is loaded at run time and must load.
 // --functions     global functions that must then be registered.
 // --device        devices (`opencl`, `vulkan`) on which memory must be allocated, written and read back, as is always done on the CPU.
+// --absent        devices (`opencl`, `vulkan`) that this machine lacks: asked whether one exists, the runtime must answer no.
 // --no-device     device APIs whose hardware this machine lacks: asking for one must come back as an error, not as a crash.
 // --beside        DLLs that must have been loaded from the program's own directory, not from the system's (Windows).
 // --throws        global functions that, called without arguments, must come back as an error: called from here through the C API, and
@@ -314,6 +316,17 @@ void CheckTensor(DLDeviceType device_type) {
   Expect(std::memcmp(written, read, sizeof(written)) == 0, "the four numbers back");
 }
 
+DLDeviceType DeviceType(const std::string& name) {
+  Expect(name == "opencl" || name == "vulkan", "`opencl` or `vulkan`");
+  return name == "opencl" ? kDLOpenCL : kDLVulkan;
+}
+
+void CheckAbsent(DLDeviceType device_type) {
+  const Value type(static_cast<int64_t>(device_type)), device(int64_t{0}), exists(int64_t{0});
+  const Value answer = Call("runtime.GetDeviceAttr", {&type, &device, &exists});
+  Expect(answer.number() == 0, "the answer 0, not " + std::to_string(answer.number()));
+}
+
 void CheckDeviceError(const std::string& name) {
   Value result;
   Expect(TryCall(GlobalFunction(name), {}, &result) != 0, "an error from a device this machine does not have");
@@ -353,7 +366,7 @@ struct Counts {
 }  // namespace
 
 int main(int argument_count, char** arguments) {
-  std::vector<std::string> libraries, functions, present, absent, beside, throwing;
+  std::vector<std::string> libraries, functions, present, missing, absent, beside, throwing;
   std::vector<std::string>* list = &libraries;
   for (int index = 1; index < argument_count; ++index) {
     const std::string argument = arguments[index];
@@ -361,6 +374,8 @@ int main(int argument_count, char** arguments) {
       list = &functions;
     } else if (argument == "--device") {
       list = &present;
+    } else if (argument == "--absent") {
+      list = &missing;
     } else if (argument == "--no-device") {
       list = &absent;
     } else if (argument == "--beside") {
@@ -398,10 +413,10 @@ int main(int argument_count, char** arguments) {
   }
   if (registered.count("runtime.TVMTensorAllocWithScope") == 1) counts.Check("tensor", [] { CheckTensor(kDLCPU); });
   for (const std::string& name : present) {
-    counts.Check("device " + name, [&] {
-      Expect(name == "opencl" || name == "vulkan", "`opencl` or `vulkan`");
-      CheckTensor(name == "opencl" ? kDLOpenCL : kDLVulkan);
-    });
+    counts.Check("device " + name, [&] { CheckTensor(DeviceType(name)); });
+  }
+  for (const std::string& name : missing) {
+    counts.Check("absent " + name, [&] { CheckAbsent(DeviceType(name)); });
   }
   for (const std::string& name : absent) counts.Check("no device " + name, [&] { CheckDeviceError(name); });
   for (const std::string& name : throwing) counts.Check("throws " + name, [&] { CheckThrows(name); });

@@ -12,6 +12,12 @@ pub struct Metadata {
     pub name: String,
     /// One line on what it is.
     pub summary: String,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<String>,
     /// Versions of Python that it runs on, as a version specifier.
     pub requires_python: String,
     /// What it needs, each a requirement of PEP 508.
@@ -67,6 +73,9 @@ impl Metadata {
             ("Version", version.to_owned()),
             ("Summary", self.summary.clone()),
         ];
+        // One field for all of them, separated by commas.
+        fields.extend((!self.keywords.is_empty()).then(|| ("Keywords", self.keywords.join(","))));
+        fields.extend(self.author.iter().map(|author| ("Author", author.clone())));
         fields.extend(self.urls.iter().map(|(label, url)| ("Project-URL", format!("{label}, {url}"))));
         fields.push(("License-Expression", license.to_owned()));
         fields.extend(licenses.iter().map(|file| ("License-File", file.clone())));
