@@ -18,27 +18,13 @@ case $TARGET in
     ;;
 *-linux-gnu)
     readonly prefix_map=-ffile-prefix-map
-    readonly compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -fstack-protector-strong -D_FORTIFY_SOURCE=2 \
--include $PWD/glibc_floor.h"
-    # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind. libdl and libpthread are
-    # named though nothing of them is used here: see glibc_floor.h below.
-    readonly link_flags="-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack \
--Wl,--push-state,--no-as-needed,-l:libdl.so.2,-l:libpthread.so.0,--pop-state"
-    readonly glibc=2.28 gcc=8
-    # Included first in every source: what is compiled with this glibc and libstdc++ shall run on older ones (the policies hold the versions).
-    cat >glibc_floor.h <<'END'
-#include <features.h>
-/* C23's strtol also reads 0b101, and is another function, __isoc23_strtol, since glibc 2.38. */
-#undef __GLIBC_USE_C2X_STRTOL
-#define __GLIBC_USE_C2X_STRTOL 0
-#undef __GLIBC_USE_C23_STRTOL
-#define __GLIBC_USE_C23_STRTOL 0
-#ifdef __cplusplus
-#include <bits/c++config.h>
-/* Each object initializes the streams that it uses, as it did before libstdc++ 13 did so for all (ios_base_library_init). */
-#undef _GLIBCXX_USE_INIT_PRIORITY_ATTRIBUTE
-#endif
-END
+    compile_flags="$prefix_map=$source_root=. $prefix_map=$PWD=. $prefix_map=$source/= -fstack-protector-strong -D_FORTIFY_SOURCE=2"
+    # The build id is a hash of the contents. `-z now` and relro leave no writable table of functions behind.
+    link_flags='-fuse-ld=lld -Wl,--build-id=sha1 -Wl,--as-needed -Wl,-z,relro,-z,now,-z,noexecstack'
+    if [ -d "$source_root/glibc-floor" ]; then
+        . "$source_root/glibc-floor/floor.sh"
+    fi
+    readonly compile_flags link_flags
     ;;
 *-linux-android)
     # The NDK's toolchain file adds hardening of its own; `configure` checks that it did.
@@ -196,7 +182,7 @@ readme() {
     *-linux-gnu) needs=linux ;;
     *-linux-android) needs=android ;;
     esac
-    fill "$1" README.md "NEEDS=$(cat "$source_root/package/needs/$needs.md")"$'\n' "GLIBC=$glibc" "GCC=$gcc" "${@:2}"
+    fill "$1" README.md "NEEDS=$(cat "$source_root/package/needs/$needs.md")"$'\n' "GLIBC=${glibc-}" "GCC=${gcc-}" "${@:2}"
 }
 
 # install_licence FILE NAME: copies a licence or notice to licenses/NAME.
