@@ -5,7 +5,7 @@ case $TARGET in
 *-windows-msvc)
     # As `import tvm_ffi` and `import tvm` load them; the runtime finds tvm_ffi.dll in the process.
     cp -r --no-preserve=mode "$source_root/dependencies/tvm-wheel-contents/tvm-wheel" packages
-    cp -r --no-preserve=mode "$source_root/dependencies/wheel-contents/tvm-ffi-wheel/tvm_ffi" packages/
+    cp -r --no-preserve=mode "$source_root/dependencies/wheel-contents/tvm-ffi-libcxx-wheel/tvm_ffi" packages/
     cp "$source_root/dependencies/compiler-program/bin/load_in_order.exe" packages/
     report load run packages load_in_order tvm.codegen.llvm.GetDefaultTargetTriple \
         tvm_ffi/lib/tvm_ffi.dll tvm/lib/tvm_runtime.dll tvm/lib/tvm_compiler.dll

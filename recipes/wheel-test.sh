@@ -5,7 +5,7 @@ case $TARGET in
 *-windows-msvc)
     # Python loads tvm_ffi.dll by its path, which is why it may stand in a directory of the package; then the binding, which
     # there is no Python to load here: its imports were looked up when it was built.
-    cp -r --no-preserve=mode "$source_root/dependencies/wheel-contents/tvm-ffi-wheel" tvm-ffi
+    cp -r --no-preserve=mode "$source_root/dependencies/wheel-contents/tvm-ffi-libcxx-wheel" tvm-ffi
     cp "$source_root/dependencies/smoke-program/bin/tvm-ffi/smoke.exe" tvm-ffi/tvm_ffi/lib/
     report tvm-ffi run tvm-ffi/tvm_ffi/lib smoke tvm_ffi_testing.dll \
         --functions ffi.Array ffi.FunctionListGlobalNamesFunctor testing.apply --throws testing.test_raise_error
