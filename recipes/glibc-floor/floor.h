@@ -1,5 +1,10 @@
 /* Included first in every source: what is compiled with this glibc and libstdc++ shall run on systems with glibc 2.28 and GCC 8's libraries.
    The policies (base/manylinux_2_28) hold the result; this makes it so. */
+
+/* As C++ compilers for Linux do: what a source defines for this after an include would come too late. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
 #include <features.h>
 
 /* C23's strtol also reads 0b101, and is another function, __isoc23_strtol, since glibc 2.38. */
