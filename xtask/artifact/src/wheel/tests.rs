@@ -12,6 +12,8 @@ fn metadata() -> Metadata {
         r#"
         name = "Hello.World"
         summary = "says hello"
+        author = "the Hello team"
+        keywords = ["greeting", "machine learning"]
         requires-python = ">=3.9"
         dependencies = ["typing-extensions>=4.13"]
         optional-dependencies = { cpp = ["ninja", "numpy>=1; python_version < '3.14'"] }
@@ -90,6 +92,7 @@ fn a_wheel_has_known_members() {
     assert_eq!(
         text("METADATA"),
         "Metadata-Version: 2.4\nName: Hello.World\nVersion: 1.0.post2\nSummary: says hello\n\
+         Keywords: greeting,machine learning\nAuthor: the Hello team\n\
          Project-URL: Homepage, https://example.com/\nLicense-Expression: MIT\nLicense-File: MIT/LICENSE\n\
          Classifier: Programming Language :: Python :: 3\nRequires-Python: >=3.9\n\
          Requires-Dist: typing-extensions>=4.13\nProvides-Extra: cpp\nRequires-Dist: ninja; extra == 'cpp'\n\
