@@ -172,6 +172,7 @@ install_package() {
     fill ConfigVersion.cmake "lib/cmake/$name/${name}ConfigVersion.cmake" "NUMBER=$number" "SYSTEM=$system"
     fill library.cmake "lib/cmake/$name/library.cmake"
     fill package.pc "lib/pkgconfig/$name.pc" "NAME=$name" "DESCRIPTION=$description" "URL=$url" "REQUIRES=$requires"
+    sed -i '/^Requires: $/d' "$out/lib/pkgconfig/$name.pc"
 }
 
 # readme FILE [NAME=VALUE...]: README.md of the archive, with what it needs on $TARGET.

@@ -11,7 +11,7 @@ build() {
     mkdir "$1"
     (
         cd "$1"
-        configure -DCMAKE_PREFIX_PATH="/build/work/un packed/$1" -DPC_DIRECTORY="/build/work/un packed/$1/lib/pkgconfig" "${@:2}"
+        configure -DCMAKE_PREFIX_PATH="/build/work/un packed/$1" -DPC_DIRECTORY="$source_root/dependencies/$1/lib/pkgconfig" "${@:2}"
         ninja -j "$JOBS"
     )
 }
