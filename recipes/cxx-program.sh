@@ -12,7 +12,7 @@ build() {
     (
         cd "$1"
         configure -DCMAKE_PREFIX_PATH="/build/work/un packed/$1" -DPC_DIRECTORY="$source_root/dependencies/$1/lib/pkgconfig" "${@:2}"
-        ninja -j "$JOBS"
+        ninja -j "${JOBS:-$(nproc)}"
     )
 }
 build tvm-ffi

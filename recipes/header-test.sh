@@ -18,7 +18,7 @@ compile_headers() {
         cd "$1"
         configure "${@:2}" >configure.txt
         # One that fails keeps no other from being tried.
-        ninja -k 0 -j "$JOBS" >ninja.txt || true
+        ninja -k 0 -j "${JOBS:-$(nproc)}" >ninja.txt || true
         sed -n 's|^FAILED: .*CMakeFiles/\([^/]*\)\.dir/.*|\1|p' ninja.txt | tr + /
     )
 }
