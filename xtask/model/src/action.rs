@@ -6,6 +6,7 @@ use crate::{
     checkpoint::{Checkpoint, INDEX},
     container::{INDICES, is_shard_name, shard_name},
     convert::{Options, convert_with_chat},
+    file,
     output::{Replacement, Staging, check_output, index_of, note_removed, refuse},
     plan::Plan,
     quantization::scheme,
@@ -24,7 +25,7 @@ use std::{
 use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit};
 
 /// To be raised when a conversion of the same inputs gives other bytes than before.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 
 /// That `mlc-chat-config.json` is wanted too, and how.
 #[derive(Clone, Debug, Default)]
@@ -305,7 +306,11 @@ fn digests(
     let digest = |name: &String| -> Result<_> {
         let digest = match files.and_then(|files| files.get(name)) {
             Some(Entry::File { digest, .. }) => *digest,
-            _ => store.known_digest(&source.join(name))?,
+            _ => {
+                let path = source.join(name);
+                file::check(&path)?;
+                store.known_digest(&path)?
+            }
         };
         meter.add(digest.size);
         Ok((name.clone(), digest))

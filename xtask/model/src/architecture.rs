@@ -228,11 +228,18 @@ impl Architecture {
         Ok(found.cloned().unwrap_or(Value::Null))
     }
 
-    /// The parameters of the model that `config` describes, in the order in which the reference registers them.
+    /// The parameters of the model that `config` describes, in the order in which the reference registers them, for a
+    /// checkpoint of so many tensors.
     ///
     /// # Errors
-    /// When the configuration lacks a key, has one of the wrong type, or describes a model that MLC has not.
-    pub(crate) fn model(&self, config: &Map<String, Value>, scheme: &Scheme) -> Result<Model> {
+    /// When the configuration lacks a key, has one of the wrong type, or describes a model that MLC has not; when it
+    /// asks for far more tensors than there are.
+    pub(crate) fn model(
+        &self,
+        config: &Map<String, Value>,
+        scheme: &Scheme,
+        tensors: usize,
+    ) -> Result<Model> {
         let fields = self.configuration(config).context("config.json cannot be used")?;
         let scope = Scope { fields: &fields, scheme };
         let names = |name: &str| self.lookup(&scope, name, 0);
@@ -244,7 +251,7 @@ impl Architecture {
         }
         let layers = size(&self.layers, &names)?;
         ensure!(layers <= LIMIT, "config.json asks for {layers} layers");
-        let mut parameters = Vec::new();
+        let mut parameters = Parameters { list: Vec::new(), budget: Budget::new(tensors) };
         let mut unused = BTreeSet::new();
         for entry in &self.parameters {
             entry.expand("", "", &names, &mut parameters)?;
@@ -264,7 +271,36 @@ impl Architecture {
                 unused.insert(source.clone() + &interpolate(template, &names)?);
             }
         }
-        Ok(Model { parameters, unused })
+        Ok(Model { parameters: parameters.list, unused })
+    }
+}
+
+/// Parameters while they are collected.
+struct Parameters {
+    list: Vec<Parameter>,
+    budget: Budget,
+}
+
+/// How many tensors a configuration may still ask for. A few numbers in it ask for any number of them, and their names
+/// take memory, so what is there bounds what is described. That some are missing is said later, by name.
+struct Budget {
+    tensors: usize,
+    left: u64,
+}
+
+impl Budget {
+    fn new(tensors: usize) -> Self {
+        Self { tensors, left: 1000 + 4 * tensors as u64 }
+    }
+
+    fn take(&mut self, count: u64) -> Result<()> {
+        self.left = self.left.checked_sub(count).with_context(|| {
+            format!(
+                "config.json describes far more tensors than the {} of the checkpoint\nhint: is config.json that of this checkpoint?",
+                self.tensors
+            )
+        })?;
+        Ok(())
     }
 }
 
@@ -274,7 +310,7 @@ impl Entry {
         prefix: &str,
         source_prefix: &str,
         names: expression::Names,
-        parameters: &mut Vec<Parameter>,
+        parameters: &mut Parameters,
     ) -> Result<()> {
         let holds = |condition: &Option<String>| match condition {
             Some(text) => evaluate(text, names).map(|value| truth(&value)),
@@ -288,6 +324,7 @@ impl Entry {
         let from = if self.from.is_empty() { &own[..] } else { &self.from };
         let experts = self.experts.as_ref().map(|text| size(text, names)).transpose()?;
         ensure!(experts.is_none_or(|experts| experts <= LIMIT), "config.json asks for {experts:?} experts");
+        parameters.budget.take(experts.unwrap_or(1).saturating_mul(from.len() as u64))?;
         let mut stems = Vec::new();
         for expert in 0..experts.unwrap_or(1) {
             let names = |name: &str| if name == "expert" { Ok(expert.into()) } else { names.value(name) };
@@ -319,9 +356,9 @@ impl Entry {
             split: split.clone(),
             wide: false,
         };
-        parameters.push(weight);
+        parameters.list.push(weight);
         if holds(&self.bias)? {
-            parameters.push(Parameter {
+            parameters.list.push(Parameter {
                 name: name + ".bias",
                 role: self.kind,
                 weight: false,

@@ -3,8 +3,10 @@
 use crate::{
     agreement::disagreements,
     architecture::architecture,
-    checkpoint::{read_bytes, read_config, read_text},
+    auto_tokenizer::{self, Count, Files},
+    checkpoint::read_config,
     configuration::{whole, with_rope_keys},
+    file::{self, read_bytes, read_text},
     output::{Staging, check_output, index_of},
     python,
     quantization::{choices, scheme},
@@ -243,6 +245,7 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
     for name in FILES {
         let from = options.source.join(name);
         if from.exists() {
+            file::check(&from)?;
             files.push((name, Content::Of(from)));
         }
     }
@@ -267,9 +270,7 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
     let active = match &tokenizer {
         Some(tokenizer) => {
             tokenizer::check(tokenizer)?;
-            let settings = options.source.join("tokenizer_config.json");
-            let settings = if settings.exists() { read_json(&settings)? } else { Value::Null };
-            tokenizer::size(tokenizer, &settings).map_or(vocabulary.clone(), Value::from)
+            active_vocabulary(&options.source, &source, tokenizer, &mut notes)?.unwrap_or(vocabulary.clone())
         }
         None => vocabulary.clone(),
     };
@@ -314,6 +315,34 @@ fn unused_scaling(source: &Map<String, Value>, config: &Map<String, Value>, name
             kind.escape_debug()
         )
     })
+}
+
+/// How many tokens the reference counts; nothing where it cannot, and takes `vocab_size`.
+fn active_vocabulary(
+    directory: &Path,
+    config: &Map<String, Value>,
+    tokenizer: &Value,
+    notes: &mut Vec<String>,
+) -> Result<Option<Value>> {
+    let has = |name: &str| directory.join(name).exists();
+    let json = |name: &str| -> Result<Option<Value>> {
+        let path = directory.join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read_bytes(&path, LIMIT)?;
+        let text = std::str::from_utf8(&bytes).ok();
+        Ok(Some(text.and_then(|text| python::parse(text).ok()).unwrap_or_default()))
+    };
+    let model = || read_bytes(&directory.join(FILES[0]), MODEL_LIMIT);
+    let files = Files { config, tokenizer, json: &json, model: &model, has: &has };
+    let (why, what) = match auto_tokenizer::count(&files)? {
+        Count::Tokens(count) => return Ok(Some(count.into())),
+        Count::Refused(why) => (why, "as in the reference: `transformers` 4.57 does not load this tokenizer"),
+        Count::Unknown(why) => (why, "but the reference may count other tokens"),
+    };
+    notes.push(format!("`active_vocab_size` is the vocabulary size of config.json, {what}: {why}"));
+    Ok(None)
 }
 
 /// The text of `tokenizer.json` as `transformers` makes it of `tokenizer.model`.
@@ -363,5 +392,5 @@ fn fill(result: &mut Map<String, Value>, directory: &Path, config: Map<String, V
 }
 
 fn read_json(path: &Path) -> Result<Value> {
-    serde_json::from_str(&read_text(path, LIMIT)?).with_context(|| format!("{} is not JSON", path.display()))
+    python::parse(&read_text(path, LIMIT)?).with_context(|| format!("{} is not JSON", path.display()))
 }

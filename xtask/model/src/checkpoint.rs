@@ -3,7 +3,12 @@
 //! Headers come from strangers. The `safetensors` crate bounds them (100 MB), and checks that ranges are in the
 //! file, do not overlap, leave no holes and fit their shapes; on top of that, a name may stand in a header once.
 
-use crate::dtype::Dtype;
+use crate::{
+    dtype::Dtype,
+    file::{map_file, other_format, read_text},
+    python,
+    recognize::weights_hint,
+};
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
@@ -11,7 +16,6 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
     ops::Range,
     path::{Component, Path, PathBuf},
 };
@@ -111,12 +115,7 @@ impl Checkpoint {
             files.push(file);
             tensors = header;
         } else {
-            let torch = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
-            let hint = if torch.iter().any(|name| directory.join(name).exists()) {
-                "hint: it holds PyTorch pickles, which can run code; convert them to safetensors first"
-            } else {
-                "hint: give the directory that holds config.json and the safetensors files"
-            };
+            let hint = weights_hint(directory);
             bail!("{} holds neither {INDEX} nor {SINGLE}\n{hint}", directory.display());
         }
         Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order, absent })
@@ -154,22 +153,10 @@ impl Checkpoint {
 pub fn read_config(directory: &Path) -> Result<Map<String, Value>> {
     let path = directory.join("config.json");
     let text = read_text(&path, CONFIG_LIMIT)?;
-    match serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))? {
+    match python::parse(&text).with_context(|| format!("{} is not JSON", path.display()))? {
         Value::Object(config) => Ok(config),
         _ => bail!("{} is not a JSON object", path.display()),
     }
-}
-
-/// Reads a file of at most `limit` bytes.
-pub(crate) fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    ensure!(size <= limit, "{} has {size} bytes; more than {limit} are not read", path.display());
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Reads a text file of at most `limit` bytes.
-pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
-    String::from_utf8(read_bytes(path, limit)?).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 fn read_index(path: &Path) -> Result<Vec<(String, String)>> {
@@ -202,20 +189,12 @@ fn file_name_of(name: &str) -> Result<String> {
 fn open_file(directory: &Path, name: &str, position: usize) -> Result<(SourceFile, HashMap<String, Tensor>)> {
     let path = directory.join(name);
     let map = map_file(&path)?;
+    if let Some(format) = other_format(&map) {
+        bail!("{} is not a safetensors file: {format}", path.display());
+    }
     let (contents, tensors) = read_header(&map, position)
         .with_context(|| format!("{} is not a sound safetensors file", path.display()))?;
     Ok((SourceFile { name: name.to_owned(), contents, map }, tensors))
-}
-
-/// Maps a file for reading.
-pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    // SAFETY: the map is read only, and only ever used as bytes, for which every value is valid. Should another
-    // process shorten the file meanwhile, reading stops this process with SIGBUS; it cannot go on with wrong bytes
-    // of another object. Checkpoints are not written to while they are converted.
-    #[allow(unsafe_code)]
-    let map = unsafe { Mmap::map(&file) };
-    map.with_context(|| format!("cannot map {}", path.display()))
 }
 
 type Header = (Vec<(String, u64)>, HashMap<String, Tensor>);

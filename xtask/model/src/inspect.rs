@@ -2,9 +2,10 @@
 
 use crate::{
     cast::{bf16_to_f32, f16_to_f32},
-    checkpoint::{Checkpoint, map_file},
+    checkpoint::Checkpoint,
     container::TensorRecord,
     dtype::Dtype,
+    file::map_file,
     fp8,
     output::index_of,
     verify::{is_inside, read_cache},

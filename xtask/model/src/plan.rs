@@ -3,7 +3,7 @@
 use crate::{
     agreement::{Expected, ExpectedTensor},
     architecture::{Architecture, Model, Parameter, Role},
-    checkpoint::{Checkpoint, Tensor},
+    checkpoint::{Checkpoint, SourceFile, Tensor},
     container::lay_out,
     dtype::Dtype,
     fp8,
@@ -109,7 +109,7 @@ impl Plan {
     /// When the checkpoint is not what its configuration says, or the scheme does not fit the architecture.
     pub fn new(checkpoint: &Checkpoint, architecture: &Architecture, scheme: &Scheme) -> Result<Self> {
         architecture.check_scheme(scheme)?;
-        let model = architecture.model(&checkpoint.config, scheme)?;
+        let model = architecture.model(&checkpoint.config, scheme, checkpoint.order().count())?;
         if scheme.kind == Kind::Awq {
             awq::check(&checkpoint.config)?;
         }
@@ -142,7 +142,7 @@ impl Plan {
         let mut jobs = Vec::new();
         let mut ignored = Vec::new();
         let mut emitted = vec![false; parameters.len()];
-        let mut loads = Loads::default();
+        let mut loads = Loads::new(checkpoint, &model.unused);
         for name in checkpoint.order() {
             match users.get(name) {
                 None if !model.unused.contains(name) => ignored.push(name.to_owned()),
@@ -152,11 +152,7 @@ impl Plan {
                         if !std::mem::replace(&mut emitted[position], true) {
                             let job = job(checkpoint, &parameters[position], scheme)
                                 .with_context(|| format!("cannot make `{}`", parameters[position].name))?;
-                            loads.need(
-                                checkpoint,
-                                &model.unused,
-                                job.sources.iter().map(|tensor| tensor.file),
-                            );
+                            loads.need(job.sources.iter().map(|tensor| tensor.file));
                             jobs.push(job);
                         }
                     }
@@ -174,28 +170,28 @@ impl Plan {
 
 /// The reference counts a file's elements every time it loads it, and drops files that a parameter does not need
 /// when it loads others.
-#[derive(Default)]
 struct Loads {
+    /// The elements of each file.
+    counts: Vec<u64>,
     open: BTreeSet<usize>,
     total: u64,
 }
 
 impl Loads {
-    fn need(
-        &mut self,
-        checkpoint: &Checkpoint,
-        unused: &BTreeSet<String>,
-        files: impl Iterator<Item = usize>,
-    ) {
+    fn new(checkpoint: &Checkpoint, unused: &BTreeSet<String>) -> Self {
+        let count = |file: &SourceFile| {
+            let counted = file.contents.iter().filter(|(name, _)| !unused.contains(name));
+            counted.map(|(_, count)| count).sum()
+        };
+        Self { counts: checkpoint.files.iter().map(count).collect(), open: BTreeSet::new(), total: 0 }
+    }
+
+    fn need(&mut self, files: impl Iterator<Item = usize>) {
         let needed: BTreeSet<usize> = files.collect();
         if needed.is_subset(&self.open) {
             return;
         }
-        for &file in needed.difference(&self.open) {
-            let contents = checkpoint.files[file].contents.iter();
-            self.total +=
-                contents.filter(|(name, _)| !unused.contains(name)).map(|(_, count)| count).sum::<u64>();
-        }
+        self.total += needed.difference(&self.open).map(|file| self.counts[*file]).sum::<u64>();
         self.open = needed;
     }
 }

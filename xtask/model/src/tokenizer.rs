@@ -22,29 +22,6 @@ fn added(tokenizer: &Value) -> impl Iterator<Item = &str> {
     tokens.filter_map(|token| token["content"].as_str())
 }
 
-/// How many tokens there are: those of the model, those added, and special ones that only `settings`
-/// (`tokenizer_config.json`) names. `None` if `tokenizer` has no vocabulary.
-pub(crate) fn size(tokenizer: &Value, settings: &Value) -> Option<u64> {
-    let vocabulary = &tokenizer["model"]["vocab"];
-    let mut tokens: HashSet<&str> = match vocabulary {
-        Value::Object(map) => map.keys().map(String::as_str).collect(),
-        Value::Array(pieces) => pieces.iter().filter_map(|piece| piece.get(0)?.as_str()).collect(),
-        _ => return None,
-    };
-    tokens.extend(added(tokenizer));
-    let text = |value: &'_ Value| -> Option<String> {
-        value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
-    };
-    let names = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-    let single = names.iter().filter_map(|name| text(&settings[*name]));
-    let list = settings["additional_special_tokens"].as_array().into_iter().flatten().filter_map(text);
-    let decoder = settings["added_tokens_decoder"].as_object().into_iter().flatten();
-    let decoder = decoder.filter_map(|(_, token)| text(token));
-    let special: HashSet<String> = single.chain(list).chain(decoder).collect();
-    let new = special.iter().filter(|token| !tokens.contains(token.as_str())).count();
-    Some((tokens.len() + new) as u64)
-}
-
 /// How text is taken apart and put together.
 pub(crate) fn info(tokenizer: Option<&Value>) -> Value {
     let nothing = Value::Null;
@@ -77,17 +54,6 @@ fn members<'a>(step: &'a Value, key: &str) -> Vec<&'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn special_tokens_count_once() {
-        let tokenizer = json!({
-            "added_tokens": [{"content": "<s>"}, {"content": "<|im_end|>"}],
-            "model": {"vocab": {"a": 0, "b": 1, "<s>": 2}}
-        });
-        let settings = json!({"eos_token": "<|im_end|>", "pad_token": {"content": "<pad>"}});
-        assert_eq!(size(&tokenizer, &settings), Some(5));
-        assert_eq!(size(&json!({}), &settings), None);
-    }
 
     #[test]
     fn a_token_added_twice_is_refused() {

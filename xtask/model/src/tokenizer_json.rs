@@ -180,6 +180,14 @@ fn model_json(
     }))
 }
 
+/// Whether a token can stand in the template of a post-processor.
+pub(crate) fn is_plain(token: &str) -> bool {
+    !token.is_empty()
+        && !token.contains(':')
+        && !token.contains(char::is_whitespace)
+        && !token.starts_with('$')
+}
+
 /// What is put before and after a text, or a pair of them.
 fn post_processor(tokens: &Tokens, added: &Added, ends: [(&str, bool); 2]) -> Result<Value> {
     let mut special = BTreeMap::new();
@@ -188,8 +196,7 @@ fn post_processor(tokens: &Tokens, added: &Added, ends: [(&str, bool); 2]) -> Re
             return Ok(None);
         }
         let text = tokens.text(name).with_context(|| format!("there is no {name} to add"))?;
-        let plain = !text.is_empty() && !text.contains([':', ' ']) && !text.contains(char::is_whitespace);
-        ensure!(plain && !text.starts_with('$'), "`{}` cannot stand in a template", text.escape_debug());
+        ensure!(is_plain(text), "`{}` cannot stand in a template", text.escape_debug());
         let number = added.number(text).with_context(|| format!("there is no {name}"))?;
         special.insert(text.to_owned(), json!({"id": text, "ids": [number], "tokens": [text]}));
         Ok(Some(text.to_owned()))

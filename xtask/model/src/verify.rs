@@ -3,11 +3,11 @@
 use crate::{
     agreement::disagreements,
     chat_config::CHAT_CONFIG,
-    checkpoint::{map_file, read_text},
     container::{
         NDARRAY_CACHE, NDARRAY_CACHE_B16, ShardRecord, TENSOR_CACHE, TENSOR_CACHE_B16, TensorCache,
         element_size, is_shard_name,
     },
+    file::{self, map_file, read_text},
     output::index_of,
 };
 use anyhow::{Context, Result, bail};
@@ -159,9 +159,10 @@ fn files(directory: &Path, cache: &TensorCache) -> Vec<String> {
         match fs::metadata(&path) {
             Err(error) => findings.push(format!("cannot read {name}: {error}")),
             Ok(data) if !data.is_file() => findings.push(format!("{name} is not a regular file")),
-            Ok(data) if data.len() != shard.nbytes => {
-                findings.push(format!("{name} has {} bytes, not {}", data.len(), shard.nbytes));
-            }
+            Ok(data) if data.len() != shard.nbytes => findings.push(match file::check(&path) {
+                Ok(()) => format!("{name} has {} bytes, not {}", data.len(), shard.nbytes),
+                Err(error) => format!("{error:#}"),
+            }),
             Ok(data) => {
                 let file = (data.dev(), data.ino());
                 to_hash.insert(file, path);

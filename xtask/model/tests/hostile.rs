@@ -351,3 +351,84 @@ proptest! {
         convert(&Options::new(source.path(), output.path(), "q4f16_1"), &Silent).ok();
     }
 }
+
+#[test]
+fn what_a_checkpoint_describes_is_bounded_by_what_is_there() {
+    let mut config = config();
+    config["model_type"] = "mixtral".into();
+    config["tie_word_embeddings"] = false.into();
+    config["num_experts_per_tok"] = 2.into();
+    for (layers, experts) in [(10_000, 10_000), (1, 10_000), (10_000, 1)] {
+        config["num_hidden_layers"] = layers.into();
+        config["num_local_experts"] = experts.into();
+        let source = checkpoint(&config, &safetensors(&tensors()));
+        refused(source.path(), "config.json describes far more tensors than the 11 of the checkpoint");
+    }
+}
+
+#[test]
+fn many_empty_tensors_are_read_in_time() {
+    let mut header = String::from("{");
+    for number in 0..100_000 {
+        let comma = if number == 0 { "" } else { "," };
+        header +=
+            &format!("{comma}\"tensor.{number}\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[0,0]}}");
+    }
+    header.push('}');
+    let source = checkpoint(&config(), &with_header(&header, 0));
+    let start = std::time::Instant::now();
+    refused(source.path(), "the checkpoint lacks");
+    println!("{:?}", start.elapsed());
+}
+
+#[test]
+fn pipes_devices_and_pointers_are_refused_wherever_they_stand() {
+    let pipe =
+        |path: &Path| assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    let zero = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let pointer = |path: &Path| {
+        fs::write(path, "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n").unwrap();
+    };
+    let kinds: [(&dyn Fn(&Path), &str); 3] = [
+        (&pipe, "is not a regular file"),
+        (&zero, "is not a regular file"),
+        (&pointer, "is a Git LFS pointer"),
+    ];
+    for (make, reason) in kinds {
+        for name in ["config.json", "model.safetensors"] {
+            let source = checkpoint(&config(), &safetensors(&tensors()));
+            fs::remove_file(source.path().join(name)).unwrap();
+            make(&source.path().join(name));
+            refused(source.path(), reason);
+        }
+        for name in ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "tokenizer.model"] {
+            let source = checkpoint(&config(), &safetensors(&tensors()));
+            make(&source.path().join(name));
+            let place_of_store = tempfile::tempdir().unwrap();
+            let store = Store::open(&place_of_store.path().join("store")).unwrap();
+            let options = Options::new(source.path(), Path::new(""), "q0f16");
+            let chat = Chat { conversation_template: "LM".to_owned(), ..Chat::default() };
+            let error = convert_in_store(&store, &options, Some(&chat), None, &Silent).unwrap_err();
+            assert!(format!("{error:#}").contains(reason), "{name}: {error:#}");
+        }
+        let output = tempfile::tempdir().unwrap();
+        let source = checkpoint(&config(), &safetensors(&tensors()));
+        convert(&Options::new(source.path(), output.path(), "q0f16"), &Silent).unwrap();
+        let shard = output.path().join("params_shard_0.bin");
+        fs::remove_file(&shard).unwrap();
+        make(&shard);
+        let findings = verify(output.path()).unwrap();
+        assert!(findings[0].contains(reason), "{findings:?}");
+    }
+}
+
+#[test]
+fn other_formats_under_the_name_of_safetensors_are_named() {
+    for (start, reason) in [
+        (&b"GGUF\x03\0\0\0 and more"[..], "GGUF"),
+        (b"PK\x03\x04 and more", "ZIP"),
+        (b"<!doctype html><title>Log in</title>", "HTML page"),
+    ] {
+        refused(checkpoint(&config(), start).path(), reason);
+    }
+}
