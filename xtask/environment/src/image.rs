@@ -12,7 +12,7 @@ use std::io::Write;
 use store::{Action, Digest, Entry, HashWriter, Meter, Progress, Store, Tree, Unit};
 
 /// Raised when the same environment would give another image.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 
 /// The time that images and their files bear (the store's, 315532800 seconds), as RFC 3339 writes it.
 const CREATED: &str = "1980-01-01T00:00:00Z";

@@ -145,10 +145,24 @@ fn directory(builder: &mut Builder<impl Write>, path: &str) -> Result<()> {
         .with_context(|| format!("cannot archive `{path}`"))
 }
 
+/// The link's text goes in as it is: the tar crate would write `/` as `//`, and take a `.` or a last `/` out.
 fn link(builder: &mut Builder<impl Write>, path: &str, target: &Path) -> Result<()> {
-    builder
-        .append_link(&mut header(EntryType::Symlink, 0o777, 0), path, target)
-        .with_context(|| format!("cannot archive `{path}`"))
+    let context = || format!("cannot archive `{path}`");
+    let target = target.as_os_str().as_encoded_bytes();
+    let mut header = header(EntryType::Symlink, 0o777, 0);
+    let room = header.as_old().linkname.len();
+    if target.len() > room {
+        // GNU's way: the whole text is the content of an entry before.
+        let text = [target, b"\0"].concat();
+        let mut long = Header::new_gnu();
+        long.set_entry_type(EntryType::GNULongLink);
+        long.set_size(text.len() as u64);
+        long.set_path("././@LongLink").with_context(context)?;
+        long.set_cksum();
+        builder.append(&long, text.as_slice()).with_context(context)?;
+    }
+    header.set_link_name_literal(&target[..target.len().min(room)]).with_context(context)?;
+    builder.append_data(&mut header, path, std::io::empty()).with_context(context)
 }
 
 fn file(
@@ -167,4 +181,25 @@ fn file(
         bail!("`{path}` became shorter while it was read");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_written_as_they_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut tree = Tree::new();
+        let long = format!("/{}/", "x".repeat(200));
+        let targets = ["/", "//a", "a/", "./a", "a/./b", "..", &"y".repeat(100), &long];
+        for (index, target) in targets.iter().enumerate() {
+            let entry = Entry::Symlink { target: (*target).to_owned() };
+            tree.insert(&format!("d/{index}"), entry).unwrap();
+        }
+        let mut archive = Vec::new();
+        write_tree(&store, &tree, "src", &mut archive).unwrap();
+        assert_eq!(input::unpack_outputs(&store, archive.as_slice()).unwrap(), tree);
+    }
 }

@@ -207,7 +207,8 @@ pub fn keeps_trees_as_they_are(backend: &dyn Backend) {
         ("A", file("large\n", false)),
         ("a", file("small\n", false)),
         ("aux.c", file("reserved on Windows\n", false)),
-        ("a name, with:things \u{e4}\nand a line", file("odd\n", false)),
+        ("a name, with:things \u{e4}", file("odd\n", false)),
+        ("two\nlines", file("odder\n", false)),
         ("bin/run", file("#!/bin/sh\necho ran\n", true)),
         ("dangling", Entry::Symlink { target: "nowhere".into() }),
         ("deep/er/empty", Entry::Directory),
@@ -262,7 +263,7 @@ pub fn tells_how_it_ended(backend: &dyn Backend) {
     assert!(is_executable("dir/program") && !is_executable("plain"));
     assert_eq!(ran.text("same"), "text\n");
     assert_eq!(ran.outputs.get("away"), Some(&Entry::Symlink { target: "/nowhere".into() }));
-    assert_eq!(ran.outputs.get("dir/empty"), Some(&Entry::Directory));
+    assert_eq!(ran.outputs.get("empty"), Some(&Entry::Directory));
     assert_eq!(ran.outputs.iter().count(), 6);
     let ran = run(backend, "head -c 3000000 /dev/zero | tr '\\0' x");
     assert_eq!(ran.output.len(), 3_000_000);

@@ -181,7 +181,7 @@ impl<'a> Unpacker<'a> {
     fn place(&mut self, raw: &str) -> Result<Option<String>> {
         self.entries += 1;
         ensure!(self.entries <= MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
-        let path = clean(raw)?;
+        let path = self.clean(raw)?;
         if path.is_empty() {
             return Ok(None);
         }
@@ -228,7 +228,7 @@ impl<'a> Unpacker<'a> {
     }
 
     fn symlink(&mut self, raw: &str, target: &str) -> Result<()> {
-        let full = clean(raw)?;
+        let full = self.clean(raw)?;
         ensure!(!target.is_empty() && !target.contains('\0'), "the link `{full}` has no target");
         if self.links == Links::Anywhere {
             // A build's own business: nothing here follows it.
@@ -257,11 +257,19 @@ impl<'a> Unpacker<'a> {
 
     fn hard_link(&mut self, raw: &str, target: &str) -> Result<()> {
         let Some(path) = self.place(raw)? else { return Ok(()) };
-        let target = clean(target)?;
+        let target = self.clean(target)?;
         let entry = self.part.place(&target).and_then(|target| self.tree.get(target)).cloned();
         match entry {
             Some(entry @ Entry::File { .. }) => self.insert(&path, entry),
             _ => bail!("`{path}` is a hard link to `{target}`, which is no file before it"),
+        }
+    }
+
+    /// As of [`clean`]. podman calls the directory that outputs come from `/`.
+    fn clean(&self, raw: &str) -> Result<String> {
+        match self.links == Links::Anywhere && raw.starts_with('/') {
+            true => clean(&format!("out{raw}")),
+            false => clean(raw),
         }
     }
 

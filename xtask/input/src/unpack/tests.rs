@@ -218,3 +218,48 @@ proptest! {
         let _ = unpacked(&archive, format, &Part::default());
     }
 }
+
+#[test]
+fn outputs_of_engines_are_taken_by_their_names_below_the_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let archive = |top: &str, bad: Option<(&str, ::tar::EntryType)>| {
+        let mut archive = Vec::new();
+        let mut add = |path: &str, kind: ::tar::EntryType, link: &str, content: &[u8]| {
+            let mut header = ::tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(content.len() as u64);
+            // By hand: the crate refuses what strangers may write.
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_link_name_literal(link).unwrap();
+            header.set_cksum();
+            archive.extend(header.as_bytes());
+            archive.extend(content);
+            archive.resize(archive.len().next_multiple_of(512), 0);
+        };
+        add(top, ::tar::EntryType::Directory, "", b"");
+        add(&format!("{top}a"), ::tar::EntryType::Regular, "", b"a");
+        add(&format!("{top}same"), ::tar::EntryType::Link, &format!("{top}a"), b"");
+        add(&format!("{top}away"), ::tar::EntryType::Symlink, "/nowhere", b"");
+        if let Some((path, kind)) = bad {
+            add(path, kind, "x", b"");
+        }
+        archive.resize(archive.len() + 1024, 0);
+        archive
+    };
+    for top in ["out/", "/"] {
+        let found = unpack_outputs(&store, archive(top, None).as_slice()).unwrap();
+        let paths: Vec<_> = found.iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["a", "away", "same"], "{top}");
+        assert_eq!(found.get("a"), found.get("same"));
+    }
+    for (path, kind) in [
+        ("out/../../x", ::tar::EntryType::Regular),
+        ("out/away/x", ::tar::EntryType::Regular),
+        ("out/pipe", ::tar::EntryType::Fifo),
+        ("out/a/x", ::tar::EntryType::Directory),
+    ] {
+        assert!(unpack_outputs(&store, archive("out/", Some((path, kind))).as_slice()).is_err(), "{path}");
+    }
+}
