@@ -9,6 +9,9 @@ mod aar;
 mod adversity;
 mod android;
 mod given;
+#[path = "../../xtask/input/tests/ways/server.rs"]
+#[allow(dead_code, reason = "the tests of `input` use the rest")]
+mod http;
 mod model;
 mod network;
 mod one_hash;
@@ -21,6 +24,7 @@ mod sysroot;
 #[path = "../../xtask/environment/tests/machine/wait.rs"]
 #[allow(dead_code, reason = "the tests of the backends use the rest")]
 mod wait;
+mod ways;
 
 use project::{Project, TARGET, outputs, shared_store, text};
 use std::{os::unix::fs::PermissionsExt, process::Command};

@@ -78,7 +78,7 @@ impl Resolver<'_> {
         let composition = Composition::read(project, Some(store), node, dependencies)?;
         let sources = store.once(&composition.work(project)?, || {
             let inputs = project.all_inputs(composition.inputs())?;
-            input::fetch(store, &inputs, self.fetch, self.progress)?;
+            input::fetch(store, &inputs, &self.fetch.clone().with_lock(&project.inputs), self.progress)?;
             let unpack = |source: &Source, name: &str| unpack(project, store, source, name);
             composition.compose(store, store, unpack)?.write(store)
         })?;

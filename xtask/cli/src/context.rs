@@ -4,7 +4,7 @@ use crate::progress::Bars;
 use anyhow::{Context, Result};
 use builder::{Options, Project};
 use environment::{Backend, Docker, Nix, Sandbox};
-use input::{FetchOptions, Model};
+use input::{FetchOptions, Model, Network};
 use std::path::{Path, PathBuf};
 use store::{Progress, Store};
 
@@ -74,6 +74,15 @@ pub struct Global {
     /// Take inputs from a directory that `vendor` wrote
     #[arg(long, global = true, value_name = "DIR")]
     pub vendored: Option<PathBuf>,
+    /// Take inputs from a server that holds them as `vendor` lays them out (URL/sha256/HEX); may be given several times
+    ///
+    /// Asked in order, before the registries; whatever comes is checked by size and SHA-256. MLC_REPRO_MIRROR names servers
+    /// as well, separated by spaces.
+    #[arg(long = "mirror", global = true, value_name = "URL")]
+    pub mirrors: Vec<String>,
+    /// What is known of the network, by all that this process fetches
+    #[arg(skip)]
+    pub network: Network,
     /// How actions are run; every way gives the same bytes
     #[arg(long, global = true, env = "MLC_REPRO_BACKEND", value_enum, default_value_t = BackendKind::Sandbox)]
     pub backend: BackendKind,
@@ -198,9 +207,13 @@ impl Global {
 
     /// How inputs are fetched.
     pub fn fetch_options(&self) -> FetchOptions {
+        let configured = std::env::var("MLC_REPRO_MIRROR").unwrap_or_default();
+        let mirrors = self.mirrors.iter().map(String::as_str).chain(configured.split_whitespace());
         FetchOptions {
             offline: self.offline,
             vendored: self.vendored.clone(),
+            mirrors: mirrors.map(|mirror| mirror.trim_end_matches('/').to_owned()).collect(),
+            network: self.network.clone(),
             accept_license: self.accept_license,
             ..FetchOptions::default()
         }

@@ -1,7 +1,7 @@
 //! From locked packages to the tree of a root file system.
 
 use crate::{Definition, fix_up::fix_up, links};
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use input::{FetchOptions, Format, Input, Lock, Part, fetch, unpack};
 use rayon::prelude::*;
 use std::{
@@ -47,7 +47,7 @@ pub fn assemble(
     }
     let root = store.once(&work(definition, lock)?, || {
         let inputs: Vec<&Input> = lock.inputs.iter().collect();
-        fetch(store, &inputs, options, progress).map_err(|error| explain(name, error))?;
+        fetch(store, &inputs, &options.clone().with_lock(lock), progress)?;
         let trees = unpack_all(store, name, &inputs, progress)?;
         let mut root = merge(&inputs, &trees)?;
         fix_up(store, definition, &mut root)?;
@@ -81,16 +81,6 @@ fn environment(name: &str, definition: &Definition, lock: &Lock, root: Digest) -
         root,
         packages: lock.inputs.iter().map(|input| (input.name.clone(), input.digest)).collect(),
         variables: definition.variables.clone(),
-    }
-}
-
-/// Archives drop a version once there is a newer one; only a new lock helps then.
-fn explain(name: &str, error: anyhow::Error) -> anyhow::Error {
-    match format!("{error:#}") {
-        text if text.contains("answered 404") => anyhow!(
-            "{text}\n  hint: an archive drops a version when a newer one comes; `cargo xtask lock update {name}` asks for that"
-        ),
-        _ => error,
     }
 }
 
@@ -345,12 +335,5 @@ mod tests {
     fn a_package_without_a_lock_says_what_to_do() {
         let error = Machine::new(&[("a", &["usr/a=1"])]).error("packages = ['a', 'b']");
         assert!(error.contains("`b`") && error.contains("cargo xtask lock update test"), "{error}");
-    }
-
-    #[test]
-    fn a_version_that_is_gone_says_what_to_do() {
-        let error = explain("windows", anyhow!("cannot fetch `bash`: the server answered 404")).to_string();
-        assert!(error.ends_with("`cargo xtask lock update windows` asks for that"), "{error}");
-        assert_eq!(explain("windows", anyhow!("no network")).to_string(), "no network");
     }
 }

@@ -1,29 +1,18 @@
 //! Where the registries are: what this machine's own clients are configured with. No address stands in this repository.
 
-use crate::client::{Token, without_credentials};
+use crate::{apt, client::Token, command::output};
 use anyhow::{Context, Result, ensure};
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-/// The value of an environment variable that is set and not empty.
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
-}
+/// Names Debian archives.
+pub const DEBIAN_MIRROR: &str = "MLC_REPRO_DEBIAN_MIRROR";
 
-fn output(program: &str, arguments: &[&str]) -> Result<String> {
-    let output =
-        Command::new(program).args(arguments).output().with_context(|| format!("cannot run `{program}`"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    // Python says where it was before it says what is wrong.
-    let said = match said.trim() {
-        said if said.starts_with("Traceback ") => said.lines().next_back().unwrap_or(said),
-        said => said,
-    };
-    ensure!(output.status.success(), "`{program} {}` failed: {said}", arguments.join(" "));
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// The value of an environment variable that is set and not empty.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
 /// The Python package index (PEP 503 "simple" root): `MLC_REPRO_PYPI_INDEX`, else what pip uses.
@@ -70,31 +59,30 @@ pub fn npm_registry() -> Result<String> {
     Ok(registry.trim().trim_end_matches('/').to_owned())
 }
 
-/// Debian archives: `MLC_REPRO_DEBIAN_MIRROR` (several, separated by spaces), else every repository that apt uses, in
-/// its order.
+/// Debian archives: `MLC_REPRO_DEBIAN_MIRROR` (several, separated by spaces), else those of Debian that apt uses, in its
+/// order.
+///
+/// # Errors
+/// If the variable has something else than addresses; if apt knows none.
 pub fn debian_mirrors() -> Result<Vec<String>> {
-    let text = match variable("MLC_REPRO_DEBIAN_MIRROR") {
-        Some(mirrors) => mirrors.split_whitespace().map(|mirror| format!("{}\n", mirror.trim_end_matches('/'))).collect(),
-        None => repositories(&output("apt-get", &["--print-uris", "update"]).context(
-            "cannot find a Debian archive\n  hint: set MLC_REPRO_DEBIAN_MIRROR to one, such as your company's mirror",
-        )?),
-    };
-    let mut mirrors: Vec<String> = text.lines().map(str::to_owned).collect();
-    let mut seen = std::collections::HashSet::new();
-    mirrors.retain(|mirror| seen.insert(mirror.clone()));
-    ensure!(
-        !mirrors.is_empty(),
-        "apt has no repository configured\n  hint: set MLC_REPRO_DEBIAN_MIRROR to a Debian archive"
-    );
+    let Some(text) = variable(DEBIAN_MIRROR) else { return apt::debian_archives() };
+    let mut mirrors: Vec<String> = Vec::new();
+    for mirror in text.split_whitespace().map(|mirror| mirror.trim_end_matches('/').to_owned()) {
+        ensure!(
+            mirror.starts_with("http://") || mirror.starts_with("https://"),
+            "{DEBIAN_MIRROR} has `{}`, which is not an address that starts with https:// or http://",
+            mirror.escape_debug()
+        );
+        if !mirrors.contains(&mirror) {
+            mirrors.push(mirror);
+        }
+    }
     Ok(mirrors)
 }
 
-/// `'BASE/dists/SUITE/InRelease' …` to `BASE`, a line each.
-fn repositories(uris: &str) -> String {
-    uris.lines()
-        .filter_map(|line| line.strip_prefix('\'')?.split_once("/dists/"))
-        .map(|(base, _)| format!("{base}\n"))
-        .collect()
+/// Whether the user says which Debian archives are asked, instead of apt.
+pub fn is_debian_chosen() -> bool {
+    variable(DEBIAN_MIRROR).is_some()
 }
 
 /// The Hugging Face hub: `HF_ENDPOINT`, else what the client of hubs (`huggingface_hub`, of Python) uses.
@@ -135,15 +123,6 @@ pub fn hub_token() -> Result<Option<Token>> {
     }
 }
 
-/// Where inputs would be fetched from, for `doctor`; a line each, without credentials.
-pub fn registries() -> Result<Vec<String>> {
-    let mut lines = vec![format!("Python index {}", without_credentials(&python_index()?))];
-    for mirror in debian_mirrors()? {
-        lines.push(format!("Debian archive {}", without_credentials(&mirror)));
-    }
-    Ok(lines)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,16 +134,5 @@ mod tests {
         let text = format!("{text}:env:.index-url='https://b.invalid/simple/'\n");
         assert_eq!(index_of(&text).unwrap(), "https://b.invalid/simple/");
         assert_eq!(index_of("global.cert='/x'\n"), None);
-    }
-
-    #[test]
-    fn apt_names_its_repositories() {
-        let text = "'https://a.invalid/debian/dists/stable/InRelease' a_InRelease 0 \n\
-                    'https://a.invalid/debian/dists/stable-updates/InRelease' b 0 \n\
-                    'https://b.invalid/x/dists/y/InRelease' c 0 \nother\n";
-        assert_eq!(
-            repositories(text),
-            "https://a.invalid/debian\nhttps://a.invalid/debian\nhttps://b.invalid/x\n"
-        );
     }
 }

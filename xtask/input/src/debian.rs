@@ -3,7 +3,7 @@
 //! apt sees one suite, an empty list of installed packages and nothing of /etc/apt, so that everybody resolves the
 //! same closure from the same archive state. Maintainer scripts, recommendations and suggestions play no part.
 
-use crate::{Input, Source, configuration};
+use crate::{Archive, Input, Source, apt::Release};
 use anyhow::{Context, Result, bail, ensure};
 use std::{collections::BTreeMap, path::PathBuf, process::Command};
 use store::{Digest, Progress, Unit};
@@ -12,25 +12,19 @@ use tempfile::TempDir;
 /// The key ring that signs Debian's archive; `MLC_REPRO_DEBIAN_KEYRING` names another.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A closure that is asked for.
-pub struct DebianRequest<'a> {
-    /// The suite, such as `trixie`.
-    pub suite: &'a str,
-    /// The architecture, such as `amd64`.
-    pub architecture: &'a str,
-    /// Packages, without versions.
-    pub packages: &'a [String],
-}
-
 /// An apt that knows one suite only.
 pub struct IsolatedApt {
     directory: TempDir,
     architecture: String,
+    suite: String,
 }
 
 impl IsolatedApt {
-    /// Reads the suite's package lists from the first configured archive that has it.
-    pub fn new(suite: &str, architecture: &str, progress: &dyn Progress) -> Result<Self> {
+    /// Reads the suite's package lists from the first of `mirrors` that has it.
+    ///
+    /// # Errors
+    /// If none has it, or its signature is not by a key of the key ring.
+    pub fn new(suite: &str, architecture: &str, mirrors: &[String], progress: &dyn Progress) -> Result<Self> {
         let _meter = progress.begin(&format!("reading the package lists of {suite}"), 0, Unit::Items);
         let keyring = std::env::var_os("MLC_REPRO_DEBIAN_KEYRING")
             .map_or_else(|| PathBuf::from(KEYRING), PathBuf::from);
@@ -40,8 +34,12 @@ impl IsolatedApt {
             keyring.display()
         );
         let mut problems = Vec::new();
-        for mirror in configuration::debian_mirrors()? {
-            let apt = Self { directory: tempfile::tempdir()?, architecture: architecture.to_owned() };
+        for mirror in mirrors {
+            let apt = Self {
+                directory: tempfile::tempdir()?,
+                architecture: architecture.to_owned(),
+                suite: suite.to_owned(),
+            };
             for part in ["lists/partial", "cache/archives/partial", "state", "etc"] {
                 std::fs::create_dir_all(apt.directory.path().join(part))?;
             }
@@ -94,6 +92,22 @@ impl IsolatedApt {
             .with_context(|| format!("`{program}` printed something that is not UTF-8"))
     }
 
+    /// The state of the suite, as its Release file says it. apt has verified its signature.
+    pub fn archive(&self) -> Result<Archive> {
+        let lists = self.directory.path().join("lists");
+        for entry in std::fs::read_dir(&lists).with_context(|| format!("cannot list {}", lists.display()))? {
+            let path = entry?.path();
+            let is_release =
+                path.to_str().is_some_and(|path| path.ends_with("_InRelease") || path.ends_with("_Release"));
+            if is_release {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read {}", path.display()))?;
+                return Archive::of(&self.suite, &Release::parse(&text));
+            }
+        }
+        bail!("apt has kept no Release file of `{}`", self.suite)
+    }
+
     /// The closure of some packages, sorted by name.
     pub fn closure(&self, packages: &[String]) -> Result<Vec<Input>> {
         let mut arguments = vec!["install", "--print-uris", "-qq", "--"];
@@ -128,11 +142,6 @@ impl IsolatedApt {
         let source = Source::DebianSource { package: package.to_owned(), version, pool: file.pool };
         Ok(Input { name: name.to_owned(), digest: file.digest, source })
     }
-}
-
-/// The closure of a request, sorted by name.
-pub fn resolve_debian(request: &DebianRequest, progress: &dyn Progress) -> Result<Vec<Input>> {
-    IsolatedApt::new(request.suite, request.architecture, progress)?.closure(request.packages)
 }
 
 struct File {

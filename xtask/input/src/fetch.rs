@@ -1,22 +1,21 @@
 //! Makes the blobs of inputs present in the store, in parallel.
 
 use crate::{
-    Input, Source, cargo,
-    client::{self, Address},
-    configuration,
-    download::download,
-    git,
-    hub::{self, Hub},
-    index, microsoft, vendor,
+    Input, Lock, Source,
+    archive::Archive,
+    client,
+    network::Network,
+    vendor,
+    way::{Fetcher, Gone},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Mutex, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use store::{Progress, Store, Unit};
+use store::{Digest, Progress, Store, Unit};
 
 /// How inputs are fetched.
 #[derive(Clone, Debug)]
@@ -27,12 +26,19 @@ pub struct FetchOptions {
     pub offline: bool,
     /// A directory that [`crate::vendor`] wrote; nothing is downloaded that it has.
     pub vendored: Option<PathBuf>,
+    /// Servers that hold inputs by digest, as a vendored directory does: `URL/sha256/HEX`. They are asked before the registries.
+    pub mirrors: Vec<String>,
+    /// By file, the states of Debian's archive that it was locked from: where current archives lack it, dated ones may have it.
+    /// [`FetchOptions::with_lock`] adds them.
+    pub archives: Arc<BTreeMap<Digest, Vec<Archive>>>,
     /// How long a server may say nothing before it is given up.
     pub patience: Duration,
     /// The Hugging Face hub that models come from; `None` for the one that this machine is configured with.
     pub endpoint: Option<String>,
     /// Accept the licences of inputs that have one to accept, and remember it in the store.
     pub accept_license: bool,
+    /// What is known of the network.
+    pub network: Network,
 }
 
 impl Default for FetchOptions {
@@ -41,46 +47,37 @@ impl Default for FetchOptions {
             connections: 6,
             offline: false,
             vendored: None,
+            mirrors: Vec::new(),
+            archives: Arc::default(),
             patience: client::PATIENCE,
             endpoint: None,
             accept_license: false,
+            network: Network::default(),
         }
     }
 }
 
-/// Addresses are looked up once, and only when something has to be downloaded.
-#[derive(Default)]
-struct Registries {
-    debian: OnceLock<Result<Vec<String>, String>>,
-    python: OnceLock<Result<String, String>>,
-    npm: OnceLock<Result<String, String>>,
-    hub: OnceLock<Result<Hub, String>>,
-}
-
-impl Registries {
-    fn debian(&self) -> Result<&[String]> {
-        let found =
-            self.debian.get_or_init(|| configuration::debian_mirrors().map_err(|error| format!("{error:#}")));
-        found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+impl FetchOptions {
+    /// The same, with what a lock says of the archives of its inputs.
+    pub fn with_lock(mut self, lock: &Lock) -> Self {
+        if lock.archives.is_empty() {
+            return self;
+        }
+        let archives = Arc::make_mut(&mut self.archives);
+        let is_debian =
+            |source: &Source| matches!(source, Source::Debian { .. } | Source::DebianSource { .. });
+        for input in lock.inputs.iter().filter(|input| is_debian(&input.source)) {
+            let known = archives.entry(input.digest).or_default();
+            known.extend(lock.archives.iter().cloned());
+            known.sort();
+            known.dedup();
+        }
+        self
     }
 
-    fn npm(&self) -> Result<&str> {
-        let found =
-            self.npm.get_or_init(|| configuration::npm_registry().map_err(|error| format!("{error:#}")));
-        found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
-    }
-
-    fn python(&self) -> Result<&str> {
-        let found =
-            self.python.get_or_init(|| configuration::python_index().map_err(|error| format!("{error:#}")));
-        found.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
-    }
-
-    fn hub(&self, agent: &ureq::Agent, options: &FetchOptions) -> Result<&Hub> {
-        let found = self.hub.get_or_init(|| {
-            Hub::open(agent.clone(), options.endpoint.as_deref()).map_err(|error| format!("{error:#}"))
-        });
-        found.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+    /// The states of Debian's archive that a file was locked from.
+    pub(crate) fn archives_of(&self, input: &Input) -> &[Archive] {
+        self.archives.get(&input.digest).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -101,7 +98,31 @@ impl std::fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// Fetches every input that the store lacks. All problems are reported together, as [`Unavailable`].
+/// Why an input is not in the store now.
+pub enum Problem {
+    /// No way has it.
+    Gone(Gone),
+    /// This machine failed: whatever is fetched next would fail as well.
+    Local(anyhow::Error),
+}
+
+/// The disk is too small for what is to be fetched.
+#[derive(Debug)]
+struct NoSpace(String);
+
+impl std::fmt::Display for NoSpace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NoSpace {}
+
+/// Fetches every input that the store lacks.
+///
+/// # Errors
+/// If no way has some of them: all of these together, as [`Unavailable`]. If this machine can't hold them: at once, and as
+/// something else.
 pub fn fetch(
     store: &Store,
     inputs: &[&Input],
@@ -110,106 +131,133 @@ pub fn fetch(
 ) -> Result<()> {
     let mut missing: Vec<&Input> =
         inputs.iter().copied().filter(|input| !store.contains(&input.digest)).collect();
-    missing.sort_by_key(|input| std::cmp::Reverse(input.digest.size));
+    missing.sort_by_key(|input| (std::cmp::Reverse(input.digest.size), input.digest));
     missing.dedup_by_key(|input| input.digest);
     if missing.is_empty() {
         return Ok(());
     }
-    let total = missing.iter().map(|input| input.digest.size).sum();
+    if let Some(directory) = &options.vendored {
+        vendor::check(directory)?;
+    }
+    for mirror in &options.mirrors {
+        ensure!(
+            mirror.starts_with("https://") || mirror.starts_with("http://"),
+            "the mirror `{}` is not an address that starts with https:// or http://",
+            mirror.escape_debug()
+        );
+    }
+    let total = require_space(store, &missing, options)?;
     let meter = progress.begin(&format!("fetching {} inputs", missing.len()), total, Unit::Bytes);
-    let registries = Registries::default();
-    let agent = client::agent(options.patience);
+    let fetcher = Fetcher::new(store, options, progress);
     let queue = Mutex::new(missing.iter());
-    let problems = Mutex::new(Vec::new());
+    let gone = Mutex::new(Vec::new());
+    let local = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..options.connections.clamp(1, missing.len()) {
             scope.spawn(|| {
                 loop {
-                    let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-                    let Some(input) = next else { break };
-                    let result = fetch_one(store, input, options, &registries, &agent, progress);
-                    meter.add(input.digest.size);
-                    if let Err(error) = result {
-                        problems
-                            .lock()
-                            .unwrap_or_else(std::sync::PoisonError::into_inner)
-                            .push((input.name.clone(), format!("{error:#}")));
+                    if lock(&local).is_some() {
+                        break;
                     }
+                    let Some(input) = lock(&queue).next() else { break };
+                    match fetcher.fetch(input) {
+                        Ok(()) => {}
+                        Err(Problem::Gone(problem)) => lock(&gone).push((*input, problem)),
+                        Err(Problem::Local(error)) => {
+                            let error = error.context(format!("cannot fetch `{}`", input.name));
+                            lock(&local).get_or_insert(error);
+                        }
+                    }
+                    meter.add(input.digest.size);
                 }
             });
         }
     });
-    let mut problems = problems.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    problems.sort();
-    if problems.is_empty() {
-        return Ok(());
+    fetcher.report();
+    if let Some(error) = local.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error);
     }
-    let (names, mut problems): (Vec<_>, Vec<_>) = problems.into_iter().unzip();
-    // That a registry is not configured is a problem of all that it has.
-    let mut told = BTreeSet::new();
-    problems.retain(|problem| told.insert(problem.clone()));
-    Err(Unavailable { names, problems: problems.join("\n") }.into())
+    let gone = gone.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if gone.is_empty() { Ok(()) } else { Err(unavailable(gone).into()) }
 }
 
-fn fetch_one(
-    store: &Store,
-    input: &Input,
-    options: &FetchOptions,
-    registries: &Registries,
-    agent: &ureq::Agent,
-    progress: &dyn Progress,
-) -> Result<()> {
-    let name = input.name.as_str();
-    if let Some(directory) = &options.vendored
-        && vendor::take(store, input, directory)?
-    {
-        return Ok(());
-    }
-    if let Source::Path { path, .. } = &input.source {
-        bail!(
-            "`{name}` was given as {}, and is no longer in the store\n  hint: give it again",
-            path.display()
-        );
-    }
-    ensure!(
-        !options.offline,
-        "`{name}` is not in the store, and nothing may be downloaded\n  hint: leave `--offline` out, or give `--vendored DIR`"
-    );
-    let addresses: Vec<Address> = match &input.source {
-        Source::Pypi { package, file, .. } => {
-            vec![index::python_file(agent, registries.python()?, package, file)?.url.into()]
-        }
-        Source::Debian { pool, .. } | Source::DebianSource { pool, .. } => {
-            registries.debian()?.iter().map(|mirror| format!("{mirror}/{pool}").into()).collect()
-        }
-        Source::Crate { package, version } => {
-            let path = index::crate_file(package, version)?;
-            let digest = store.put_file(&path)?;
-            ensure!(
-                digest == input.digest,
-                "crate `{package}` {version} has sha256 {}, not that of the lock",
-                digest.hex()
-            );
-            return Ok(());
-        }
-        Source::Cargo { .. } => {
-            return cargo::fetch(store, input).with_context(|| format!("cannot fetch `{name}`"));
-        }
-        Source::Npm { package, version } => vec![index::npm_file(registries.npm()?, package, version).into()],
-        Source::Git { .. } => {
-            let meter = progress.begin(name, 0, Unit::Bytes);
-            meter.message("git fetch");
-            return git::fetch(store, input, options.patience)
-                .with_context(|| format!("cannot fetch `{name}`"));
-        }
-        Source::MicrosoftSdk { .. } => {
-            return microsoft::fetch(store, input, options, progress)
-                .with_context(|| format!("cannot fetch `{name}`"));
-        }
-        Source::HuggingFace { .. } => vec![hub::address(registries.hub(agent, options)?, &input.source)?],
-        Source::Https { urls, .. } => urls.iter().cloned().map(Address::from).collect(),
-        Source::Path { .. } => bail!("`{name}` is a path"),
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Bytes of what is missing. Errors: the disk has no place for them.
+fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> Result<u64> {
+    let sum = |inputs: &mut dyn Iterator<Item = &&Input>| {
+        inputs.fold(0u64, |sum, input| sum.saturating_add(input.digest.size))
     };
-    let meter = progress.begin(name, input.digest.size, Unit::Bytes);
-    download(store, agent, name, &addresses, &input.digest, meter.as_ref(), progress)
+    // What is vendored beside the store may be cloned, and what was received already takes no more.
+    let is_far = |input: &&&Input| {
+        !options.vendored.as_ref().is_some_and(|directory| vendor::place(directory, &input.digest).is_file())
+    };
+    let needed = sum(&mut missing.iter().filter(is_far));
+    let received: u64 = missing
+        .iter()
+        .filter_map(|input| store.root().join("downloads").join(input.digest.hex()).metadata().ok())
+        .fold(0, |sum, part| sum.saturating_add(part.len()));
+    let (needed, free) = (needed.saturating_sub(received), store.free_bytes()?);
+    if !options.offline && needed > free {
+        return Err(NoSpace(format!(
+            "{} inputs have {} MB to fetch, and the disk of the store at {} has {} MB free\n  hint: `cargo xtask store gc` frees what no release or lock needs, and `--store` chooses another disk",
+            missing.len(),
+            needed / 1_000_000,
+            store.root().display(),
+            free / 1_000_000
+        ))
+        .into());
+    }
+    Ok(sum(&mut missing.iter()))
+}
+
+/// One text of all problems: inputs with the same problem together, each hint once.
+fn unavailable(gone: Vec<(&Input, Gone)>) -> Unavailable {
+    let mut names: Vec<String> = gone.iter().map(|(input, _)| input.name.clone()).collect();
+    names.sort();
+    let hints: BTreeSet<String> = gone.iter().flat_map(|(_, gone)| gone.hints.iter().cloned()).collect();
+    let mut groups: BTreeMap<Vec<String>, Vec<&Input>> = BTreeMap::new();
+    for (input, Gone { tried, .. }) in gone {
+        groups.entry(tried).or_default().push(input);
+    }
+    let mut texts: Vec<String> = groups
+        .into_iter()
+        .map(|(tried, mut inputs)| {
+            inputs.sort_by(|a, b| a.name.cmp(&b.name));
+            let subject = match inputs[..] {
+                [input] => {
+                    format!("`{}` ({} bytes, sha256 {})", input.name, input.digest.size, input.digest.hex())
+                }
+                _ => listed(&inputs),
+            };
+            format!("cannot fetch {subject}\n  {}", tried.join("\n  "))
+        })
+        .collect();
+    texts.sort();
+    texts.extend(hints.into_iter().map(|hint| format!("  hint: {hint}")));
+    Unavailable { names, problems: texts.join("\n") }
+}
+
+/// The first names of many.
+fn listed(inputs: &[&Input]) -> String {
+    const SHOWN: usize = 8;
+    let names: Vec<String> = inputs.iter().take(SHOWN).map(|input| format!("`{}`", input.name)).collect();
+    match inputs.len().saturating_sub(SHOWN) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+/// Whether this machine is at fault, and not what was asked.
+pub fn is_local(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    if error.is::<NoSpace>() {
+        return true;
+    }
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem | FileTooLarge))
 }

@@ -4,12 +4,12 @@
 //! as they are: nothing is checked out, so no attribute, filter, line ending or hook has a part in the content. A commit
 //! pins what is below it by SHA-1 alone; the lock holds our own digest of the tree beside it.
 
-use crate::{Input, Source, Submodule, Unavailable, client::without_credentials, pack};
+use crate::{Input, Source, Submodule, Unavailable, pack, url::without_credentials};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -102,6 +102,30 @@ pub fn fetch(store: &Store, input: &Input, patience: Duration) -> Result<()> {
     Ok(())
 }
 
+/// Looks a commit up without its files.
+///
+/// # Errors
+/// If its repository does not have it.
+pub fn look_up(url: &str, revision: &str, patience: Duration) -> Result<()> {
+    let scratch = tempfile::tempdir()?;
+    run(git().args(["init", "--quiet", "--bare"]).arg(scratch.path()))?;
+    run(fetching(scratch.path(), patience).args(["--filter=tree:0", "--", url, revision]))
+        .with_context(|| format!("cannot fetch revision {revision} of {}", without_credentials(url)))?;
+    Ok(())
+}
+
+/// `git fetch` of one commit into a repository, without what to fetch.
+fn fetching(directory: &Path, patience: Duration) -> Command {
+    let mut command = git();
+    command
+        .arg("-C")
+        .arg(directory)
+        .args(["-c", "http.lowSpeedLimit=1024", "-c"])
+        .arg(format!("http.lowSpeedTime={}", patience.as_secs().max(1)))
+        .args(["fetch", "--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head"]);
+    command
+}
+
 /// A commit's files and its submodules.
 struct Part {
     url: String,
@@ -177,26 +201,12 @@ impl<'a> Repositories<'a> {
         let directory = self.scratch.path().join(self.count.to_string());
         self.count += 1;
         run(git().args(["init", "--quiet", "--bare"]).arg(&directory))?;
-        let mut command = git();
-        command
-            .arg("-C")
-            .arg(&directory)
-            .args(["-c", "http.lowSpeedLimit=1", "-c"])
-            .arg(format!("http.lowSpeedTime={}", self.patience.as_secs().max(1)))
-            .args([
-                "fetch",
-                "--quiet",
-                "--depth=1",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--",
-                url,
-                revision,
-            ]);
+        let mut command = fetching(&directory, self.patience);
+        command.args(["--", url, revision]);
         run(&mut command).map_err(|error| Unavailable {
             names: Vec::new(),
             problems: format!(
-                "cannot fetch revision {revision} of {shown}: {error:#}\n  hint: if the branch was rewritten or the repository is gone, take it from a directory that `vendor` wrote (`--vendored DIR`), or from a copy of your own (`--input NAME=DIR`)"
+                "cannot fetch revision {revision} of {shown}: {error:#}\n  hint: if the branch was rewritten or the repository is gone, take it from a directory that `vendor` wrote (`--vendored DIR`), a server with such files (`--mirror URL`), or a copy of your own (`--input NAME=DIR`)"
             ),
         })?;
         let (tree, links) =

@@ -1,14 +1,17 @@
 //! Package indices: what a package's file is called, where it is, how large it is.
 
-use crate::client::join;
+use crate::{
+    client::Client,
+    url::{join, without_credentials},
+};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use store::{Digest, Store};
-use ureq::Agent;
+use store::Progress;
+use ureq::http::header;
 
 /// A file of a Python package index.
 #[derive(Debug, Deserialize)]
@@ -27,21 +30,27 @@ struct PythonPackage {
     files: Vec<PythonFile>,
 }
 
+/// The largest answer of an index, in bytes.
+const LARGEST_ANSWER: u64 = 64 << 20;
+
 /// Looks a file up in an index (PEP 691, JSON).
-pub fn python_file(agent: &Agent, index: &str, package: &str, file: &str) -> Result<PythonFile> {
+///
+/// # Errors
+/// If the index can't be asked, or lacks the file.
+pub fn python_file(
+    client: &Client,
+    index: &str,
+    package: &str,
+    file: &str,
+    progress: &dyn Progress,
+) -> Result<PythonFile> {
     let url = format!("{index}/{package}/");
-    let shown = crate::client::without_credentials(&url);
-    let mut response = agent
-        .get(&url)
-        .header("Accept", "application/vnd.pypi.simple.v1+json")
-        .call()
-        .with_context(|| format!("cannot ask {shown}"))?;
-    let text = response
-        .body_mut()
-        .with_config()
-        .limit(64 << 20)
-        .read_to_vec()
-        .with_context(|| format!("cannot read the answer of {shown}"))?;
+    let shown = without_credentials(&url);
+    let accept = [(header::ACCEPT, "application/vnd.pypi.simple.v1+json".to_owned())];
+    let text = client
+        .read(&url.clone().into(), &accept, LARGEST_ANSWER, progress)
+        .map_err(|failure| failure.error)
+        .with_context(|| format!("cannot read {shown}"))?;
     let found: PythonPackage = serde_json::from_slice(&text)
         .with_context(|| format!("{shown} does not answer with the JSON of PEP 691"))?;
     let mut found = found
@@ -61,27 +70,16 @@ pub fn npm_file(registry: &str, package: &str, version: &str) -> String {
     format!("{registry}/{package}/-/{file}-{version}.tgz")
 }
 
-/// More than any package that we lock has, in bytes.
-const LARGEST_PACKAGE: u64 = 1 << 30;
-
-/// Keeps a file whose digest nobody has told us yet; for writing locks alone.
-pub fn unlocked(store: &Store, agent: &Agent, url: &str) -> Result<Digest> {
-    let shown = crate::client::without_credentials(url);
-    let response = agent.get(url).call().with_context(|| format!("cannot fetch {shown}"))?;
-    let mut body = response.into_body().into_with_config().limit(LARGEST_PACKAGE).reader();
-    let mut writer = store.writer()?;
-    std::io::copy(&mut body, &mut writer).with_context(|| format!("cannot fetch {shown}"))?;
-    writer.finish(None)
+/// Looks crates up in cargo's index, without fetching them.
+///
+/// # Errors
+/// If one is not there any more, or was withdrawn.
+pub fn look_crates_up(crates: &[(&str, &str)]) -> Result<()> {
+    run_cargo(crates, "generate-lockfile")
 }
 
-/// The file of a crate, fetched by cargo from wherever cargo is configured to fetch.
-pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
-    let files = crate_files(&[(package, version)])?;
-    files.into_iter().next().context("cargo fetched nothing")
-}
-
-/// The files of crates (names and versions) that one resolution of cargo's chose, in their order.
-pub fn crate_files(crates: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+/// Runs cargo in a package that depends on crates (names and versions).
+fn run_cargo(crates: &[(&str, &str)], command: &str) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut manifest = "[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n[dependencies]\n".to_owned();
     for (index, (package, version)) in crates.iter().enumerate() {
@@ -96,7 +94,7 @@ pub fn crate_files(crates: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
     std::fs::write(directory.path().join("lib.rs"), "")?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["fetch", "--quiet"])
+        .args([command, "--quiet"])
         .current_dir(directory.path())
         .output()
         .context("cannot run cargo to fetch a crate")?;
@@ -109,6 +107,18 @@ pub fn crate_files(crates: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
         "cargo cannot fetch {shown}: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
+    Ok(())
+}
+
+/// The file of a crate, fetched by cargo from wherever cargo is configured to fetch.
+pub fn crate_file(package: &str, version: &str) -> Result<PathBuf> {
+    let files = crate_files(&[(package, version)])?;
+    files.into_iter().next().context("cargo fetched nothing")
+}
+
+/// The files of crates (names and versions) that one resolution of cargo's chose, in their order.
+pub fn crate_files(crates: &[(&str, &str)]) -> Result<Vec<PathBuf>> {
+    run_cargo(crates, "fetch")?;
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let cache = home.context("neither CARGO_HOME nor HOME is set")?.join("registry/cache");

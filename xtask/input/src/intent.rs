@@ -2,12 +2,15 @@
 //! `recipes/inputs.toml` against their `.lock` files.
 
 use crate::{
-    Input, Lock, Model, Part, Source, Unavailable, cargo, client, configuration,
+    Archive, Input, Lock, Model, Part, Source, Unavailable, cargo,
     debian::IsolatedApt,
+    download::download_unlocked,
     fetch::{FetchOptions, fetch},
     git,
     hub::Hub,
-    index, microsoft, pack, unpack,
+    index,
+    line_ends::read_text,
+    microsoft, pack, unpack,
     wanted::{Inputs, Wanted},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -23,6 +26,9 @@ pub struct Intent {
     /// `containers/NAME.toml`, `models/NAME.toml` or `recipes/inputs.toml`.
     pub path: PathBuf,
 }
+
+/// Of the lists of packages that source packages are looked up beside.
+const ARCHITECTURE: &str = "amd64";
 
 /// The part of an environment's definition that a lock answers.
 #[derive(Deserialize)]
@@ -82,8 +88,7 @@ impl Intent {
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T> {
-        let text = std::fs::read_to_string(&self.path)
-            .with_context(|| format!("cannot read {}", self.path.display()))?;
+        let text = read_text(&self.path)?;
         toml::from_str(&text).with_context(|| format!("{} is malformed", self.path.display()))
     }
 }
@@ -94,7 +99,7 @@ pub fn check(intent: &Intent) -> Result<()> {
     let lock = Lock::load(&path)?;
     let shown = path.display();
     let hint = "hint: run `cargo xtask lock update`";
-    let text = std::fs::read_to_string(&path)?;
+    let text = read_text(&path)?;
     ensure!(text == lock.to_toml()?, "{shown} is not written as `lock update` writes it\n  {hint}");
     if intent.is_inputs() {
         let inputs: Inputs = intent.parse()?;
@@ -128,6 +133,14 @@ pub fn check(intent: &Intent) -> Result<()> {
     for package in &container.packages {
         ensure!(lock.get(package).is_some(), "{shown} lacks the package `{package}`\n  {hint}");
     }
+    for archive in &lock.archives {
+        ensure!(
+            archive.suite == container.suite,
+            "{shown}: its packages are of `{}`, not of `{}`\n  {hint}",
+            archive.suite,
+            container.suite
+        );
+    }
     for input in &lock.inputs {
         ensure!(
             matches!(input.source, Source::Debian { .. }),
@@ -156,7 +169,8 @@ pub fn update(
                 // A commit never changes, so what is locked already is kept.
                 true => old.clone(),
                 false => {
-                    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
+                    let hub =
+                        Hub::open(options.network.client(options.patience), options.endpoint.as_deref())?;
                     let (model, inputs) = hub.resolve(store, &model.repository, &model.revision, progress)?;
                     write(&intent.path, &model.to_toml()?)?;
                     Lock { inputs, ..Lock::default() }
@@ -165,11 +179,9 @@ pub fn update(
         }
         _ => {
             let container: Container = intent.parse()?;
-            Lock {
-                inputs: IsolatedApt::new(&container.suite, &container.architecture, progress)?
-                    .closure(&container.packages)?,
-                pending: Vec::new(),
-            }
+            let Container { suite, architecture, packages } = container;
+            let apt = IsolatedApt::new(&suite, &architecture, options.network.debian()?, progress)?;
+            Lock { inputs: apt.closure(&packages)?, archives: vec![apt.archive()?], ..Lock::default() }
         }
     };
     write(&path, &new.to_toml()?)?;
@@ -201,7 +213,22 @@ fn resolve_inputs(
         if let Some(input) = old.get(&name).filter(is_known)
             && wanted.is_answered_by(&input.source, intent.directory())?
         {
+            if let Wanted::DebianSource { suite, .. } = wanted {
+                let known = old.archives.iter().filter(|archive| archive.suite == *suite);
+                lock.archives.extend(known.cloned());
+                if !lock.archives.iter().any(|archive| archive.suite == *suite) && !options.offline {
+                    lock.archives.extend(state_with(wanted, input, options, progress));
+                }
+            }
             lock.inputs.push(input.clone());
+            continue;
+        }
+        if let Wanted::DebianSource { suite, package, suffix, .. } = wanted {
+            let apt = IsolatedApt::new(suite, ARCHITECTURE, options.network.debian()?, progress)?;
+            let input = apt.source_file(&name, package, suffix)?;
+            lock.archives.push(apt.archive()?);
+            fetch(store, &[&input], options, progress)?;
+            lock.inputs.push(input);
             continue;
         }
         match resolve(store, wanted, intent.directory(), options, progress) {
@@ -216,11 +243,40 @@ fn resolve_inputs(
         }
     }
     lock.pending.sort();
+    lock.archives.sort();
+    lock.archives.dedup();
     lock.inputs.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(pair) = lock.inputs.windows(2).find(|pair| pair[0].name == pair[1].name) {
         bail!("{} asks for `{}` twice", intent.path.display(), pair[0].name);
     }
     Ok(lock)
+}
+
+/// The state of the archive that a source package was locked from, where its lock does not say it: today's, as long as it has
+/// the very file.
+fn state_with(
+    wanted: &Wanted,
+    input: &Input,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Option<Archive> {
+    let Wanted::DebianSource { suite, package, suffix, .. } = wanted else { return None };
+    let find = || {
+        let apt = IsolatedApt::new(suite, ARCHITECTURE, options.network.debian()?, progress)?;
+        let now = apt.source_file(&input.name, package, suffix)?;
+        ensure!(now == *input, "`{suite}` has another version today");
+        apt.archive()
+    };
+    match find() {
+        Ok(archive) => Some(archive),
+        Err(error) => {
+            progress.note(&format!(
+                "it stays unknown which state of the archive `{}` is of: {error:#}",
+                input.name
+            ));
+            None
+        }
+    }
 }
 
 /// Asks for one input of the intent in `directory`, and brings it into the store.
@@ -231,20 +287,18 @@ fn resolve(
     options: &FetchOptions,
     progress: &dyn Progress,
 ) -> Result<Input> {
-    let agent = client::agent(options.patience);
+    let client = options.network.client(options.patience);
     let name = wanted.name().to_owned();
     let input = match wanted {
         Wanted::Pypi { package, version, file, .. } => {
-            let found = index::python_file(&agent, &configuration::python_index()?, package, file)?;
+            let found = index::python_file(&client, options.network.python()?, package, file, progress)?;
             let sha256 = found.hashes.get("sha256").context("the index gives no sha256")?;
             let size = found.size.context("the index gives no size")?;
             let source =
                 Source::Pypi { package: package.clone(), version: version.clone(), file: file.clone() };
             Input { name, digest: Digest::from_hex(sha256, size)?, source }
         }
-        Wanted::DebianSource { suite, package, suffix, .. } => {
-            IsolatedApt::new(suite, "amd64", progress)?.source_file(&name, package, suffix)?
-        }
+        Wanted::DebianSource { .. } => bail!("`{name}` is resolved with the state of its archive"),
         Wanted::Crate { package, version, .. } => {
             let digest = store.put_file(&index::crate_file(package, version)?)?;
             let source = Source::Crate { package: package.clone(), version: version.clone() };
@@ -254,8 +308,8 @@ fn resolve(
             return cargo::resolve(store, &name, cargo::read(&directory.join(lock))?);
         }
         Wanted::Npm { package, version, .. } => {
-            let url = index::npm_file(&configuration::npm_registry()?, package, version);
-            let digest = index::unlocked(store, &agent, &url)?;
+            let url = index::npm_file(options.network.npm()?, package, version);
+            let digest = download_unlocked(store, &client, &name, &url.into(), progress)?;
             let source = Source::Npm { package: package.clone(), version: version.clone() };
             Input { name, digest, source }
         }
@@ -297,6 +351,9 @@ fn changes(old: &Lock, new: &Lock) -> Vec<String> {
         Source::MicrosoftSdk { release, .. } => format!("{} with {}", release.sdk, release.crt),
         Source::Https { .. } | Source::Path { .. } => input.digest.hex()[..12].to_owned(),
     };
+    for archive in new.archives.iter().filter(|archive| !old.archives.contains(archive)) {
+        lines.push(format!("archive {} of {}", archive.suite, archive.date));
+    }
     for input in &new.inputs {
         match old.get(&input.name) {
             None => lines.push(format!("added {} {}", input.name, version(input))),

@@ -1,8 +1,8 @@
 //! Lock files: every input by kind, name, version, size and SHA-256.
 
 use crate::{
-    Crate, Format, MicrosoftSdk, Model, cargo, client::is_private, git, hub::is_file_name,
-    line_ends::read_text, microsoft, pack,
+    Archive, Crate, Format, MicrosoftSdk, Model, cargo, git, hub::is_file_name, line_ends, microsoft, pack,
+    url::is_private,
 };
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -194,6 +194,8 @@ pub struct Lock {
     /// Names of inputs that are asked for, but could not be reached when the lock was written: nobody knows their digests
     /// yet. What needs one can't be built before `lock update` has reached it.
     pub pending: Vec<String>,
+    /// The states of Debian's archive that Debian packages were resolved from, sorted; older locks have none.
+    pub archives: Vec<Archive>,
 }
 
 /// The text of a lock file.
@@ -203,6 +205,8 @@ struct Text {
     version: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pending: Vec<String>,
+    #[serde(default, rename = "archive", skip_serializing_if = "Vec::is_empty")]
+    archives: Vec<Archive>,
     #[serde(default, rename = "input")]
     inputs: Vec<TextInput>,
 }
@@ -216,11 +220,19 @@ struct TextInput {
     sha256: String,
 }
 
-const HEADER: &str = "# Written by `cargo xtask lock update`. Every input by its own ecosystem's name, size in bytes and SHA-256.\n\n";
+pub(crate) const HEADER: &str = "# Written by `cargo xtask lock update`. Every input by its own ecosystem's name, size in bytes and SHA-256.\n\n";
+
+/// The largest lock that is read, in bytes; ours have 200 kB at most. Its parsed form takes 15 times as much memory.
+const LARGEST: u64 = 16 << 20;
 
 impl Lock {
     /// Parses a lock file's text; `origin` is for messages.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        ensure!(
+            text.len() as u64 <= LARGEST,
+            "{origin} is too large for a lock ({} bytes, at most {LARGEST})",
+            text.len()
+        );
         let text: Text = toml::from_str(text).with_context(|| format!("{origin} is not a lock file"))?;
         ensure!(text.version == 1, "{origin} has version {}, this program reads version 1", text.version);
         let mut inputs = Vec::with_capacity(text.inputs.len());
@@ -279,17 +291,33 @@ impl Lock {
             text.pending.is_sorted() && !inputs.iter().any(|input| is_pending(&input.name)),
             "{origin}: `pending` must be sorted, and name nothing that is locked\n  hint: run `cargo xtask lock update`"
         );
-        Ok(Self { inputs, pending: text.pending })
+        for archive in &text.archives {
+            archive.check().with_context(|| format!("{origin}: in `archive`"))?;
+        }
+        ensure!(
+            text.archives.windows(2).all(|pair| pair[0] < pair[1]),
+            "{origin}: archives must be sorted, each once\n  hint: run `cargo xtask lock update`"
+        );
+        Ok(Self { inputs, pending: text.pending, archives: text.archives })
     }
 
     /// Reads a lock file.
+    ///
+    /// # Errors
+    /// If it can't be read, is larger than any lock (16 MiB), or no lock.
     pub fn load(path: &Path) -> Result<Self> {
         ensure!(
             path.exists(),
             "cannot read {}: it does not exist\n  hint: `cargo xtask lock update` writes it",
             path.display()
         );
-        let text = read_text(path)?;
+        let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        ensure!(
+            size <= LARGEST,
+            "{} is too large for a lock ({size} bytes, at most {LARGEST})",
+            path.display()
+        );
+        let text = line_ends::read_text(path)?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -306,7 +334,8 @@ impl Lock {
             })
             .collect();
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
-        let body = toml::to_string(&Text { version: 1, pending: self.pending.clone(), inputs })
+        let (pending, archives) = (self.pending.clone(), self.archives.clone());
+        let body = toml::to_string(&Text { version: 1, pending, archives, inputs })
             .context("cannot write the lock as TOML")?;
         Ok(format!("{HEADER}{body}"))
     }
@@ -348,7 +377,7 @@ mod tests {
                     },
                 ),
             ],
-            pending: Vec::new(),
+            ..Lock::default()
         }
     }
 
@@ -404,6 +433,39 @@ sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
             let error = format!("{:#}", Lock::parse(&text.replace(from, to), "test.lock").unwrap_err());
             assert!(error.contains(expected) && error.contains("test.lock"), "{expected}: {error}");
         }
+    }
+
+    #[test]
+    fn the_state_of_the_archive_stands_above_the_inputs() {
+        let archive = Archive {
+            suite: "trixie".into(),
+            label: "Debian".into(),
+            date: "2026-11-21T09:15:44Z".into(),
+            snapshot: "20261122T000000Z".into(),
+        };
+        let lock = Lock { archives: vec![archive], ..lock() };
+        let text = lock.to_toml().unwrap();
+        let expected = "version = 1\n\n[[archive]]\nsuite = \"trixie\"\nlabel = \"Debian\"\ndate = \"2026-11-21T09:15:44Z\"\nsnapshot = \"20261122T000000Z\"\n\n[[input]]\n";
+        assert!(text.contains(expected), "{text}");
+        assert_eq!(Lock::parse(&text, "test.lock").unwrap(), lock);
+        for (from, to) in
+            [("20261122T000000Z", "../../x"), ("2026-11-21T09:15:44Z", "today"), ("trixie", "a b")]
+        {
+            let error = format!("{:#}", Lock::parse(&text.replace(from, to), "test.lock").unwrap_err());
+            assert!(error.contains("test.lock: in `archive`"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lock_without_end_is_refused_before_it_is_parsed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("huge.lock");
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(LARGEST + 1).unwrap();
+        let error = format!("{:#}", Lock::load(&path).unwrap_err());
+        assert!(error.contains("too large for a lock"), "{error}");
+        let text = format!("version = 1\n{}", "#".repeat(16 << 20));
+        assert!(Lock::parse(&text, "test.lock").unwrap_err().to_string().contains("too large"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `models/NAME.toml`: a model of a Hugging Face hub, by repository and commit. `models/NAME.lock` holds its files.
 
-use crate::{FetchOptions, Hub, Input, Lock, Source, client, hub::is_file_name, intent::write};
+use crate::{FetchOptions, Hub, Input, Lock, Source, hub::is_file_name, intent::write};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -211,7 +211,7 @@ pub fn lock_model(
     {
         return Ok(known);
     }
-    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
+    let hub = Hub::open(options.network.client(options.patience), options.endpoint.as_deref())?;
     let (model, inputs) = hub.resolve(store, repository, revision, progress)?;
     if let Some(known) = known {
         ensure!(

@@ -82,7 +82,7 @@ pub fn project(directory: &Path) -> Project {
     let root = directory.join("project");
     let source = Source::Crate { package: "hello".into(), version: "1.0".into() };
     let input = Input { name: "hello-source".into(), digest: Digest::of(b"source"), source };
-    let lock = Lock { inputs: vec![input], pending: Vec::new() }.to_toml().unwrap();
+    let lock = Lock { inputs: vec![input], ..Lock::default() }.to_toml().unwrap();
     for (path, text) in [
         ("recipes/hello.toml", HELLO),
         ("recipes/start-up.toml", START_UP),

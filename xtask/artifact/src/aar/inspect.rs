@@ -1,6 +1,6 @@
 //! What stands in an AAR, and which of the format's rules it breaks.
 
-use crate::{Elf, Kind, Limits, Machine, inspect_elf, list_archive};
+use crate::{Content, Elf, Kind, Limits, Machine, Member, inspect_elf, list_archive};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
 use std::{
@@ -8,11 +8,24 @@ use std::{
     io::{Cursor, Read},
 };
 
-/// What an AAR may unpack to in bytes: libraries of a few hundred megabytes, with air.
+/// What an AAR with its jars may unpack to in bytes: libraries of a few hundred megabytes, with air.
 const MOST_BYTES: u64 = 2 << 30;
 
-/// Members of an AAR, and classes of a jar.
+/// The same, as a multiple of its size, of what is larger than [`FEW_BYTES`]: code and classes shrink to a third, zeros to a
+/// thousandth.
+const MOST_TIMES: u64 = 100;
+
+/// So much may come out of any AAR.
+const FEW_BYTES: u64 = 64 << 20;
+
+/// Members of an AAR and of all its jars.
 const MOST_MEMBERS: usize = 200_000;
+
+/// The largest manifest, in bytes; AGP's have some hundred.
+const LARGEST_MANIFEST: usize = 1 << 20;
+
+/// The most attributes and namespaces of a manifest: reading them takes the square of their number.
+const MOST_ATTRIBUTES: usize = 4096;
 
 /// Android's pages, and so the least alignment of a library's segments, in bytes.
 const PAGE: u64 = 16 * 1024;
@@ -72,11 +85,14 @@ pub struct JniLibrary {
 pub fn inspect_aar(bytes: &[u8]) -> Result<Aar> {
     let mut aar = Aar::default();
     let mut names = BTreeSet::new();
-    for (path, content) in members(bytes)? {
+    let most = (bytes.len() as u64).saturating_mul(MOST_TIMES).clamp(FEW_BYTES, MOST_BYTES);
+    // One bound for all that is in it, however it is nested.
+    let mut left = Limits { bytes: most, members: MOST_MEMBERS };
+    for (path, content) in members(bytes, &mut left)? {
         if path == "AndroidManifest.xml" {
             (aar.package, aar.min_sdk) = manifest(&content).context("`AndroidManifest.xml` is damaged")?;
         } else if path.ends_with(".jar") {
-            for (class, content) in members(&content).with_context(|| format!("in `{path}`"))? {
+            for (class, content) in members(&content, &mut left).with_context(|| format!("in `{path}`"))? {
                 let Some(name) = class.strip_suffix(".class") else { continue };
                 let [0xca, 0xfe, 0xba, 0xbe, _, _, high, low, ..] = content[..] else {
                     bail!("`{class}` in `{path}` is no class file")
@@ -97,10 +113,15 @@ pub fn inspect_aar(bytes: &[u8]) -> Result<Aar> {
     Ok(aar)
 }
 
-/// The files of a zip archive, within limits.
-fn members(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
-    let limits = Limits { bytes: MOST_BYTES, members: MOST_MEMBERS };
-    list_archive(Cursor::new(bytes), Kind::Zip, limits)?;
+/// The files of a zip archive, within what is left of the limits.
+fn members(bytes: &[u8], left: &mut Limits) -> Result<Vec<(String, Vec<u8>)>> {
+    let listed = list_archive(Cursor::new(bytes), Kind::Zip, *left)?;
+    let size = |member: &Member| match &member.content {
+        Content::File { digest, .. } => digest.size,
+        _ => 0,
+    };
+    left.bytes = left.bytes.saturating_sub(listed.iter().map(size).sum());
+    left.members = left.members.saturating_sub(listed.len());
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes))?;
     let mut members = Vec::new();
     for index in 0..archive.len() {
@@ -122,7 +143,15 @@ fn members(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>> {
 }
 
 fn manifest(bytes: &[u8]) -> Result<(Option<String>, Option<u32>)> {
+    ensure!(
+        bytes.len() <= LARGEST_MANIFEST,
+        "it is too large ({} bytes, at most {LARGEST_MANIFEST})",
+        bytes.len()
+    );
     let text = std::str::from_utf8(bytes).context("it is not UTF-8")?;
+    // Each attribute and namespace has an `=`.
+    let attributes = text.bytes().filter(|byte| *byte == b'=').count();
+    ensure!(attributes <= MOST_ATTRIBUTES, "it has more than {MOST_ATTRIBUTES} attributes");
     let document = roxmltree::Document::parse(text)?;
     let root = document.root_element();
     ensure!(root.tag_name().name() == "manifest", "it is a `{}`", root.tag_name().name());

@@ -209,3 +209,35 @@ fn hostile_aars_are_refused() {
         assert!(error.contains(expected), "{expected}: {error}");
     }
 }
+
+/// A manifest with this inside its root.
+fn aar_with_manifest(attributes: &str) -> Vec<u8> {
+    let manifest = format!("<manifest package=\"a.b\" {attributes}><uses-sdk/></manifest>");
+    zip(&[("AndroidManifest.xml", manifest.as_bytes())])
+}
+
+#[test]
+fn a_manifest_without_end_is_refused_at_once() {
+    let start = std::time::Instant::now();
+    for form in ["xmlns:n{}=\"u{}\" ", "a{}=\"\" "] {
+        let attributes: String = (0..40_000).map(|number| form.replace("{}", &number.to_string())).collect();
+        let error = format!("{:#}", inspect_aar(&aar_with_manifest(&attributes)).unwrap_err());
+        assert!(error.contains("more than 4096 attributes"), "{error}");
+    }
+    let error = format!("{:#}", inspect_aar(&aar_with_manifest(&" ".repeat(2 << 20))).unwrap_err());
+    assert!(error.contains("too large"), "{error}");
+    assert!(start.elapsed() < std::time::Duration::from_secs(5), "{:?}", start.elapsed());
+}
+
+#[test]
+fn jars_share_one_limit() {
+    let jar = zip(&[("zeros", &vec![0; 20 << 20])]);
+    let manifest = b"<manifest package=\"a.b\"/>".as_slice();
+    let one = zip(&[("AndroidManifest.xml", manifest), ("classes.jar", &jar)]);
+    assert!(inspect_aar(&one).is_ok());
+    let names: Vec<String> = (0..4).map(|number| format!("libs/{number}.jar")).collect();
+    let mut files = vec![("AndroidManifest.xml", manifest)];
+    files.extend(names.iter().map(|name| (name.as_str(), jar.as_slice())));
+    let error = format!("{:#}", inspect_aar(&zip(&files)).unwrap_err());
+    assert!(error.contains("bytes in all"), "{error}");
+}

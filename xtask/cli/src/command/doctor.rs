@@ -84,7 +84,8 @@ fn examine(global: &Global) -> Result<ExitCode> {
         optional: *kind != global.backend,
     }));
     findings.push(needed("android-ndk", android_ndk(global)));
-    findings.push(needed("registries", input::registries().map(|lines| lines.join("; "))));
+    findings.push(needed("python index", input::python_registry(&global.fetch_options())));
+    findings.push(needed("debian", debian(global)));
     if global.json {
         let rows: Vec<_> = findings
             .iter()
@@ -162,6 +163,16 @@ fn android_ndk(global: &Global) -> Result<String> {
             input.digest.size / 1_000_000
         ),
     })
+}
+
+/// Where Debian packages come from, and whether it has what the locks name.
+fn debian(global: &Global) -> Result<String> {
+    let project = global.project()?;
+    let (_, lock) = project.environment("sandbox")?;
+    let options = global.fetch_options().with_lock(&lock);
+    // This one is new in every point release, so that where it is gone, others are too.
+    let sample = lock.get("base-files").or_else(|| lock.inputs.first());
+    input::debian_registry(&options, sample)
 }
 
 fn backend(global: &Global, kind: BackendKind) -> Result<String> {

@@ -3,7 +3,7 @@
 use crate::context::Global;
 use anyhow::Result;
 use builder::{Plan, Project};
-use input::{Input, Model};
+use input::{FetchOptions, Input, Lock, Model};
 use release::Definition;
 use std::process::ExitCode;
 
@@ -28,7 +28,7 @@ pub struct Arguments {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
     let store = global.open_store()?;
-    let mut inputs = inputs(&project, arguments.release.as_deref())?;
+    let Locked { mut inputs, locks } = inputs(&project, arguments.release.as_deref())?;
     if !arguments.names.is_empty() {
         for name in &arguments.names {
             anyhow::ensure!(
@@ -40,15 +40,29 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     }
     let inputs: Vec<&Input> = inputs.iter().collect();
     let progress = global.progress();
-    input::fetch(&store, &inputs, &global.fetch_options(), &progress)?;
+    input::fetch(&store, &inputs, &options(global, &locks), &progress)?;
     let bytes: u64 = inputs.iter().map(|input| input.digest.size).sum();
     progress.line(&format!("{} inputs, {} MB, are in the store", inputs.len(), bytes / 1_000_000));
     Ok(ExitCode::SUCCESS)
 }
 
+/// Inputs, and the locks that they stand in.
+pub struct Locked {
+    /// Sorted by name.
+    pub inputs: Vec<Input>,
+    /// In no order.
+    pub locks: Vec<Lock>,
+}
+
+/// How what is locked is fetched.
+pub fn options(global: &Global, locks: &[Lock]) -> FetchOptions {
+    locks.iter().fold(global.fetch_options(), FetchOptions::with_lock)
+}
+
 /// The inputs and packages of a release, with the sandbox that it is built in, or of every lock; each once. Of models,
 /// those that the release names, or any. Errors: the release needs something that is pending.
-pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
+pub fn inputs(project: &Project, release: Option<&str>) -> Result<Locked> {
+    let mut locks = vec![project.inputs.clone()];
     let (mut inputs, environments) = match release {
         None => (project.inputs.inputs.clone(), project.environments()?),
         Some(name) => {
@@ -70,7 +84,9 @@ pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
         }
     };
     for name in environments {
-        inputs.extend(project.environment(&name)?.1.inputs);
+        let lock = project.environment(&name)?.1;
+        inputs.extend(lock.inputs.iter().cloned());
+        locks.push(lock);
     }
     let definitions = match release {
         Some(name) => vec![Definition::load(&project.root, name)?],
@@ -83,5 +99,5 @@ pub fn inputs(project: &Project, release: Option<&str>) -> Result<Vec<Input>> {
     }
     inputs.sort_by(|a, b| (&a.name, a.digest).cmp(&(&b.name, b.digest)));
     inputs.dedup();
-    Ok(inputs)
+    Ok(Locked { inputs, locks })
 }

@@ -1,8 +1,9 @@
 //! `lock update` and `lock check`.
 
-use crate::context::Global;
-use anyhow::{Context, Result};
-use input::Intent;
+use super::fetch::Locked;
+use crate::{context::Global, progress::Bars};
+use anyhow::{Context, Result, ensure};
+use input::{Input, Intent, Reach};
 use std::process::ExitCode;
 
 /// Resolve what is asked for, or check that the locks answer it
@@ -24,7 +25,11 @@ enum Command {
         names: Vec<String>,
     },
     /// Check every lock file against what asks for it: offline, in milliseconds
-    Check,
+    Check {
+        /// Look every locked input up where it comes from, and name those that are gone; nothing is downloaded
+        #[arg(long)]
+        reachable: bool,
+    },
 }
 
 /// Runs the command.
@@ -35,13 +40,16 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let intents = Intent::all(&root)?;
     let progress = global.progress();
     match &arguments.command {
-        Command::Check => {
+        Command::Check { reachable } => {
             let mut status = ExitCode::SUCCESS;
             for intent in intents.values() {
                 if let Err(error) = input::check(intent) {
                     eprint!("{}", crate::progress::error_text(&error));
                     status = ExitCode::FAILURE;
                 }
+            }
+            if *reachable && self::reachable(global, &progress)? == ExitCode::FAILURE {
+                status = ExitCode::FAILURE;
             }
             Ok(status)
         }
@@ -65,4 +73,30 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// Names the locked inputs that their ecosystems do not have any more. Fails where no mirror has one of them either.
+fn reachable(global: &Global, progress: &Bars) -> Result<ExitCode> {
+    let project = global.project()?;
+    let Locked { mut inputs, locks } = super::fetch::inputs(&project, None)?;
+    inputs.extend(super::model::fetch::all_inputs(&project.root)?);
+    let inputs: Vec<&Input> = inputs.iter().collect();
+    let options = super::fetch::options(global, &locks);
+    ensure!(!options.offline, "`--reachable` asks the network, and `--offline` forbids it");
+    let found = input::reach(&global.open_store()?, &inputs, &options, progress);
+    let lost: Vec<&Reach> = found.iter().filter(|reach| !reach.live).collect();
+    if global.json {
+        println!("{}", serde_json::to_string_pretty(&lost)?);
+    } else {
+        for reach in &lost {
+            let mirrored = if reach.mirrored { ", and a mirror has it" } else { "" };
+            println!("`{}` is gone{mirrored}\n  {}", reach.name, reach.problems.join("\n  "));
+        }
+        progress.line(&format!(
+            "{} of {} locked files are where they come from",
+            found.len() - lost.len(),
+            found.len()
+        ));
+    }
+    Ok(if lost.iter().all(|reach| reach.mirrored) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -39,6 +39,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Gc { dry_run } => {
             let project = global.project()?;
             let mut kept: Vec<Reference> = super::fetch::inputs(&project, None)?
+                .inputs
                 .iter()
                 .chain(&super::model::fetch::all_inputs(&project.root)?)
                 .map(|input| Reference::Blob(input.digest))

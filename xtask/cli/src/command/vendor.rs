@@ -1,24 +1,30 @@
-//! `vendor DIR`.
+//! `vendor DIR` and `vendor --push URL`.
 
+use super::fetch::Locked;
 use crate::context::Global;
 use anyhow::Result;
 use input::{Input, Unavailable};
 use std::{path::PathBuf, process::ExitCode};
 use store::Progress;
 
-/// Write locked inputs to a directory, for builds without a network
+/// Write locked inputs to a directory or a server, for builds without their registries
 ///
-/// Afterwards, `cargo xtask release --vendored DIR --offline` builds from that directory alone. What can't be fetched is
-/// named, and everything else is written all the same.
+/// Afterwards, `cargo xtask release --vendored DIR --offline` builds from that directory alone, and `--mirror URL` takes
+/// inputs from a server that serves it. What can't be fetched is named, and everything else is written all the same.
 ///
 /// Examples:
 ///   cargo xtask vendor DIR                  every input and package of every lock
 ///   cargo xtask vendor DIR --release mlc    what this release is made from
+///   cargo xtask vendor --push URL           to a server, by HTTP PUT; MLC_REPRO_MIRROR_TOKEN is its token
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// The directory
-    directory: PathBuf,
+    #[arg(required_unless_present = "push")]
+    directory: Option<PathBuf>,
+    /// Send the files to this server instead of, or besides, writing them to a directory; what it has is not sent again
+    #[arg(long, value_name = "URL")]
+    push: Option<String>,
     /// Only what this release is made from
     #[arg(long, value_name = "NAME")]
     release: Option<String>,
@@ -29,7 +35,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
     let store = global.open_store()?;
     let progress = global.progress();
-    let inputs = super::fetch::inputs(&project, arguments.release.as_deref())?;
+    let Locked { inputs, locks } = super::fetch::inputs(&project, arguments.release.as_deref())?;
     let mut inputs: Vec<&Input> = inputs.iter().collect();
     inputs.retain(|input| {
         let may_be_passed_on = input.source.may_be_passed_on();
@@ -38,12 +44,23 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         }
         may_be_passed_on
     });
-    let fetched = input::fetch(&store, &inputs, &global.fetch_options(), &progress);
-    if let Some(unavailable) = fetched.as_ref().err().and_then(|error| error.downcast_ref::<Unavailable>()) {
+    let options = super::fetch::options(global, &locks);
+    let fetched = input::fetch(&store, &inputs, &options, &progress);
+    if let Err(error) = &fetched {
+        // What can't be had is named at the end; nothing helps where this machine fails.
+        let Some(unavailable) = error.downcast_ref::<Unavailable>() else {
+            return fetched.map(|()| ExitCode::FAILURE);
+        };
         inputs.retain(|input| !unavailable.names.contains(&input.name));
     }
-    input::vendor(&store, &inputs, &arguments.directory, &progress)?;
-    progress.line(&format!("{} inputs are in {}", inputs.len(), arguments.directory.display()));
+    if let Some(directory) = &arguments.directory {
+        input::vendor(&store, &inputs, directory, &progress)?;
+        progress.line(&format!("{} inputs are in {}", inputs.len(), directory.display()));
+    }
+    if let Some(url) = &arguments.push {
+        let pushed = input::push(&store, &inputs, url, &options, &progress)?;
+        progress.line(&format!("{} files were sent, {} were there", pushed.sent, pushed.there));
+    }
     fetched?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,15 +9,15 @@ pub use published::{Published, fetch_published};
 
 use crate::{
     Input, Model, Source,
-    client::{self, Address, Token, is_private, without_credentials},
+    client::{Address, Client, Failure, Token},
     configuration,
     download::download_unlocked,
+    url::{is_private, without_credentials},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use std::io::Read;
 use store::{Digest, Progress, Store, Unit};
-use ureq::{Agent, http::HeaderMap};
+use ureq::http::HeaderMap;
 
 /// The most that a hub's description of a revision may have.
 const LARGEST_ANSWER: u64 = 64 << 20;
@@ -26,7 +26,7 @@ const LARGEST_PLAIN: u64 = 256 << 20;
 
 /// A hub, and who asks.
 pub struct Hub {
-    agent: Agent,
+    client: Client,
     endpoint: String,
     token: Option<Token>,
 }
@@ -73,7 +73,7 @@ impl Hub {
     /// The hub at `endpoint`, or the one that this machine's client is configured with, with its token.
     ///
     /// Errors: none is configured; it is on another machine and not reached by TLS.
-    pub fn open(agent: Agent, endpoint: Option<&str>) -> Result<Self> {
+    pub fn open(client: Client, endpoint: Option<&str>) -> Result<Self> {
         let endpoint = match endpoint {
             Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
             None => configuration::hub_endpoint()?,
@@ -83,7 +83,7 @@ impl Hub {
             "the hub {} is neither https:// nor this machine",
             without_credentials(&endpoint)
         );
-        Ok(Self { agent, endpoint, token: configuration::hub_token()? })
+        Ok(Self { client, endpoint, token: configuration::hub_token()? })
     }
 
     /// Where a file of a revision is.
@@ -105,7 +105,7 @@ impl Hub {
         revision: &str,
         progress: &dyn Progress,
     ) -> Result<(Model, Vec<Input>)> {
-        let (model, siblings) = self.describe(repository, revision)?;
+        let (model, siblings) = self.describe(repository, revision, progress)?;
         let shown = without_credentials(&self.endpoint);
         let files: Vec<Sibling> = siblings.into_iter().filter(|file| is_wanted(&file.rfilename)).collect();
         let meter = progress.begin(&format!("looking at {repository}"), files.len() as u64, Unit::Items);
@@ -134,10 +134,15 @@ impl Hub {
     }
 
     /// What the hub says of a revision: its commit and licence, and its files.
-    fn describe(&self, repository: &str, revision: &str) -> Result<(Model, Vec<Sibling>)> {
+    fn describe(
+        &self,
+        repository: &str,
+        revision: &str,
+        progress: &dyn Progress,
+    ) -> Result<(Model, Vec<Sibling>)> {
         let path = format!("/api/models/{repository}/revision/{revision}?blobs=true");
         let address = Address { url: format!("{}{path}", self.endpoint), token: self.token.clone() };
-        let answer = self.read(&address, LARGEST_ANSWER)?;
+        let answer = self.read(&address, LARGEST_ANSWER, progress)?;
         let shown = without_credentials(&address.url);
         let found: Revision = serde_json::from_slice(&answer)
             .with_context(|| format!("{shown} does not answer as a hub does"))?;
@@ -162,40 +167,33 @@ impl Hub {
         progress: &dyn Progress,
     ) -> Result<Digest> {
         if !name.ends_with(".safetensors") && !name.ends_with(".bin") {
-            return store.put_bytes(&self.read(address, LARGEST_PLAIN)?);
+            return store.put_bytes(&self.read(address, LARGEST_PLAIN, progress)?);
         }
-        let said = match client::head(&self.agent, address) {
+        let said = match self.client.persist(address, progress, || self.client.head(address)) {
             Ok(headers) => linked(&headers),
             // It does not know the method.
-            Err(ureq::Error::StatusCode(405 | 501)) => None,
-            Err(error) => return Err(refused(error, address)),
+            Err(failure) if matches!(failure.status(), Some(405 | 501)) => None,
+            Err(failure) => return Err(refused(failure, address)),
         };
         match said {
             Some(digest) => Ok(digest),
-            None => download_unlocked(store, &self.agent, name, address, progress),
+            None => download_unlocked(store, &self.client, name, address, progress),
         }
     }
 
-    fn read(&self, address: &Address, limit: u64) -> Result<Vec<u8>> {
-        let shown = without_credentials(&address.url);
-        let response = client::get(&self.agent, address, 0).map_err(|error| refused(error, address))?;
-        let mut bytes = Vec::new();
-        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader();
-        std::io::copy(&mut (&mut body).take(limit + 1), &mut bytes)
-            .with_context(|| format!("cannot read {shown}"))?;
-        ensure!(bytes.len() as u64 <= limit, "{shown} has more than {limit} bytes");
-        Ok(bytes)
+    fn read(&self, address: &Address, limit: u64, progress: &dyn Progress) -> Result<Vec<u8>> {
+        self.client.read(address, &[], limit, progress).map_err(|failure| refused(failure, address))
     }
 }
 
 /// What is told to whom a hub refuses a file.
-fn refused(error: ureq::Error, address: &Address) -> anyhow::Error {
+fn refused(failure: Failure, address: &Address) -> anyhow::Error {
     let shown = without_credentials(&address.url);
-    match error {
-        ureq::Error::StatusCode(404) => anyhow::anyhow!(
+    match failure.status() {
+        Some(404) => anyhow::anyhow!(
             "{shown} does not exist\n  hint: check owner, name and revision; what is private looks like this without a token"
         ),
-        error => client::explain(error, address).context(format!("cannot read {shown}")),
+        _ => failure.error.context(format!("cannot read {shown}")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Converted models that somebody published on a hub: fetched to be looked at, and locked nowhere.
 
 use super::{Hub, is_file_name};
-use crate::{FetchOptions, Input, Model, client, fetch::fetch};
+use crate::{FetchOptions, Input, Model, fetch::fetch};
 use anyhow::{Context, Result, ensure};
 use store::{Digest, Entry, Progress, Store, Tree, Unit};
 
@@ -30,7 +30,7 @@ pub fn fetch_published(
 ) -> Result<Tree> {
     ensure!(!options.offline, "{repository} cannot be fetched with `--offline`");
     crate::model::check_revision(repository, revision)?;
-    let hub = Hub::open(client::agent(options.patience), options.endpoint.as_deref())?;
+    let hub = Hub::open(options.network.client(options.patience), options.endpoint.as_deref())?;
     let (model, inputs) = hub.published(store, repository, revision, wanted, progress)?;
     fetch(store, &inputs.iter().collect::<Vec<_>>(), options, progress)
         .with_context(|| format!("cannot fetch {repository} at {}", model.revision))?;
@@ -50,7 +50,7 @@ impl Hub {
         wanted: Published,
         progress: &dyn Progress,
     ) -> Result<(Model, Vec<Input>)> {
-        let (model, siblings) = self.describe(repository, revision)?;
+        let (model, siblings) = self.describe(repository, revision, progress)?;
         let is_index = |name: &str| matches!(name, "tensor-cache.json" | "ndarray-cache.json");
         ensure!(
             siblings.iter().any(|file| is_index(&file.rfilename)),

@@ -7,7 +7,7 @@ mod release;
 mod stl;
 mod sysroot;
 
-use crate::{FetchOptions, Input, Payload, Source, client::is_private, fetch::fetch as fetch_inputs, pack};
+use crate::{FetchOptions, Input, Payload, Source, fetch::fetch as fetch_inputs, pack, url::is_private};
 use anyhow::{Context, Result, bail, ensure};
 use store::{Digest, Progress, Store};
 
@@ -56,7 +56,8 @@ impl Payload {
             .with_context(|| format!("`{}` has a bad `sha256`", self.file))
     }
 
-    fn input(&self, name: &str) -> Result<Input> {
+    /// It, as an input of its own. Errors: its digest is none.
+    pub(crate) fn input(&self, name: &str) -> Result<Input> {
         Ok(Input {
             name: format!("{name}/{}", self.file),
             digest: self.digest()?,
@@ -107,6 +108,17 @@ fn choose_files(
     payloads.extend(cabinets);
     payloads.sort_by(|a, b| a.file.cmp(&b.file));
     Ok(payloads)
+}
+
+/// # Errors
+/// If the licence of an SDK is not accepted.
+pub fn require_license(
+    store: &Store,
+    name: &str,
+    release: &MicrosoftSdk,
+    options: &FetchOptions,
+) -> Result<()> {
+    license::require(store, name, &release.license, options.accept_license)
 }
 
 /// Makes the packed tree of a locked SDK present.

@@ -13,26 +13,37 @@ const MAGIC: &[u8] = b"!<arch>\n";
 /// Length of a member's header: name 16, time 12, owner 6, group 6, mode 8, size 10, end 2.
 const HEADER: usize = 60;
 
-/// Reads the data member.
+/// Reads the data member. The package has to be what deb(5) describes, and nothing else: three members, in this order.
 pub fn read(file: &mut File, unpacker: &mut Unpacker) -> Result<()> {
     let mut magic = [0; MAGIC.len()];
     file.read_exact(&mut magic).context("the package is truncated")?;
     ensure!(magic == MAGIC, "this is no Debian package");
+    let length = file.metadata()?.len();
     for expected in ["debian-binary", "control.tar", "data.tar"] {
         let (name, size) = header(file)?;
-        ensure!(name.starts_with(expected), "the package has `{name}` where `{expected}` belongs");
+        let suffix = name.strip_prefix(expected).unwrap_or("another");
+        let is_compressed = expected != "debian-binary" && [".gz", ".xz", ".zst"].contains(&suffix);
+        ensure!(
+            suffix.is_empty() || is_compressed,
+            "the package has `{}` where `{expected}` belongs",
+            name.escape_debug()
+        );
         let start = file.stream_position()?;
+        // Members start at even offsets; the last one may lack the byte that makes it so.
+        let end = start.checked_add(size).context("the package's `ar` header has a bad size")?;
+        ensure!(end <= length, "the package is truncated");
         if expected == "debian-binary" {
             let mut version = String::new();
             file.by_ref().take(size.min(16)).read_to_string(&mut version)?;
             ensure!(version.starts_with("2."), "the package has format {}, not 2", version.trim());
         }
         if expected == "data.tar" {
+            ensure!(length <= end + end % 2, "something stands behind the last member of the package");
             let member = Member { file, start, position: 0, size };
-            return tar::read(decompress(member)?, unpacker);
+            let stream = decompress(member, unpacker.left)?;
+            return tar::read(stream, unpacker);
         }
-        // Members start at even offsets.
-        file.seek(SeekFrom::Start(start + size + size % 2))?;
+        file.seek(SeekFrom::Start(end + end % 2))?;
     }
     Ok(())
 }
@@ -42,7 +53,10 @@ fn header(file: &mut File) -> Result<(String, u64)> {
     file.read_exact(&mut header).context("the package is truncated")?;
     ensure!(&header[58..] == b"`\n", "the package's `ar` header is damaged");
     let text = |range: std::ops::Range<usize>| String::from_utf8_lossy(&header[range]).trim_end().to_owned();
-    let size = text(48..58).parse().context("the package's `ar` header has a bad size")?;
+    let size = text(48..58);
+    // `parse` takes a sign as well.
+    ensure!(size.bytes().all(|byte| byte.is_ascii_digit()), "the package's `ar` header has a bad size");
+    let size = size.parse().context("the package's `ar` header has a bad size")?;
     Ok((text(0..16).trim_end_matches('/').to_owned(), size))
 }
 

@@ -2,6 +2,7 @@
 //! once is refused.
 
 mod deb;
+mod links;
 mod tar;
 mod zip;
 
@@ -77,9 +78,10 @@ impl Part {
 /// Unpacks a part of an archive of the store; done once ever for each archive and part.
 ///
 /// Kept: regular files, their executable bit, symbolic links, hard links (as files), empty directories. Errors:
-/// absolute paths and `..`; links that leave the tree (in Debian packages absolute links are fine: they are relative
-/// to the root that the package is unpacked to); devices and pipes; a path that stands there twice with different
-/// contents; more than 200 times the archive's size; damaged or truncated archives; a subtree that is not there.
+/// absolute paths and `..`; links that leave the tree, be it by way of another link (in Debian packages absolute links are fine:
+/// they are relative to the root that the package is unpacked to); devices and pipes; a path that stands there twice with different
+/// contents; what programs read differently (two headers that disagree, bytes that belong to nothing); more than 200 times the
+/// archive's size, of whatever; damaged or truncated archives; a subtree that is not there.
 pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> Result<Tree> {
     let key = key(archive, format, part);
     if let Some(result) = store.result(&key)? {
@@ -89,7 +91,7 @@ pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> R
     let mut unpacker = Unpacker::new(store, archive.size, format, part);
     match format {
         Format::Deb => deb::read(&mut file, &mut unpacker)?,
-        Format::Tar => tar::read(decompress(file)?, &mut unpacker)?,
+        Format::Tar => tar::read(decompress(file, unpacker.left)?, &mut unpacker)?,
         Format::Zip => zip::read(file, &mut unpacker)?,
     }
     let tree = unpacker.finish()?;
@@ -146,18 +148,46 @@ enum Links {
     Anywhere,
 }
 
-/// Chooses the decompressor by the first bytes.
-fn decompress<'a>(mut file: impl Read + Seek + 'a) -> Result<Box<dyn Read + 'a>> {
+/// The most memory that a decompressor may ask for, in bytes: four times what `xz -9` needs.
+const DECOMPRESSOR_MEMORY: u64 = 256 << 20;
+
+/// Chooses the decompressor by the first bytes. Whoever reads more than `limit` bytes gets an error, whatever they are: contents,
+/// names, padding.
+fn decompress<'a>(mut file: impl Read + Seek + 'a, limit: u64) -> Result<impl Read + 'a> {
     let mut magic = Vec::new();
     file.by_ref().take(6).read_to_end(&mut magic)?;
     file.seek(SeekFrom::Start(0))?;
     let file = std::io::BufReader::with_capacity(1 << 17, file);
-    Ok(match magic.as_slice() {
+    let stream: Box<dyn Read + 'a> = match magic.as_slice() {
         [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
-        [0xfd, b'7', b'z', b'X', b'Z', 0] => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(file)),
+        [0xfd, b'7', b'z', b'X', b'Z', 0] => {
+            let stream = liblzma::stream::Stream::new_stream_decoder(
+                DECOMPRESSOR_MEMORY,
+                liblzma::stream::CONCATENATED,
+            )?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(file, stream))
+        }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
         _ => Box::new(file),
-    })
+    };
+    Ok(Bounded { stream, left: limit })
+}
+
+/// Why reading stops.
+const BOMB: &str = "the archive unpacks to more than 200 times its size; it looks like a bomb";
+
+/// Gives an error behind so many bytes.
+struct Bounded<R> {
+    stream: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.stream.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| std::io::Error::other(BOMB))?;
+        Ok(count)
+    }
 }
 
 /// Collects entries, and refuses what must not be there.
@@ -177,10 +207,16 @@ impl<'a> Unpacker<'a> {
         Self { store, part, links, tree: Tree::new(), entries: 0, left }
     }
 
-    /// Makes a path of the archive one of the tree. Nothing for the top itself and for what is not wanted.
-    fn place(&mut self, raw: &str) -> Result<Option<String>> {
+    /// Counts an entry, or a record of one.
+    fn count(&mut self) -> Result<()> {
         self.entries += 1;
         ensure!(self.entries <= MOST_ENTRIES, "the archive has more than {MOST_ENTRIES} entries");
+        Ok(())
+    }
+
+    /// Makes a path of the archive one of the tree. Nothing for the top itself and for what is not wanted.
+    fn place(&mut self, raw: &str) -> Result<Option<String>> {
+        self.count()?;
         let path = self.clean(raw)?;
         if path.is_empty() {
             return Ok(None);
@@ -213,10 +249,7 @@ impl<'a> Unpacker<'a> {
     }
 
     fn spend(&mut self, bytes: u64) -> Result<()> {
-        self.left = self
-            .left
-            .checked_sub(bytes)
-            .context("the archive unpacks to more than 200 times its size; it looks like a bomb")?;
+        self.left = self.left.checked_sub(bytes).context(BOMB)?;
         Ok(())
     }
 
@@ -288,6 +321,9 @@ impl<'a> Unpacker<'a> {
             );
         }
         ensure!(!self.tree.is_empty(), "nothing is left after taking {} leading parts off", self.part.strip);
+        if self.links == Links::Inside {
+            links::check(&self.tree)?;
+        }
         Ok(self.tree)
     }
 }

@@ -1,3 +1,5 @@
+mod hostile;
+
 use super::*;
 use ::tar::{Builder, EntryType, Header};
 use proptest::prelude::*;
