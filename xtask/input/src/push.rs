@@ -61,21 +61,23 @@ pub fn push(
     let meter = progress.begin(&format!("sending to {shown}"), total, Unit::Bytes);
     let queue = Mutex::new(files.iter());
     let result = Mutex::new(Ok(Pushed::default()));
-    let lock = |_: ()| result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let lock = || result.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     std::thread::scope(|scope| {
         for _ in 0..options.connections.clamp(1, files.len().max(1)) {
             scope.spawn(|| {
-                while lock(()).is_ok() {
+                while lock().is_ok() {
                     let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                     let Some(input) = next else { break };
                     let sent = server.send(store, input, progress);
                     meter.add(input.digest.size);
-                    let mut result = lock(());
-                    match (sent, result.as_mut()) {
-                        (Ok(true), Ok(pushed)) => pushed.sent += 1,
-                        (Ok(false), Ok(pushed)) => pushed.there += 1,
-                        (Err(error), Ok(_)) => *result = Err(error),
-                        (_, Err(_)) => {}
+                    let mut result = lock();
+                    match sent {
+                        Err(error) => *result = Err(error),
+                        Ok(sent) => {
+                            if let Ok(pushed) = result.as_mut() {
+                                *(if sent { &mut pushed.sent } else { &mut pushed.there }) += 1;
+                            }
+                        }
                     }
                 }
             });

@@ -79,7 +79,9 @@ fn look_up(
 ) -> Result<(), Vec<String>> {
     let one = |result: Result<()>| result.map_err(|error| vec![format!("{error:#}")]);
     match &input.source {
-        Source::Crate { package, version } => return one(index::look_crates_up(&[(package, version)])),
+        Source::Crate { package, version } => {
+            return one(index::look_crates_up(&[(package.as_str(), version.as_str())]));
+        }
         Source::Cargo { crates } => {
             let crates: Vec<_> = crates.iter().map(|one| (one.name.as_str(), one.version.as_str())).collect();
             return one(index::look_crates_up(&crates));

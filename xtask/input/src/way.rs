@@ -125,7 +125,8 @@ impl<'a> Fetcher<'a> {
         let meter = self.progress.begin(&input.name, input.digest.size, Unit::Bytes);
         let meter = meter.as_ref();
         let hex = input.digest.hex();
-        let mirrors = self.options.mirrors.iter().map(|mirror| format!("{mirror}/sha256/{hex}").into());
+        let mirrors =
+            self.options.mirrors.iter().map(|mirror| Address::from(format!("{mirror}/sha256/{hex}")));
         if self.first_of(input, &mirrors.collect::<Vec<_>>(), gone, meter)?.is_some() {
             return Ok(true);
         }
@@ -245,8 +246,9 @@ impl<'a> Fetcher<'a> {
         let states = self.options.archives_of(input);
         for archive in states {
             match self.options.network.snapshots(archive, &self.client, &lacking) {
-                Ok(snapshots) => addresses
-                    .extend(snapshots.iter().map(|snapshot| (format!("{snapshot}/{pool}").into(), archive))),
+                Ok(snapshots) => addresses.extend(
+                    snapshots.iter().map(|snapshot| (Address::from(format!("{snapshot}/{pool}")), archive)),
+                ),
                 Err(error) => gone.tried.push(format!("{error:#}")),
             }
         }

@@ -138,7 +138,7 @@ fn descriptor(file: &mut (impl Read + Seek), at: u64, member: &Member) -> Result
     let wide = [member.compressed, member.size].map(u64::to_le_bytes);
     let forms = [[crc32.to_vec(), narrow.concat()].concat(), [crc32.to_vec(), wide.concat()].concat()];
     for form in forms.iter().rev() {
-        for form in [[b"PK\x07\x08", form.as_slice()].concat(), form.clone()] {
+        for form in [[b"PK\x07\x08".as_slice(), form].concat(), form.clone()] {
             if bytes.starts_with(&form) {
                 return Ok(form.len() as u64);
             }
