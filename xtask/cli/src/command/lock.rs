@@ -48,7 +48,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                     status = ExitCode::FAILURE;
                 }
             }
-            if *reachable && self::reachable(global, &progress)? == ExitCode::FAILURE {
+            if *reachable && !all_reachable(global, &progress)? {
                 status = ExitCode::FAILURE;
             }
             Ok(status)
@@ -75,8 +75,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-/// Names the locked inputs that their ecosystems do not have any more. Fails where no mirror has one of them either.
-fn reachable(global: &Global, progress: &Bars) -> Result<ExitCode> {
+/// Names the locked inputs that their ecosystems do not have any more. False where no mirror has one of them either.
+fn all_reachable(global: &Global, progress: &Bars) -> Result<bool> {
     let project = global.project()?;
     let Locked { mut inputs, locks } = super::fetch::inputs(&project, None)?;
     inputs.extend(super::model::fetch::all_inputs(&project.root)?);
@@ -98,5 +98,5 @@ fn reachable(global: &Global, progress: &Bars) -> Result<ExitCode> {
             found.len()
         ));
     }
-    Ok(if lost.iter().all(|reach| reach.mirrored) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(lost.iter().all(|reach| reach.mirrored))
 }
