@@ -213,6 +213,9 @@ fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> R
     Ok(sum(&mut missing.iter()))
 }
 
+/// What is said of an input with `--offline`.
+pub const NOT_IN_STORE: &str = "not in the store, and nothing may be downloaded";
+
 /// One text of all problems: inputs with the same problem together, each hint once.
 fn unavailable(gone: Vec<(&Input, Gone)>) -> Unavailable {
     let mut names: Vec<String> = gone.iter().map(|(input, _)| input.name.clone()).collect();
@@ -226,6 +229,10 @@ fn unavailable(gone: Vec<(&Input, Gone)>) -> Unavailable {
         .into_iter()
         .map(|(tried, mut inputs)| {
             inputs.sort_by(|a, b| a.name.cmp(&b.name));
+            if tried == [NOT_IN_STORE] {
+                let verb = if inputs.len() == 1 { "is" } else { "are" };
+                return format!("{} {verb} {NOT_IN_STORE}", listed(&inputs));
+            }
             let subject = match inputs[..] {
                 [input] => {
                     format!("`{}` ({} bytes, sha256 {})", input.name, input.digest.size, input.digest.hex())

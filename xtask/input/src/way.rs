@@ -10,7 +10,7 @@ use crate::{
     client::{Address, Client, Failure, Kind},
     configuration,
     download::{Download, Job},
-    fetch::{FetchOptions, Problem, is_local},
+    fetch::{FetchOptions, NOT_IN_STORE, Problem, is_local},
     git,
     hub::{self, Hub},
     index, microsoft,
@@ -112,7 +112,7 @@ impl<'a> Fetcher<'a> {
             return Ok(false);
         }
         if self.options.offline {
-            gone.tried.push("it is not in the store, and nothing may be downloaded".to_owned());
+            gone.tried.push(NOT_IN_STORE.to_owned());
             gone.hint("remove `--offline`, or pass `--vendored DIR`");
             return Ok(false);
         }
