@@ -213,9 +213,6 @@ fn a_server_that_trickles_is_given_up() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let range = live.requests()[0].headers.get("range").cloned().unwrap();
     assert!(range.starts_with("bytes="), "what came goes on elsewhere: {range}");
-    let other = input("other", b"other", vec![slow.url("/other")]);
-    let error = fetch(&place.store, &[&other], &impatient(), &Silent).unwrap_err().to_string();
-    assert!(error.contains("connection ended") || error.contains("less than"), "{error}");
 }
 
 #[test]
