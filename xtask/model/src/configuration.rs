@@ -296,7 +296,7 @@ mod tests {
         ConfigTable {
             fields: ["size", "heads", "dim = 0", "window = 0"].map(str::to_owned).to_vec(),
             steps: [
-                "if window == 0: window = take(positions, length)",
+                "if window == 0: window = take(positions, span)",
                 "if dim == 0: dim = size // heads",
                 "require dim * heads == size",
             ]
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn what_is_missing_gets_its_default() {
         let expected = json!({"size": 64, "heads": 4, "dim": 16, "window": 128});
-        assert_eq!(made(json!({"length": 1, "heads": 4, "positions": 128, "size": 64})), Ok(expected));
+        assert_eq!(made(json!({"span": 1, "heads": 4, "positions": 128, "size": 64})), Ok(expected));
         let expected = json!({"size": 64.0, "heads": 4, "dim": 16.0, "window": null});
         assert_eq!(made(json!({"heads": 4, "positions": null, "size": 64.0})), Ok(expected));
     }
@@ -322,13 +322,13 @@ mod tests {
     fn a_refusal_names_the_keys_and_what_they_are() {
         for (source, reason) in [
             (json!({"size": 64, "positions": 1}), "it has no `heads`, for which there is no default"),
-            (json!({"size": 64, "heads": 4}), "it has none of `window`, `positions`, `length`"),
+            (json!({"size": 64, "heads": 4}), "it has none of `window`, `positions`, `span`"),
             (
-                json!({"size": 64, "heads": 4, "dim": 15, "length": 1}),
+                json!({"size": 64, "heads": 4, "dim": 15, "span": 1}),
                 "`dim` is 15, `heads` is 4, `size` is 64",
             ),
-            (json!({"size": 64, "heads": 4, "dim": null, "length": 1}), "`dim` is null, not a number"),
-            (json!({"size": 64, "heads": 0, "length": 1}), "64 // 0 has no value"),
+            (json!({"size": 64, "heads": 4, "dim": null, "span": 1}), "`dim` is null, not a number"),
+            (json!({"size": 64, "heads": 0, "span": 1}), "64 // 0 has no value"),
         ] {
             let error = made(source).unwrap_err();
             assert!(error.contains(reason), "{error}");
