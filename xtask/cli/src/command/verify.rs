@@ -61,16 +61,19 @@ fn rebuild(global: &Global, project: &builder::Project, directory: &Path) -> Res
     let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
     let store = global.open_store()?;
     let progress = global.progress();
+    let mut options = global.fetch_options().with_lock(&project.inputs);
     let mut inputs = project.inputs.inputs.clone();
     inputs.retain(|input| manifest.inputs.contains_key(&input.name));
     for name in manifest.environments.keys().map(String::as_str).chain(["sandbox"]) {
-        inputs.extend(project.environment(name)?.1.inputs);
+        let lock = project.environment(name)?.1;
+        options = options.with_lock(&lock);
+        inputs.extend(lock.inputs);
     }
     for model in &manifest.models {
         inputs.extend(Model::load(&project.root, &model.conversion.name)?.lock(&project.root)?.inputs);
     }
     let inputs: Vec<&Input> = inputs.iter().collect();
-    input::fetch(&store, &inputs, &global.fetch_options(), &progress)?;
+    input::fetch(&store, &inputs, &options, &progress)?;
     // On the store's own file system, where inputs are handed over by hard links.
     let scratch = store.scratch()?;
     let vendored = scratch.path().join("inputs");

@@ -3,7 +3,7 @@
 //! Members are read one by one, records that describe the next member among them, so that each of these is held against its
 //! bound before it is read, and what programs take differently is refused.
 
-use super::Unpacker;
+use super::{Links, Unpacker};
 use anyhow::{Context, Result, bail, ensure};
 use std::io::Read;
 use tar::{Archive, Entry, EntryType};
@@ -86,12 +86,14 @@ fn end(mut rest: impl Read, next: u64) -> Result<()> {
 
 fn member(mut entry: Entry<impl Read>, described: Described, unpacker: &mut Unpacker) -> Result<()> {
     let path = described.path.unwrap_or_else(|| entry.path_bytes().into_owned());
-    let path = text(path)?;
+    // What a build leaves may be deeper than any path that a program can open at once.
+    let longest = if unpacker.links == Links::Anywhere { usize::MAX } else { LONGEST_PATH };
+    let path = text(path, longest)?;
     let shown = path.escape_debug();
     let size = entry.size();
     ensure!(described.size.is_none_or(|said| said == size), "the archive says two sizes of `{shown}`");
     let link = described.link.or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
-    let link = text(link.unwrap_or_default())?;
+    let link = text(link.unwrap_or_default(), longest)?;
     let kind = entry.header().entry_type();
     match kind {
         EntryType::Regular | EntryType::Continuous => {
@@ -171,8 +173,8 @@ impl Described {
     }
 }
 
-fn text(bytes: Vec<u8>) -> Result<String> {
-    ensure!(bytes.len() < LONGEST_PATH, "the archive has a path of {} bytes", bytes.len());
+fn text(bytes: Vec<u8>, longest: usize) -> Result<String> {
+    ensure!(bytes.len() < longest, "the archive has a path of {} bytes", bytes.len());
     String::from_utf8(bytes).map_err(|error| {
         anyhow::anyhow!("the archive has a path that is not UTF-8: `{}`", error.as_bytes().escape_ascii())
     })
