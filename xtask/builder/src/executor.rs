@@ -200,7 +200,11 @@ impl Executor<'_> {
             return Ok(environment.clone());
         }
         // Assembled under a lock of its own name, so that two nodes do not assemble the same one side by side.
-        let _guard = self.store.lock_work(&format!("environment-{name}"), self.progress)?;
+        let _guard = self.store.lock_work(
+            &format!("environment-{name}"),
+            &format!("the environment `{name}`"),
+            self.progress,
+        )?;
         let (definition, lock) = self.project.environment(name)?;
         let environment =
             environment::assemble(self.store, name, &definition, &lock, &self.options.fetch, self.progress)
@@ -223,7 +227,7 @@ impl Executor<'_> {
         let (result, cached) = match self.store.result(&resolved.key)? {
             Some(result) => (result, true),
             None => {
-                let _guard = self.store.lock_work(&resolved.key.hex(), self.progress)?;
+                let _guard = self.store.lock_work(&resolved.key.hex(), &node.to_string(), self.progress)?;
                 match self.store.result(&resolved.key)? {
                     Some(result) => (result, true),
                     None => (self.run(&resolved)?, false),

@@ -16,7 +16,7 @@ pub fn record(store: &Store, node: &Node, action: &Digest) -> Result<()> {
 
 /// The last action of a node, if one is remembered.
 pub fn last(store: &Store, node: &Node) -> Option<Digest> {
-    std::fs::read_to_string(path(store, node)).ok()?.parse().ok()
+    String::from_utf8(store.read_note(&path(store, node))?).ok()?.parse().ok()
 }
 
 /// How many differences of one part are listed; the others are counted.

@@ -5,8 +5,11 @@ use anyhow::{Context, Result};
 use builder::{Options, Project};
 use environment::{Backend, Docker, Nix, Sandbox};
 use input::{FetchOptions, Model, Network};
-use std::path::{Path, PathBuf};
-use store::{Progress, Store};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use store::{Progress, Rehash, Store};
 
 /// Inputs of the user's own, for the commands that build.
 #[derive(Clone, Default, clap::Args)]
@@ -71,6 +74,12 @@ pub struct Global {
     /// Fail rather than download
     #[arg(long, global = true)]
     pub offline: bool,
+    /// Hash everything from the store that enters a build, a release or an export, however recently it was hashed
+    #[arg(long, global = true)]
+    pub verify_inputs: bool,
+    /// Hash what enters a build, a release or an export again after this many days
+    #[arg(long, global = true, env = "MLC_REPRO_VERIFY_AGE", value_name = "DAYS", default_value_t = 7)]
+    pub verify_age: u16,
     /// Take inputs from a directory that `vendor` wrote
     #[arg(long, global = true, value_name = "DIR")]
     pub vendored: Option<PathBuf>,
@@ -172,11 +181,20 @@ impl Global {
 
     /// The store.
     pub fn open_store(&self) -> Result<Store> {
-        let root = match &self.store {
-            Some(root) => root.clone(),
-            None => Store::default_root()?,
+        let rehash = match self.verify_inputs {
+            true => Rehash::Always,
+            false => Rehash::After(Duration::from_secs(u64::from(self.verify_age) * 24 * 3600)),
         };
-        Store::open(&root)
+        Ok(Store::open(&self.store_root()?)?.with_rehash(rehash))
+    }
+
+    /// The store, for commands that only look: nothing in it is made or changed, also where there is none.
+    pub fn look_at_store(&self) -> Result<Store> {
+        Store::look(&self.store_root()?)
+    }
+
+    fn store_root(&self) -> Result<PathBuf> {
+        self.store.clone().map_or_else(Store::default_root, Ok)
     }
 
     /// The way to run actions that was chosen.

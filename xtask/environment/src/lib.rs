@@ -11,7 +11,6 @@ mod isolation;
 mod layers;
 mod links;
 mod nix;
-mod owner;
 mod sandbox;
 mod tarball;
 

@@ -233,39 +233,11 @@ impl Backend for Sandbox {
         }
         let exit = self.run_in(&Places { source: &source, work: &work, out: &out }, launch, output)?;
         let outputs = match exit.success() && !launch.interactive {
-            true => {
-                make_readable(&out)?;
-                launch.store.import(&out)?
-            }
+            true => launch.store.import_outputs(&out)?,
             false => Tree::new(),
         };
         Ok(Ended { exit, outputs })
     }
-}
-
-/// Lets whoever builds read what the command closed to itself: trees keep no modes but whether a file is executable.
-fn make_readable(out: &Path) -> Result<()> {
-    let mut pending = vec![out.to_owned()];
-    while let Some(path) = pending.pop() {
-        let context = || format!("cannot look at {}", path.display());
-        let metadata = std::fs::symlink_metadata(&path).with_context(context)?;
-        let needed = match metadata.is_dir() {
-            true => 0o700,
-            false if metadata.is_file() => 0o400,
-            false => continue,
-        };
-        let mode = metadata.permissions().mode();
-        if mode & needed != needed {
-            std::fs::set_permissions(&path, Permissions::from_mode(mode & 0o777 | needed))
-                .with_context(context)?;
-        }
-        if metadata.is_dir() {
-            for entry in std::fs::read_dir(&path).with_context(context)? {
-                pending.push(entry.with_context(context)?.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// How a program of this machine ended.

@@ -81,9 +81,12 @@ impl Action {
     }
 
     /// Keeps the `Command` and `Action` messages as blobs, so that the action can be explained or executed later.
+    /// To be called before the action's inputs are read: a result is not kept when one is found damaged after this.
     pub fn write(&self, store: &Store) -> Result<Digest> {
         let command = store.put_bytes(&self.command())?;
-        store.put_bytes(&self.message(&command))
+        let digest = store.put_bytes(&self.message(&command))?;
+        store.begin(&digest)?;
+        Ok(digest)
     }
 
     /// Reads back what [`Action::write`] kept.

@@ -1,10 +1,10 @@
 //! Blobs while they are written, and the stamp of a blob that was checked.
 
 use crate::{Digest, HashWriter, Store};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use std::{
-    fs::{Metadata, Permissions},
+    fs::{File, Metadata, Permissions},
     io::Write,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
@@ -80,18 +80,21 @@ pub(crate) fn has_blob_time(metadata: &Metadata) -> bool {
     metadata.mtime() == BLOB_TIME as i64 && metadata.mtime_nsec() == 0
 }
 
-/// Gives a checked blob its mode and time.
-pub(crate) fn stamp(path: &Path, executable: bool) -> Result<()> {
+/// Gives a checked blob its mode and time. By the open file, so that nothing else can get them.
+pub(crate) fn stamp(file: &File, executable: bool) -> std::io::Result<()> {
     let mode = if executable { 0o555 } else { 0o444 };
-    std::fs::set_permissions(path, Permissions::from_mode(mode))
-        .and_then(|()| set_time(path))
-        .with_context(|| format!("cannot set the mode and time of {}", path.display()))
+    file.set_permissions(Permissions::from_mode(mode))?;
+    rustix::fs::futimens(file, &blob_times())?;
+    Ok(())
+}
+
+fn blob_times() -> Timestamps {
+    let time = Timespec { tv_sec: BLOB_TIME as i64, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 /// Sets a path's modification and access time to [`BLOB_TIME`], without following links.
 pub(crate) fn set_time(path: &Path) -> std::io::Result<()> {
-    let time = Timespec { tv_sec: BLOB_TIME as i64, tv_nsec: 0 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::utimensat(CWD, path, &blob_times(), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(())
 }

@@ -1,9 +1,11 @@
-//! Trees to and from directories of the file system.
+//! Trees to directories of the file system.
 
 use crate::{
     Digest, Entry, Progress, Store, Tree, Unit,
     blob::{has_blob_time, is_stamped, set_time, stamp},
+    lookup::hashed_name,
     output::{is_same_file, sync_directory},
+    sparse, store_file,
 };
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
@@ -15,25 +17,11 @@ use std::{
     collections::BTreeSet,
     fs::{File, OpenOptions, Permissions},
     io::ErrorKind,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-impl Tree {
-    /// The tree of a directory of the file system, hashed on all processors; nothing is kept. Errors: devices,
-    /// sockets, pipes, names or links that are not UTF-8.
-    pub fn of_directory(directory: &Path) -> Result<Self> {
-        of_directory(directory, &Digest::of_file)
-    }
-}
-
 impl Store {
-    /// Imports a directory of the file system as a tree. Errors: devices, sockets, pipes, names or links that are not
-    /// UTF-8, files that change while they are read.
-    pub fn import(&self, directory: &Path) -> Result<Tree> {
-        of_directory(directory, &|path| self.put_file(path))
-    }
-
     /// Writes a tree to `destination`, which must not exist: read-only files, fixed times.
     ///
     /// Files share the blobs' blocks where the file system can (a reflink: what is done to them does not reach the
@@ -109,52 +97,48 @@ impl Store {
     }
 
     fn place_entry(&self, entry: &Entry, path: &Path, links: bool) -> Result<()> {
-        match entry {
-            Entry::Directory => Ok(()),
-            Entry::Symlink { target } => std::os::unix::fs::symlink(target, path)
-                .and_then(|()| set_time(path))
-                .with_context(|| format!("cannot create the link {}", path.display())),
-            Entry::File { digest, executable } => {
-                let blob = self.blob_path(digest, *executable)?;
-                if self.may_clone() && self.place_clone(&blob, path, *executable)? {
-                    return Ok(());
+        let (digest, executable) = match entry {
+            Entry::Directory => return Ok(()),
+            Entry::Symlink { target } => {
+                return std::os::unix::fs::symlink(target, path)
+                    .and_then(|()| set_time(path))
+                    .with_context(|| format!("cannot create the link {}", path.display()));
+            }
+            Entry::File { digest, executable } => (digest, *executable),
+        };
+        // A copy needs no executable variant of the blob.
+        let blob = self.blob_path(digest, executable && links)?;
+        if self.may_clone() && self.place_clone(&blob, path, executable)? {
+            return Ok(());
+        }
+        if links {
+            match std::fs::hard_link(&blob, path) {
+                Ok(()) => return Ok(()),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::TooManyLinks | ErrorKind::CrossesDevices | ErrorKind::PermissionDenied
+                    ) => {}
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot create {}", path.display()));
                 }
-                if links {
-                    match std::fs::hard_link(&blob, path) {
-                        Ok(()) => return Ok(()),
-                        Err(error)
-                            if matches!(
-                                error.kind(),
-                                ErrorKind::TooManyLinks
-                                    | ErrorKind::CrossesDevices
-                                    | ErrorKind::PermissionDenied
-                            ) => {}
-                        Err(error) => {
-                            return Err(error).with_context(|| format!("cannot create {}", path.display()));
-                        }
-                    }
-                }
-                let mut source =
-                    File::open(&blob).with_context(|| format!("cannot open {}", blob.display()))?;
-                File::create_new(path)
-                    .and_then(|mut file| std::io::copy(&mut source, &mut file))
-                    .with_context(|| format!("cannot copy a blob to {}", path.display()))?;
-                stamp(path, *executable)
             }
         }
+        let (mut from, _) =
+            store_file::open(&blob).with_context(|| format!("cannot open {}", blob.display()))?;
+        let mut to = create_new(path)?;
+        sparse::copy(&mut from, &mut to)
+            .and_then(|_| stamp(&to, executable))
+            .with_context(|| format!("cannot copy a blob to {}", path.display()))
     }
 
     /// Places a clone of a blob; false where the file system has none, and then nothing is left at `path`.
     fn place_clone(&self, blob: &Path, path: &Path, executable: bool) -> Result<bool> {
-        let from = File::open(blob).with_context(|| format!("cannot open {}", blob.display()))?;
-        let to = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("cannot create {}", path.display()))?;
+        let (from, _) = store_file::open(blob).with_context(|| format!("cannot open {}", blob.display()))?;
+        let to = create_new(path)?;
         if self.clone_blocks(&from, &to) {
-            return stamp(path, executable).map(|()| true);
+            stamp(&to, executable).with_context(|| format!("cannot stamp {}", path.display()))?;
+            return Ok(true);
         }
         std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
         Ok(false)
@@ -163,15 +147,18 @@ impl Store {
     /// A tree as files in `checkouts/HEX`, made once and kept. Several processes may ask for the same one at once.
     ///
     /// Before it is given out again it is compared with the tree, a `stat` for each file and directory: what changed
-    /// since it was laid out is laid out anew. Errors: a blob that it needs is missing or damaged ([`crate::Damaged`]).
+    /// since it was laid out is laid out anew. Files that were hashed longer ago than [`crate::Rehash`] says are hashed again.
+    /// Errors: a blob that it needs is missing or damaged ([`crate::Damaged`]).
     pub fn checkout(&self, root: &Digest, progress: &dyn Progress) -> Result<PathBuf> {
         let place = self.root.join("checkouts").join(root.hex());
         let tree = Tree::read(self, root)?;
-        if place.is_dir() {
-            if is_laid_out(&tree, &place) {
+        if std::fs::symlink_metadata(&place).is_ok_and(|metadata| metadata.is_dir()) {
+            if is_laid_out(&tree, &place) && self.is_intact(root, &tree, &place)? {
                 return Ok(place);
             }
             progress.note(&format!("{} was changed; it is laid out again", place.display()));
+        }
+        if std::fs::symlink_metadata(&place).is_ok() {
             self.set_aside(&place, "checkout")?;
         }
         let _meter = progress.begin(&format!("laying out tree {}", &root.hex()[..12]), 0, Unit::Items);
@@ -187,6 +174,48 @@ impl Store {
         }
         Ok(place)
     }
+
+    /// Hashes those files of a checkout that are due. Errors: a blob is damaged, and so are the files that are links to it.
+    fn is_intact(&self, root: &Digest, tree: &Tree, place: &Path) -> Result<bool> {
+        let name = format!("{} checkout", root.hex());
+        let due: Vec<_> = tree
+            .iter()
+            .filter_map(|(path, entry)| match entry {
+                Entry::File { digest, executable } => Some((place.join(path), digest, *executable)),
+                Entry::Symlink { .. } | Entry::Directory => None,
+            })
+            .filter_map(|(path, digest, executable)| {
+                let metadata = std::fs::symlink_metadata(&path).ok()?;
+                // A link to the blob is the blob, a clone or copy has an age of its own.
+                let is_due = self.is_due(&metadata, &|| hashed_name(digest, executable))
+                    || self.is_due(&metadata, &|| name.clone());
+                is_due.then_some((path, metadata, digest, executable))
+            })
+            .collect();
+        if due.is_empty() {
+            return Ok(true);
+        }
+        let is_intact = due.par_iter().map(|(path, metadata, digest, executable)| {
+            let blob = self.blob_path(digest, *executable)?;
+            let is_link = std::fs::symlink_metadata(&blob)
+                .is_ok_and(|blob| (blob.dev(), blob.ino()) == (metadata.dev(), metadata.ino()));
+            Ok(is_link || self.is_content(digest, path)?)
+        });
+        if !is_intact.collect::<Result<Vec<_>>>()?.into_iter().all(|intact| intact) {
+            return Ok(false);
+        }
+        self.note_hashed(name)?;
+        Ok(true)
+    }
+}
+
+fn create_new(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cannot create {}", path.display()))
 }
 
 /// All directories of a tree, parents first.
@@ -224,56 +253,9 @@ fn is_laid_out(tree: &Tree, place: &Path) -> bool {
         })
 }
 
-fn of_directory(directory: &Path, file: &(impl Fn(&Path) -> Result<Digest> + Sync)) -> Result<Tree> {
-    let mut found = Vec::new();
-    walk(directory, "", &mut found)?;
-    let entries: Vec<(String, Entry)> =
-        found.into_par_iter().map(|(path, full)| Ok((path, entry(&full, file)?))).collect::<Result<_>>()?;
-    let mut tree = Tree::new();
-    for (path, entry) in entries {
-        tree.insert(&path, entry)?;
-    }
-    Ok(tree)
-}
-
-fn entry(path: &Path, file: &impl Fn(&Path) -> Result<Digest>) -> Result<Entry> {
-    let metadata =
-        std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
-    let kind = metadata.file_type();
-    if kind.is_symlink() {
-        let target =
-            std::fs::read_link(path).with_context(|| format!("cannot read the link {}", path.display()))?;
-        let target = target.to_str().with_context(|| format!("the link {} is not UTF-8", path.display()))?;
-        return Ok(Entry::Symlink { target: target.to_owned() });
-    }
-    if kind.is_dir() {
-        return Ok(Entry::Directory);
-    }
-    ensure!(kind.is_file(), "{} is neither file, directory nor link", path.display());
-    let executable = metadata.permissions().mode() & 0o100 != 0;
-    Ok(Entry::File { digest: file(path)?, executable })
-}
-
 /// Gives a directory its time, and a mode that does not depend on this process' mask.
 fn finish_directory(path: &Path) -> Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o755))
         .and_then(|()| set_time(path))
         .with_context(|| format!("cannot set the mode and time of {}", path.display()))
-}
-
-fn walk(directory: &Path, prefix: &str, found: &mut Vec<(String, PathBuf)>) -> Result<()> {
-    let entries =
-        std::fs::read_dir(directory).with_context(|| format!("cannot list {}", directory.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
-        let name = entry.file_name();
-        let name =
-            name.to_str().with_context(|| format!("the name {} is not UTF-8", entry.path().display()))?;
-        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
-        if entry.file_type()?.is_dir() {
-            walk(&entry.path(), &path, found)?;
-        }
-        found.push((path, entry.path()));
-    }
-    Ok(())
 }

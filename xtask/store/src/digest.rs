@@ -36,12 +36,15 @@ impl Digest {
     /// The digest of a file's content.
     pub fn of_file(path: &Path) -> Result<Self> {
         let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        Self::of_open_file(&file).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    /// The digest of all that is left to read of a file.
+    pub(crate) fn of_open_file(file: &std::fs::File) -> std::io::Result<Self> {
         // Most files are small; to clear a large buffer takes longer than to hash one of them.
-        let digest = file.metadata().and_then(|metadata| {
-            let piece = usize::try_from(metadata.len()).map_or(LARGEST_PIECE, |size| size.saturating_add(1));
-            Self::of_pieces(&file, piece.clamp(4096, LARGEST_PIECE))
-        });
-        digest.with_context(|| format!("cannot read {}", path.display()))
+        let size = file.metadata()?.len();
+        let piece = usize::try_from(size).map_or(LARGEST_PIECE, |size| size.saturating_add(1));
+        Self::of_pieces(file, piece.clamp(4096, LARGEST_PIECE))
     }
 
     fn of_pieces(mut reader: impl Read, size: usize) -> std::io::Result<Self> {
@@ -124,6 +127,12 @@ impl<W: Write> HashWriter<W> {
     /// Wraps `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, hash: Sha256::new(), size: 0 }
+    }
+
+    /// Hashes bytes that are written elsewhere.
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.hash.update(bytes);
+        self.size += bytes.len() as u64;
     }
 
     /// Gives back the inner writer and the digest of what was written.

@@ -1,14 +1,17 @@
 //! `Directory` messages of the Remote Execution API: the Merkle form of trees.
 
 use crate::{
-    Damaged, Digest, Entry, Store,
+    Digest, Entry, Store,
     message::{from_message, to_message},
     tree::{check_path, check_target},
 };
 use anyhow::{Context, Result, ensure};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    rc::Rc,
+};
 
 /// A directory below another.
 pub fn directory_node(name: &str, digest: &Digest) -> reapi::DirectoryNode {
@@ -57,9 +60,11 @@ impl Listing {
 /// Errors: the blob is missing or damaged, or not the canonical encoding of a directory: it would be another name for
 /// the same content, and equal trees would not have equal digests.
 fn read(store: &Store, digest: &Digest) -> Result<Listing> {
-    let bytes = store.read(digest)?;
-    let message =
-        reapi::Directory::decode(bytes.as_slice()).with_context(|| format!("{digest} is not a directory"))?;
+    decode(digest, &store.read(digest)?)
+}
+
+fn decode(digest: &Digest, bytes: &[u8]) -> Result<Listing> {
+    let message = reapi::Directory::decode(bytes).with_context(|| format!("{digest} is not a directory"))?;
     let mut listing = Listing { leaves: Vec::new(), directories: Vec::new() };
     for node in message.files {
         let digest = from_message(node.digest.as_ref())?;
@@ -88,26 +93,16 @@ fn read(store: &Store, digest: &Digest) -> Result<Listing> {
 
 /// All paths of a tree. Errors: as [`read`]; more than `most` entries.
 pub fn expand(store: &Store, root: &Digest, most: usize) -> Result<BTreeMap<String, Entry>> {
-    let mut expansion = Expansion { store, most, listings: HashMap::new(), entries: BTreeMap::new() };
-    expansion.add(root, "")?;
-    Ok(expansion.entries)
-}
-
-struct Expansion<'a> {
-    store: &'a Store,
-    most: usize,
-    /// Directories that were read, since the same one often stands at several places.
-    listings: HashMap<Digest, std::rc::Rc<Listing>>,
-    entries: BTreeMap<String, Entry>,
-}
-
-impl Expansion<'_> {
-    fn add(&mut self, digest: &Digest, prefix: &str) -> Result<()> {
-        let listing = match self.listings.get(digest) {
+    // Directories that were read, since the same one often stands at several places.
+    let mut listings: HashMap<Digest, Rc<Listing>> = HashMap::new();
+    let mut entries = BTreeMap::new();
+    let mut pending = vec![(*root, String::new())];
+    while let Some((digest, prefix)) = pending.pop() {
+        let listing = match listings.get(&digest) {
             Some(listing) => listing.clone(),
             None => {
-                let listing = std::rc::Rc::new(read(self.store, digest)?);
-                self.listings.insert(*digest, listing.clone());
+                let listing = Rc::new(read(store, &digest)?);
+                listings.insert(digest, listing.clone());
                 listing
             }
         };
@@ -117,24 +112,19 @@ impl Expansion<'_> {
             Ok(path)
         };
         for (name, entry) in &listing.leaves {
-            self.insert(join(name)?, entry.clone())?;
+            entries.insert(join(name)?, entry.clone());
         }
         for (name, below) in &listing.directories {
-            let path = join(name)?;
-            let before = self.entries.len();
-            self.add(below, &path)?;
-            if self.entries.len() == before {
-                self.insert(path, Entry::Directory)?;
-            }
+            pending.push((*below, join(name)?));
         }
-        Ok(())
+        let is_empty = listing.leaves.is_empty() && listing.directories.is_empty();
+        if is_empty && !prefix.is_empty() {
+            entries.insert(prefix, Entry::Directory);
+        }
+        // Each of those that wait brings an entry at least.
+        ensure!(entries.len() + pending.len() <= most, "a tree has more than {most} entries");
     }
-
-    fn insert(&mut self, path: String, entry: Entry) -> Result<()> {
-        ensure!(self.entries.len() < self.most, "a tree has more than {} entries", self.most);
-        self.entries.insert(path, entry);
-        Ok(())
-    }
+    Ok(entries)
 }
 
 impl Store {
@@ -210,7 +200,8 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// Adds what `root` reaches. False when a directory is missing or damaged; the rest is still added.
+    /// Adds what `root` reaches. False when a directory is missing or damaged; the rest is still added. Nothing in the store
+    /// is changed.
     pub fn add(&mut self, store: &Store, root: &Digest) -> Result<bool> {
         let mut whole = true;
         let mut pending = vec![*root];
@@ -218,8 +209,8 @@ impl Reached {
             if self.directories.contains(&digest) {
                 continue;
             }
-            match read(store, &digest) {
-                Ok(listing) => {
+            match store.peek(&digest).map(|bytes| decode(&digest, &bytes)).transpose()? {
+                Some(listing) => {
                     pending.extend(listing.directories.iter().map(|(_, below)| *below));
                     self.files.extend(listing.leaves.iter().filter_map(|(_, entry)| match entry {
                         Entry::File { digest, .. } => Some(*digest),
@@ -227,8 +218,7 @@ impl Reached {
                     }));
                     self.directories.insert(digest);
                 }
-                Err(error) if error.is::<Damaged>() => whole = false,
-                Err(error) => return Err(error),
+                None => whole = false,
             }
         }
         Ok(whole)

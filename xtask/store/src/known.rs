@@ -1,6 +1,6 @@
 //! Digests of files outside of the store, remembered while the files stay as they are.
 
-use crate::{Digest, Store};
+use crate::{Digest, Store, store_file};
 use anyhow::{Context, Result};
 use std::{
     fs::Metadata,
@@ -32,7 +32,8 @@ impl Store {
         };
         let before = std::fs::metadata(&path).with_context(context)?;
         let place = self.known_place(&path);
-        if let Ok(text) = std::fs::read_to_string(&place)
+        if let Ok(bytes) = store_file::read(&place)
+            && let Ok(text) = String::from_utf8(bytes)
             && let Some((known, digest)) = text.split_once(": ")
             && known == stamp(&before)
             && let Ok(digest) = digest.parse()
@@ -44,7 +45,7 @@ impl Store {
         let changed =
             SystemTime::UNIX_EPOCH + Duration::from_secs(after.ctime().try_into().unwrap_or(u64::MAX / 4));
         let is_settled = SystemTime::now().duration_since(changed).is_ok_and(|age| age > SETTLED);
-        if is_settled && stamp(&before) == stamp(&after) {
+        if self.is_writable() && is_settled && stamp(&before) == stamp(&after) {
             self.write_note(&place, format!("{}: {digest}", stamp(&after)).as_bytes())?;
         }
         Ok(digest)

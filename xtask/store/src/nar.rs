@@ -6,63 +6,50 @@
 use crate::{Action, Digest, Entry, HashWriter, Store, Tree};
 use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use std::{
-    collections::BTreeMap,
-    io::{BufReader, Write},
-};
-
-enum Node<'a> {
-    Leaf(&'a Entry),
-    Directory(BTreeMap<&'a str, Node<'a>>),
-}
+use std::io::{BufReader, Write};
 
 impl Store {
     /// Writes the Nix archive of a tree.
     pub fn write_nar(&self, tree: &Tree, out: &mut impl Write) -> Result<()> {
-        let mut root = BTreeMap::new();
-        for (path, entry) in tree.iter() {
-            let mut directory = &mut root;
-            let mut components = path.split('/').peekable();
-            while let Some(name) = components.next() {
-                if components.peek().is_none() {
-                    let node = match entry {
-                        Entry::Directory => Node::Directory(BTreeMap::new()),
-                        entry => Node::Leaf(entry),
-                    };
-                    directory.insert(name, node);
-                    break;
-                }
-                let next = directory.entry(name).or_insert_with(|| Node::Directory(BTreeMap::new()));
-                let Node::Directory(inner) = next else { break };
-                directory = inner;
-            }
-        }
+        // Names within their directory, which is not the order of whole paths: `a-b` stands before `a/b` there.
+        let mut entries: Vec<(Vec<&str>, &Entry)> =
+            tree.iter().map(|(path, entry)| (path.split('/').collect(), entry)).collect();
+        entries.sort_by(|a, b| a.0.cmp(&b.0));
         string(out, b"nix-archive-1")?;
-        self.write_nar_node(&Node::Directory(root), out)
+        begin_directory(out)?;
+        let mut open: &[&str] = &[];
+        for (path, entry) in &entries {
+            let shared = open.iter().zip(path).take_while(|(a, b)| a == b).count();
+            for _ in shared..open.len() {
+                end_entry(out)?;
+            }
+            let (directories, name) = path.split_at(path.len() - 1);
+            for directory in &directories[shared..] {
+                begin_entry(directory, out)?;
+                begin_directory(out)?;
+            }
+            begin_entry(name[0], out)?;
+            self.write_nar_leaf(entry, out)?;
+            string(out, b")")?;
+            open = directories;
+        }
+        for _ in open {
+            end_entry(out)?;
+        }
+        string(out, b")")
     }
 
-    fn write_nar_node(&self, node: &Node, out: &mut impl Write) -> Result<()> {
+    /// A file, link or empty directory.
+    fn write_nar_leaf(&self, entry: &Entry, out: &mut impl Write) -> Result<()> {
         string(out, b"(")?;
         string(out, b"type")?;
-        match node {
-            Node::Directory(entries) => {
-                string(out, b"directory")?;
-                for (name, node) in entries {
-                    string(out, b"entry")?;
-                    string(out, b"(")?;
-                    string(out, b"name")?;
-                    string(out, name.as_bytes())?;
-                    string(out, b"node")?;
-                    self.write_nar_node(node, out)?;
-                    string(out, b")")?;
-                }
-            }
-            Node::Leaf(Entry::Symlink { target }) => {
+        match entry {
+            Entry::Symlink { target } => {
                 string(out, b"symlink")?;
                 string(out, b"target")?;
                 string(out, target.as_bytes())?;
             }
-            Node::Leaf(Entry::File { digest, executable }) => {
+            Entry::File { digest, executable } => {
                 string(out, b"regular")?;
                 if *executable {
                     string(out, b"executable")?;
@@ -75,7 +62,7 @@ impl Store {
                 ensure!(copied == digest.size, "blob {digest} changed while it was read");
                 padding(out, copied)?;
             }
-            Node::Leaf(Entry::Directory) => string(out, b"directory")?,
+            Entry::Directory => string(out, b"directory")?,
         }
         string(out, b")")
     }
@@ -104,6 +91,26 @@ impl Store {
             _ => bail!("a kept hash is missing"),
         }
     }
+}
+
+fn begin_directory(out: &mut impl Write) -> Result<()> {
+    string(out, b"(")?;
+    string(out, b"type")?;
+    string(out, b"directory")
+}
+
+/// Ends a directory, and the entry that it is.
+fn end_entry(out: &mut impl Write) -> Result<()> {
+    string(out, b")")?;
+    string(out, b")")
+}
+
+fn begin_entry(name: &str, out: &mut impl Write) -> Result<()> {
+    string(out, b"entry")?;
+    string(out, b"(")?;
+    string(out, b"name")?;
+    string(out, name.as_bytes())?;
+    string(out, b"node")
 }
 
 fn string(out: &mut impl Write, bytes: &[u8]) -> Result<()> {

@@ -4,6 +4,7 @@ use crate::{
     Action, Digest, Store,
     directory::Reached,
     message::{from_message, to_message},
+    store_file,
 };
 use anyhow::{Context, Result};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
@@ -24,23 +25,32 @@ pub struct ActionResult {
 }
 
 impl Store {
-    pub(crate) fn result_place(&self, action: &Digest) -> PathBuf {
+    pub(crate) fn result_path(&self, action: &Digest) -> PathBuf {
         let hex = action.hex();
         self.root.join("ac").join(&hex[..2]).join(hex)
     }
 
     /// The result kept for an action's digest, if there is one and what it names is there.
     ///
-    /// Once a blob was found damaged or missing, every blob of every result is looked for, until `fsck` has removed
-    /// the results that lack some; before, the root of the tree is enough.
+    /// Once a blob was found damaged or missing, results that may be derived from it are removed before one is given out,
+    /// and every blob of every result is looked for, until `fsck` has removed the results that lack some; before, the root of
+    /// the tree is enough.
     pub fn result(&self, action: &Digest) -> Result<Option<ActionResult>> {
-        let Ok(bytes) = std::fs::read(self.result_place(action)) else { return Ok(None) };
-        let Some(kept) = decode(&bytes) else { return Ok(None) };
-        let complete = match self.root.join("incomplete").exists() {
+        let is_incomplete = self.is_incomplete();
+        if is_incomplete && self.is_writable() {
+            self.drop_derived()?;
+        }
+        let Some(kept) = self.peek_result(action) else { return Ok(None) };
+        let complete = match is_incomplete {
             false => self.contains(&kept.result.outputs),
             true => self.is_complete(&kept)?,
         };
         Ok(complete.then_some(kept.result))
+    }
+
+    /// The result kept for an action's digest; what it names may be gone.
+    pub(crate) fn peek_result(&self, action: &Digest) -> Option<Kept> {
+        decode(&store_file::read(&self.result_path(action)).ok()?)
     }
 
     /// The output tree of work of our own ([`Action::named`]): the kept one, or what `make` gives, which is kept then.
@@ -49,6 +59,8 @@ impl Store {
         if let Some(result) = self.result(&key)? {
             return Ok(result.outputs);
         }
+        // So that it is known what the result was made from.
+        work.write(self)?;
         let outputs = make()?;
         self.put_result(&key, &ActionResult { outputs, log: None })?;
         Ok(outputs)
@@ -70,12 +82,22 @@ impl Store {
     /// synced and renamed. A process killed at any moment leaves blobs that nobody names, never a result without them.
     ///
     /// The outputs are also kept as one `Tree` message, since some caches of the Remote Execution API know no other form.
-    /// Errors: a directory of the outputs is not in the store; the disk is full.
+    ///
+    /// # Errors
+    /// A directory of the outputs is not in the store; the disk is full; an input of the action was found damaged since this
+    /// process began ([`crate::Damaged`]).
     pub fn put_result(&self, action: &Digest, result: &ActionResult) -> Result<()> {
+        self.writable()?;
+        self.check_causes(action)?;
+        // Before it: what is about to be kept was made after the damage was found.
+        if self.is_incomplete() {
+            self.drop_derived()?;
+        }
         let tree = self.put_bytes(&self.tree_message(&result.outputs)?)?;
-        rustix::fs::syncfs(&self.lock).with_context(|| self.write_error())?;
+        let lock = self.lock.as_ref().context("the store has no lock")?;
+        rustix::fs::syncfs(lock).with_context(|| self.write_error())?;
         let kept = Kept { result: *result, tree: Some(tree) };
-        self.write_note(&self.result_place(action), &kept.encode())
+        self.write_note(&self.result_path(action), &kept.encode())
     }
 }
 
@@ -135,7 +157,7 @@ mod tests {
         let outputs = tree.write(&store).unwrap();
         let key = Action::named(["test"]).digest();
         store.put_result(&key, &ActionResult { outputs, log: Some(digest) }).unwrap();
-        let bytes = std::fs::read(store.result_place(&key)).unwrap();
+        let bytes = std::fs::read(store.result_path(&key)).unwrap();
         let message = reapi::ActionResult::decode(bytes.as_slice()).unwrap();
         let found = &message.output_directories[0];
         assert_eq!((found.path.as_str(), message.exit_code), ("out", 0));

@@ -1,19 +1,27 @@
 //! The store on disk: where it is, who shares it, its blobs.
 
 use crate::{
-    Digest,
-    blob::{BlobWriter, is_stamped, stamp},
-    temporary::{self, Scratch},
+    Digest, HashWriter, Rehash, Scratch,
+    blob::{BlobWriter, stamp},
+    damage::Id,
+    rehash::Hashed,
+    sparse,
+    store_file::{self, make_directory, open_or_create},
+    temporary,
+    work_lock::{Holder, wait_for},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::io::Errno;
 use std::{
-    fmt,
-    fs::{File, OpenOptions, Permissions},
+    collections::HashMap,
+    fs::{File, Permissions},
     io::{ErrorKind, Read, Seek, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use tempfile::{NamedTempFile, TempPath};
 
@@ -25,28 +33,6 @@ const SYNC_ALONE: u64 = 1 << 20;
 
 /// Files up to this size are imported through memory: read once, hashed, and written only if they are new.
 const IN_MEMORY: u64 = 1 << 20;
-
-/// A blob that is missing or damaged. What needs it must be fetched or built again; results that name it are no
-/// longer given out.
-#[derive(Debug)]
-pub struct Damaged {
-    /// The blob.
-    pub digest: Digest,
-    /// What is wrong, and what was done.
-    pub reason: String,
-}
-
-impl fmt::Display for Damaged {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "blob {} of the store {}\n  hint: run the command again; it fetches or builds what is missing",
-            self.digest, self.reason
-        )
-    }
-}
-
-impl std::error::Error for Damaged {}
 
 /// A content-addressed store in a directory, safe for several threads and processes.
 ///
@@ -60,15 +46,30 @@ impl std::error::Error for Damaged {}
 /// | `known/` | digests of files elsewhere, with what tells whether they changed |
 /// | `tmp/` | a directory a process, locked while it lives |
 /// | `quarantine/` | blobs that were found damaged, and checkouts that may share their files, until the next `gc` |
+/// | `damaged` | SHA-256 of every blob that was found damaged; how much of the list has had its consequences is in `damaged.handled` |
+/// | `hashed` | when blobs were hashed again, and found to be intact |
+///
+/// Nothing in it is a link: what is found in place of a file or directory is refused, and `fsck` moves it to quarantine.
 pub struct Store {
     pub(crate) root: PathBuf,
-    /// This process' part of `tmp/`. Its lock file tells other processes that we live.
-    temporary: PathBuf,
-    _temporary_lock: File,
-    /// Held shared while the store is open; `gc` takes it alone.
-    pub(crate) lock: File,
+    /// What a process has that may write.
+    writer: Option<Writer>,
+    /// Held shared while the store is open; `gc` takes it alone. Nothing where a store is only looked at that has no lock.
+    pub(crate) lock: Option<File>,
     /// Whether the file system is believed to share blocks between files; until it refuses.
     clones: AtomicBool,
+    pub(crate) rehash: Rehash,
+    pub(crate) hashed: Hashed,
+    /// How long the list of damaged blobs was when the store was opened.
+    pub(crate) damaged_before: u64,
+    /// How long it was when an action began.
+    pub(crate) begun: Mutex<HashMap<Id, u64>>,
+}
+
+struct Writer {
+    /// This process' part of `tmp/`. Its lock file tells other processes that we live.
+    temporary: PathBuf,
+    _lock: File,
 }
 
 impl Store {
@@ -83,42 +84,75 @@ impl Store {
         };
         std::fs::create_dir_all(root).with_context(explain)?;
         let root = root.canonicalize().with_context(explain)?;
-        let version = root.join("version");
-        match std::fs::read_to_string(&version) {
-            Ok(text) => ensure!(
-                text == VERSION,
-                "{} is a store of version {}, this program writes version {}\n  hint: choose another directory with `--store`",
-                root.display(),
-                text.trim().escape_debug(),
-                VERSION.trim()
-            ),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                // Renamed into place: another process finds the whole text or none, whenever this one is killed.
-                let mut file = readable_file_in(&root).with_context(explain)?;
-                file.write_all(VERSION.as_bytes()).with_context(explain)?;
-                file.as_file().sync_all().with_context(explain)?;
-                file.persist(&version).with_context(explain)?;
-            }
-            Err(error) => return Err(error).with_context(explain),
+        if !check_version(&root)? {
+            // Renamed into place: another process finds the whole text or none, whenever this one is killed.
+            let mut file = readable_file_in(&root).with_context(explain)?;
+            file.write_all(VERSION.as_bytes()).with_context(explain)?;
+            file.as_file().sync_all().with_context(explain)?;
+            file.persist(root.join("version")).with_context(explain)?;
         }
-        for part in ["cas/sha256", "cas/sha256-x", "ac", "checkouts", "roots", "tmp"] {
-            std::fs::create_dir_all(root.join(part)).with_context(explain)?;
+        for part in ["cas", "cas/sha256", "cas/sha256-x", "ac", "checkouts", "roots", "tmp"] {
+            make_directory(&root.join(part)).with_context(explain)?;
         }
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(root.join("lock"))
-            .with_context(explain)?;
-        if lock.try_lock_shared().is_err() {
-            tracing::warn!("waiting for the process that collects garbage in {}", root.display());
-            lock.lock_shared().context("cannot lock the store")?;
-        }
+        let path = root.join("lock");
+        let lock =
+            open_or_create(&path, false).map_err(|error| match store_file::is_not_regular(&error) {
+                true => anyhow!(error).context(explain_lock(&path)),
+                false => anyhow!(error).context(explain()),
+            })?;
+        let holders = |path: &Path| Holder::read(path).into_iter().collect();
+        wait_for(&path, || lock.try_lock_shared(), holders, &|text| tracing::warn!("{text}"))?;
         temporary::sweep(&root.join("tmp"));
         let (temporary, temporary_lock) = temporary::own(&root.join("tmp")).with_context(explain)?;
-        let clones = AtomicBool::new(true);
-        Ok(Self { root, temporary, _temporary_lock: temporary_lock, lock, clones })
+        Self::new(root, Some(lock), Some(Writer { temporary, _lock: temporary_lock }))
+    }
+
+    /// Opens the store at `root` to look at it: nothing in it is made, changed, healed or removed, also where there is none
+    /// yet. What would write is an error. Errors: it is a store of another version.
+    pub fn look(root: &Path) -> Result<Self> {
+        let root = root.canonicalize().unwrap_or_else(|_| root.to_owned());
+        check_version(&root)?;
+        let path = root.join("lock");
+        let lock = match store_file::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            opened => Some(opened.with_context(|| explain_lock(&path))?.0),
+        };
+        if let Some(lock) = &lock {
+            let holders = |path: &Path| Holder::read(path).into_iter().collect();
+            wait_for(&path, || lock.try_lock_shared(), holders, &|text| tracing::warn!("{text}"))?;
+        }
+        Self::new(root, lock, None)
+    }
+
+    fn new(root: PathBuf, lock: Option<File>, writer: Option<Writer>) -> Result<Self> {
+        let mut store = Self {
+            root,
+            writer,
+            lock,
+            clones: AtomicBool::new(true),
+            rehash: Rehash::default(),
+            hashed: Hashed::default(),
+            damaged_before: 0,
+            begun: Mutex::default(),
+        };
+        store.damaged_before = store.damaged_since(0)?.1;
+        Ok(store)
+    }
+
+    /// Whether the store may be written, and was not only opened to look at it.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    /// Errors where the store was only opened to look at it. Gives this process' part of `tmp/`.
+    pub(crate) fn writable(&self) -> Result<&Path> {
+        let writer = self.writer.as_ref();
+        writer.map(|writer| writer.temporary.as_path()).with_context(|| {
+            format!(
+                "the store {} was opened only to look at it, and this would write to it",
+                self.root.display()
+            )
+        })
     }
 
     /// `$XDG_CACHE_HOME/mlc-repro`, or `~/.cache/mlc-repro`.
@@ -136,23 +170,6 @@ impl Store {
         &self.root
     }
 
-    pub(crate) fn place(&self, digest: &Digest, executable: bool) -> PathBuf {
-        let hex = digest.hex();
-        let kind = if executable { "cas/sha256-x" } else { "cas/sha256" };
-        self.root.join(kind).join(&hex[..2]).join(hex)
-    }
-
-    /// Whether the blob is there and intact. One `stat` where its stamp fits; else it is hashed, and a damaged one goes
-    /// to quarantine, so that whoever asks before fetching or writing it heals the store.
-    pub fn contains(&self, digest: &Digest) -> bool {
-        let path = self.place(digest, false);
-        match std::fs::symlink_metadata(&path) {
-            Ok(metadata) if is_stamped(&metadata, digest) => true,
-            Ok(_) => self.recheck(digest, false, path).is_ok(),
-            Err(_) => false,
-        }
-    }
-
     /// Keeps bytes.
     pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
@@ -167,8 +184,9 @@ impl Store {
     /// Keeps a copy of a file's content. Errors: it can't be read, or changes while it is read.
     pub fn put_file(&self, path: &Path) -> Result<Digest> {
         let reading = || format!("cannot read {}", path.display());
-        let mut source = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        let size = source.metadata().with_context(reading)?.len();
+        let (mut source, metadata) =
+            store_file::open_any(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let size = metadata.len();
         if size <= IN_MEMORY {
             let mut bytes = Vec::with_capacity(size as usize + 1);
             source.read_to_end(&mut bytes).with_context(reading)?;
@@ -187,15 +205,23 @@ impl Store {
             return Ok(digest);
         }
         source.rewind().with_context(reading)?;
-        let mut writer = self.writer()?;
-        std::io::copy(&mut source, &mut writer).with_context(|| format!("cannot copy {}", path.display()))?;
-        writer.finish(Some(&digest)).with_context(|| format!("{} changed while it was read", path.display()))
+        let mut file = self.temporary_file()?;
+        let mut hash = HashWriter::new(std::io::sink());
+        sparse::copy_with(&mut source, file.as_file_mut(), &mut |piece| hash.update(piece))
+            .with_context(|| self.write_error())
+            .with_context(|| format!("cannot copy {}", path.display()))?;
+        ensure!(hash.finish().1 == digest, "{} changed while it was read", path.display());
+        self.publish(file, &digest, false)?;
+        Ok(digest)
     }
 
     /// Makes a file on the store's file system a blob, by renaming it. The caller has hashed it.
     pub fn adopt(&self, path: &Path, digest: &Digest) -> Result<()> {
-        stamp(path, false)?;
-        File::open(path).and_then(|file| file.sync_all()).with_context(|| self.write_error())?;
+        self.writable()?;
+        let (opened, _) =
+            store_file::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        stamp(&opened, false).with_context(|| format!("cannot stamp {}", path.display()))?;
+        opened.sync_all().with_context(|| self.write_error())?;
         let file =
             TempPath::try_from_path(path).with_context(|| format!("cannot keep {}", path.display()))?;
         self.name_blob(file, &self.place(digest, false))
@@ -206,100 +232,9 @@ impl Store {
         BlobWriter::new(self)
     }
 
-    /// A blob's content, checked.
-    pub fn read(&self, digest: &Digest) -> Result<Vec<u8>> {
-        let path = self.blob_path(digest, false)?;
-        std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
-    }
-
-    /// A checked blob, open for reading.
-    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
-        let path = self.blob_path(digest, false)?;
-        File::open(&path).with_context(|| format!("cannot open {}", path.display()))
-    }
-
-    /// The checked path of a blob; `executable` chooses the variant with mode 0555. Errors: [`Damaged`].
-    pub fn blob_path(&self, digest: &Digest, executable: bool) -> Result<PathBuf> {
-        let path = self.place(digest, executable);
-        match std::fs::symlink_metadata(&path) {
-            Ok(metadata) if is_stamped(&metadata, digest) => Ok(path),
-            Ok(_) => self.recheck(digest, executable, path),
-            Err(error) if error.kind() == ErrorKind::NotFound && executable => {
-                let mut source = self.open_blob(digest)?;
-                let file = match self.cloned(&source)? {
-                    Some(file) => file,
-                    None => {
-                        let mut file = self.temporary_file()?;
-                        std::io::copy(&mut source, &mut file).with_context(|| self.write_error())?;
-                        file
-                    }
-                };
-                self.publish(file, digest, true)?;
-                Ok(path)
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.mark_incomplete()?;
-                bail!(Damaged { digest: *digest, reason: "is missing".to_owned() })
-            }
-            Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
-        }
-    }
-
-    /// Hashes a blob whose stamp does not fit: stamps it again, or takes it out.
-    fn recheck(&self, digest: &Digest, executable: bool, path: PathBuf) -> Result<PathBuf> {
-        if Digest::of_file(&path)? == *digest {
-            stamp(&path, executable)?;
-            return Ok(path);
-        }
-        self.quarantine(digest, &path)?;
-        if executable {
-            return self.blob_path(digest, true);
-        }
-        bail!(Damaged { digest: *digest, reason: "was damaged, and is in quarantine now".to_owned() })
-    }
-
-    /// Takes a damaged blob out of the way, and every checkout, since they may share its file.
-    pub(crate) fn quarantine(&self, digest: &Digest, path: &Path) -> Result<()> {
-        self.mark_incomplete()?;
-        self.set_aside(path, &digest.hex())?;
-        for entry in std::fs::read_dir(self.root.join("checkouts")).context("cannot list the checkouts")? {
-            let entry = entry.context("cannot list the checkouts")?;
-            self.set_aside(&entry.path(), "checkout")?;
-        }
-        Ok(())
-    }
-
-    /// Moves something to quarantine, whole. It is not removed before `gc` has the store alone: another process may be
-    /// building in that checkout, and a compiler that finds half of its headers gone might draw the wrong conclusion.
-    /// Nothing happens where another process was faster.
-    pub(crate) fn set_aside(&self, path: &Path, name: &str) -> Result<()> {
-        let context = || format!("cannot move {} to quarantine", path.display());
-        let quarantine = self.root.join("quarantine");
-        std::fs::create_dir_all(&quarantine).with_context(context)?;
-        let place = tempfile::Builder::new()
-            .prefix(&format!("{name}-"))
-            .tempdir_in(&quarantine)
-            .with_context(context)?;
-        match std::fs::rename(path, place.path().join("content")) {
-            Ok(()) => {
-                let _ = place.keep();
-                Ok(())
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error).with_context(context),
-        }
-    }
-
-    /// From now on, results are checked in depth before they are given out.
-    pub(crate) fn mark_incomplete(&self) -> Result<()> {
-        let path = self.root.join("incomplete");
-        File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(())
-    }
-
     /// A private directory on the store's file system, removed when dropped (or by a later process, after a crash).
     pub fn scratch(&self) -> Result<Scratch> {
-        Scratch::new_in(&self.temporary).with_context(|| self.write_error())
+        Scratch::new_in(self.writable()?).with_context(|| self.write_error())
     }
 
     /// Writes a small file that the store has beside its blobs, at a place below its root: whole or not at all, whenever
@@ -307,20 +242,29 @@ impl Store {
     pub fn write_note(&self, place: &Path, content: &[u8]) -> Result<()> {
         let explain = || self.write_error();
         let directory = place.parent().context("a note has a directory")?;
-        std::fs::create_dir_all(directory).with_context(explain)?;
+        make_directory(directory)?;
         let mut file = self.temporary_file()?;
         file.write_all(content).with_context(explain)?;
         file.as_file().sync_all().with_context(explain)?;
+        if std::fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir()) {
+            self.set_aside(place, "directory")?;
+        }
         file.persist(place).with_context(explain)?;
         Ok(())
     }
 
+    /// What [`Store::write_note`] wrote; nothing where there is nothing, or what is no regular file.
+    pub fn read_note(&self, place: &Path) -> Option<Vec<u8>> {
+        store_file::read(place).ok()
+    }
+
     pub(crate) fn temporary_file(&self) -> Result<NamedTempFile> {
-        readable_file_in(&self.temporary).with_context(|| self.write_error())
+        let directory = self.writable()?;
+        readable_file_in(directory).with_context(|| self.write_error())
     }
 
     /// A temporary file that shares `source`'s blocks, where the file system can (FICLONE: XFS, btrfs, bcachefs).
-    fn cloned(&self, source: &File) -> Result<Option<NamedTempFile>> {
+    pub(crate) fn cloned(&self, source: &File) -> Result<Option<NamedTempFile>> {
         if !self.clones.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -370,7 +314,7 @@ impl Store {
     /// Makes a temporary file a blob. Losing a race against another process is fine: the content is the same, and what
     /// is there stays. Replacing it would take the name from a file that others are just linking to.
     pub(crate) fn publish(&self, file: NamedTempFile, digest: &Digest, executable: bool) -> Result<()> {
-        stamp(file.path(), executable)?;
+        stamp(file.as_file(), executable).with_context(|| self.write_error())?;
         if digest.size >= SYNC_ALONE {
             file.as_file().sync_all().with_context(|| self.write_error())?;
         }
@@ -378,6 +322,9 @@ impl Store {
     }
 
     fn name_blob(&self, mut file: TempPath, place: &Path) -> Result<()> {
+        if place.parent().is_some_and(|shelf| shelf.symlink_metadata().is_ok()) {
+            self.check_shelf(place)?;
+        }
         // The two-digit directory is made when its first blob comes.
         for make_directory in [true, false] {
             match file.persist_noclobber(place) {
@@ -397,10 +344,35 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        // Best effort: a later process sweeps what stays.
-        let _ = temporary::remove_tree(&self.temporary);
-        let _ = std::fs::remove_file(self.temporary.with_extension("lock"));
+        if let Some(writer) = &self.writer {
+            // Best effort: a later process sweeps what stays.
+            let _ = temporary::remove(&writer.temporary);
+        }
     }
+}
+
+/// Whether a store of our version is there; not where there is nothing yet. Errors: it has another version.
+fn check_version(root: &Path) -> Result<bool> {
+    let path = root.join("version");
+    let bytes = match store_file::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    ensure!(
+        bytes == VERSION.as_bytes(),
+        "{} is a store of version {}, this program writes version {}\n  hint: choose another directory with `--store`",
+        root.display(),
+        String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).trim().escape_debug(),
+        VERSION.trim()
+    );
+    Ok(true)
+}
+
+fn explain_lock(path: &Path) -> String {
+    format!(
+        "cannot open the lock {}\n  hint: it must be a regular file; remove what stands there",
+        path.display()
+    )
 }
 
 /// A temporary file that others may read once it has its name (by default, temporary files are private).

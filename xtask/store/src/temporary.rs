@@ -1,49 +1,17 @@
 //! `tmp/`: a directory a process, and a lock file beside it that is locked while the process lives.
 
+use crate::{removal::remove_tree, store_file, work_lock::Holder};
 use anyhow::Result;
 use std::{
-    fs::{File, Permissions},
-    os::unix::fs::PermissionsExt,
+    fs::File,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-/// How old a directory without a lock file must be to count as left behind: its owner makes the lock right after it.
+/// How old something without a lock file must be to count as left behind: its owner makes the lock right after it.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// A directory for this process' temporary files, and the lock that says that it lives.
-pub fn own(parent: &Path) -> Result<(PathBuf, File)> {
-    loop {
-        let directory = tempfile::Builder::new().prefix("process-").tempdir_in(parent)?.keep();
-        let lock = File::create(directory.with_extension("lock"))?;
-        lock.lock()?;
-        // Another process may have swept the directory in the moment before it was locked.
-        if directory.is_dir() {
-            return Ok((directory, lock));
-        }
-    }
-}
-
-/// Removes the temporary files of processes that no longer live. Best effort; what stays does no harm.
-pub fn sweep(parent: &Path) {
-    let Ok(entries) = std::fs::read_dir(parent) else { return };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        let directory = path.with_extension("");
-        let lock = path.with_extension("lock");
-        // Held until all is removed, so that an owner that is about to lock it sees that its directory is gone.
-        let held = File::open(&lock).ok().map(|file| file.try_lock().map(|()| file));
-        let dead = match &held {
-            Some(held) => held.is_ok(),
-            None => age(&directory).is_some_and(|age| age > GRACE),
-        };
-        if dead {
-            let _ = remove_tree(&directory);
-            let _ = std::fs::remove_file(&lock);
-        }
-    }
-}
-
-/// A private directory, removed when dropped whatever a build made of it.
+/// A private directory that is removed when it is dropped, whatever a build made of it.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
@@ -51,8 +19,7 @@ pub struct Scratch {
 
 impl Scratch {
     pub(crate) fn new_in(parent: &Path) -> std::io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("work-").tempdir_in(parent)?;
-        Ok(Self { path: directory.keep() })
+        Ok(Self { path: tempfile::Builder::new().prefix("work-").tempdir_in(parent)?.keep() })
     }
 
     /// Where it is.
@@ -63,55 +30,93 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Best effort: a later process sweeps what stays.
-        let _ = remove_tree(&self.path);
+        if let Err(error) = remove_tree(&self.path) {
+            tracing::warn!("cannot remove {}: {error}", self.path.display());
+        }
     }
 }
 
-/// Removes a directory with all that is in it, also what may be neither written to nor listed, and however deep it is:
-/// directories are moved to the top before they are emptied, so that neither the stack nor a path grows with the depth.
-pub(crate) fn remove_tree(top: &Path) -> std::io::Result<()> {
-    let mut number = 0_u64;
-    let mut pending = vec![top.to_owned()];
-    while let Some(directory) = pending.pop() {
-        open_up(&directory)?;
-        for entry in std::fs::read_dir(&directory)? {
-            let entry = entry?;
-            if !entry.file_type()?.is_dir() {
-                std::fs::remove_file(entry.path())?;
-                continue;
-            }
-            // To move a directory, its `..` is written to.
-            open_up(&entry.path())?;
-            let moved = loop {
-                number += 1;
-                let moved = top.join(format!(".removed-{number}"));
-                if !moved.exists() {
-                    break moved;
-                }
-            };
-            std::fs::rename(entry.path(), &moved)?;
-            pending.push(moved);
-        }
-        if directory != top {
-            std::fs::remove_dir(&directory)?;
+/// A directory for this process' temporary files, and the lock that says that it lives.
+pub fn own(parent: &Path) -> Result<(PathBuf, File)> {
+    loop {
+        let directory = tempfile::Builder::new().prefix("process-").tempdir_in(parent)?.keep();
+        let mut lock = File::create_new(directory.with_extension("lock"))?;
+        lock.lock()?;
+        // Another process may have swept the directory in the moment before it was locked.
+        if directory.is_dir() {
+            Holder::write(&mut lock, &command_line())?;
+            return Ok((directory, lock));
         }
     }
-    std::fs::remove_dir(top)
 }
 
-fn open_up(directory: &Path) -> std::io::Result<()> {
-    std::fs::set_permissions(directory, Permissions::from_mode(0o700))
+/// What this process was asked for.
+pub(crate) fn command_line() -> String {
+    let words = std::env::args_os().enumerate().map(|(index, word)| match index {
+        0 => Path::new(&word).file_name().unwrap_or(&word).to_string_lossy().into_owned(),
+        _ => word.to_string_lossy().into_owned(),
+    });
+    format!("`{}`", words.collect::<Vec<_>>().join(" "))
+}
+
+/// Which processes beside this one have something in `tmp/`.
+pub(crate) fn living(parent: &Path, own: &Path) -> Vec<Holder> {
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let locks = entries.flatten().map(|entry| entry.path()).filter(|path| {
+        path.extension().is_some_and(|extension| extension == "lock") && path.with_extension("") != own
+    });
+    locks
+        .filter(|path| store_file::open(path).is_ok_and(|(file, _)| file.try_lock_shared().is_err()))
+        .filter_map(|path| Holder::read(&path))
+        .collect()
+}
+
+/// What no living process owns. With `alone`, no other process has the store open: then that is all that is not `own`.
+pub(crate) fn left_behind(parent: &Path, own: Option<&Path>, alone: bool) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(parent) else { return Vec::new() };
+    let mut left: Vec<_> = entries.flatten().map(|entry| entry.path().with_extension("")).collect();
+    left.sort();
+    left.dedup();
+    left.retain(|directory| {
+        Some(directory.as_path()) != own
+            && (alone
+                || match store_file::open(&directory.with_extension("lock")) {
+                    Ok((lock, _)) => lock.try_lock().is_ok(),
+                    Err(_) => age(directory).is_some_and(|age| age > GRACE),
+                })
+    });
+    left
+}
+
+/// Removes the temporary files of processes that no longer live. Best effort: what stays is tried again by the next process,
+/// and `gc` says why.
+pub fn sweep(parent: &Path) {
+    for directory in left_behind(parent, None, false) {
+        // Held until all is removed, so that an owner that is about to lock it sees that its directory is gone.
+        let lock = directory.with_extension("lock");
+        let held = store_file::open(&lock).ok().map(|(file, _)| file.try_lock().map(|()| file));
+        if !matches!(held, Some(Err(_))) {
+            let _ = remove(&directory);
+        }
+    }
+}
+
+/// Removes a directory of a process with its lock.
+pub(crate) fn remove(directory: &Path) -> std::io::Result<()> {
+    remove_tree(directory)?;
+    remove_tree(&directory.with_extension("lock"))
 }
 
 fn age(path: &Path) -> Option<Duration> {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
-    SystemTime::now().duration_since(modified).ok()
+    let metadata =
+        std::fs::symlink_metadata(path).or_else(|_| std::fs::symlink_metadata(path.with_extension("lock")));
+    SystemTime::now().duration_since(metadata.ok()?.modified().ok()?).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt};
 
     #[test]
     fn what_may_not_be_touched_goes_too() {

@@ -4,7 +4,7 @@ use crate::{
     Digest, Store,
     directory::{self, expand},
 };
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -142,28 +142,40 @@ impl Tree {
 
     /// Writes the Merkle form into the store; gives the root's digest.
     pub fn write(&self, store: &Store) -> Result<Digest> {
-        self.node().write(&|bytes| store.put_bytes(bytes))
+        self.merkle(&|bytes| store.put_bytes(bytes))
     }
 
     /// The root's digest, without keeping anything.
     pub fn digest(&self) -> Result<Digest> {
-        self.node().write(&|bytes| Ok(Digest::of(bytes)))
+        self.merkle(&|bytes| Ok(Digest::of(bytes)))
     }
 
-    fn node(&self) -> Node<'_> {
-        let mut node = Node::default();
+    /// Makes the messages of all directories, those below others first.
+    fn merkle(&self, keep: &impl Fn(&[u8]) -> Result<Digest>) -> Result<Digest> {
+        let mut messages: BTreeMap<&str, reapi::Directory> =
+            BTreeMap::from([("", reapi::Directory::default())]);
         for (path, entry) in &self.entries {
-            let mut directory = &mut node;
-            let mut components = path.split('/').peekable();
-            while let Some(name) = components.next() {
-                if components.peek().is_some() || *entry == Entry::Directory {
-                    directory = directory.directories.entry(name).or_default();
-                } else {
-                    directory.entries.push((name, entry));
+            let (parent, name) = split(path);
+            match entry {
+                Entry::Directory => {
+                    messages.entry(path).or_default();
                 }
+                entry => directory::add(messages.entry(parent).or_default(), name, entry),
             }
         }
-        node
+        // A path sorts behind every path above it.
+        loop {
+            let (path, mut message) = messages.pop_last().context("a tree has no root")?;
+            message.files.sort_by(|a, b| a.name.cmp(&b.name));
+            message.symlinks.sort_by(|a, b| a.name.cmp(&b.name));
+            message.directories.sort_by(|a, b| a.name.cmp(&b.name));
+            let digest = keep(&message.encode_to_vec())?;
+            if path.is_empty() {
+                return Ok(digest);
+            }
+            let (parent, name) = split(path);
+            messages.entry(parent).or_default().directories.push(directory::directory_node(name, &digest));
+        }
     }
 
     /// Reads the Merkle form back. Errors: a directory missing or damaged ([`crate::Damaged`]), or not in canonical
@@ -173,25 +185,9 @@ impl Tree {
     }
 }
 
-/// A directory while the Merkle form is made.
-#[derive(Default)]
-struct Node<'a> {
-    directories: BTreeMap<&'a str, Node<'a>>,
-    entries: Vec<(&'a str, &'a Entry)>,
-}
-
-impl Node<'_> {
-    fn write(mut self, keep: &impl Fn(&[u8]) -> Result<Digest>) -> Result<Digest> {
-        let mut message = reapi::Directory::default();
-        for (name, node) in self.directories {
-            message.directories.push(directory::directory_node(name, &node.write(keep)?));
-        }
-        self.entries.sort_by_key(|(name, _)| *name);
-        for (name, entry) in self.entries {
-            directory::add(&mut message, name, entry);
-        }
-        keep(&message.encode_to_vec())
-    }
+/// The directory that a path stands in ("" for the root), and its name there.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// Errors for every path that is not canonical.

@@ -155,7 +155,7 @@ fn android_ndk(global: &Global) -> Result<String> {
     const NAME: &str = "android-ndk";
     let project = global.project()?;
     let Some(input) = project.inputs.get(NAME) else { return Ok("not locked here".to_owned()) };
-    Ok(match global.open_store()?.contains(&input.digest) {
+    Ok(match global.look_at_store()?.contains(&input.digest) {
         true => format!("{} is in the store", input.source.file_name()),
         false => format!(
             "{} ({} MB) is not in the store; targets for Android need it: `cargo xtask fetch {NAME}`, or `--input {NAME}=PATH`",

@@ -19,7 +19,7 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
-    let store = global.open_store()?;
+    let store = global.look_at_store()?;
     let goals = super::build::goals(&project, std::slice::from_ref(&arguments.goal))?;
     ensure!(
         goals.len() == 1,

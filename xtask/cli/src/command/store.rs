@@ -20,7 +20,7 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Hash every blob; damaged ones go to quarantine and are fetched or built again when they are needed
+    /// Hash every blob; damaged ones go to quarantine, and every result that was made from one is removed
     Fsck,
     /// Print the file of a blob
     Path {
@@ -33,44 +33,44 @@ enum Command {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let store = global.open_store()?;
     let progress = global.progress();
     match &arguments.command {
         Command::Gc { dry_run } => {
             let project = global.project()?;
+            let store = if *dry_run { global.look_at_store()? } else { global.open_store()? };
             let mut kept: Vec<Reference> = super::fetch::inputs(&project, None)?
                 .inputs
                 .iter()
                 .chain(&super::model::fetch::all_inputs(&project.root)?)
                 .map(|input| Reference::Blob(input.digest))
                 .collect();
-            let options = input::FetchOptions { offline: true, ..global.fetch_options() };
             for name in project.environments()? {
                 let (definition, lock) = project.environment(&name)?;
-                // An environment that was never assembled here has nothing to keep.
-                if let Ok(environment) =
-                    environment::assemble(&store, &name, &definition, &lock, &options, &progress)
-                {
-                    kept.push(Reference::Tree(environment.root));
-                }
+                let environment = environment::assembled(&store, &name, &definition, &lock)?;
+                kept.extend(environment.map(|environment| Reference::Tree(environment.root)));
             }
             let collected = store.collect_garbage(&kept, *dry_run, &progress)?;
             if global.json {
                 println!("{}", serde_json::to_string_pretty(&collected)?);
             } else {
                 println!(
-                    "{} {} blobs ({} MB), {} results, {} checkouts",
+                    "{} {} blobs ({} MB), {} results, {} checkouts, {} directories of ended processes, {} foreign entries",
                     if *dry_run { "would remove" } else { "removed" },
                     collected.blobs,
                     collected.bytes / 1_000_000,
                     collected.results,
-                    collected.checkouts
+                    collected.checkouts,
+                    collected.temporary,
+                    collected.foreign
                 );
             }
-            Ok(ExitCode::SUCCESS)
+            for left in &collected.left {
+                eprintln!("cannot remove {left}");
+            }
+            Ok(if collected.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Fsck => {
-            let examined = store.examine(&progress)?;
+            let examined = global.open_store()?.examine(&progress)?;
             if global.json {
                 println!("{}", serde_json::to_string_pretty(&examined)?);
             } else {
@@ -81,15 +81,24 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 for result in &examined.incomplete {
                     println!("incomplete, now removed: result {result}");
                 }
+                for result in &examined.derived {
+                    println!("made from something damaged, now removed: result {result}");
+                }
+                for path in &examined.foreign {
+                    println!("not a file of the store, now in quarantine: {}", path.escape_debug());
+                }
+                for root in &examined.roots {
+                    println!("may be wrong, make it again: release {}", root.escape_debug());
+                }
             }
-            let sound = examined.damaged.is_empty() && examined.incomplete.is_empty();
-            Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if examined.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Path { digest } => {
-            println!("{}", store.blob_path(digest, false)?.display());
+            println!("{}", global.open_store()?.blob_path(digest, false)?.display());
             Ok(ExitCode::SUCCESS)
         }
         Command::Du => {
+            let store = global.look_at_store()?;
             let usage = store.usage()?;
             if global.json {
                 println!("{}", serde_json::to_string_pretty(&usage)?);

@@ -1,7 +1,6 @@
 //! Containers and volumes of ours, by their labels: what a process leaves behind is removed by itself when it is interrupted,
 //! and by the next one when it was killed.
 
-use crate::owner::Owner;
 use bollard::{
     Docker,
     query_parameters::{
@@ -10,6 +9,7 @@ use bollard::{
     },
 };
 use std::collections::HashMap;
+use store::Owner;
 
 const LABEL: &str = "mlc-repro.owner";
 

@@ -18,7 +18,11 @@ impl Docker {
             return Ok(id);
         }
         // Two processes would send the same gigabytes twice.
-        let _lock = launch.store.lock_work(&ids[0]["sha256:".len()..], launch.progress)?;
+        let _lock = launch.store.lock_work(
+            &ids[0]["sha256:".len()..],
+            &format!("the image of `{}`", launch.environment.name),
+            launch.progress,
+        )?;
         if let Some(id) = self.known(&ids)? {
             return Ok(id);
         }

@@ -10,11 +10,12 @@ mod leftovers;
 mod load;
 mod transfer;
 
-use crate::{Backend, Ended, Launch, image::Image, isolation::Isolation, owner::Owner};
+use crate::{Backend, Ended, Launch, image::Image, isolation::Isolation};
 use address::Surroundings;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bollard::{API_DEFAULT_VERSION, models::SystemInfo};
 use std::{io::IsTerminal, path::Path, sync::Arc, time::Instant};
+use store::Owner;
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},

@@ -1,12 +1,12 @@
 //! Nix's own programs, on a store of ours.
 
-use crate::owner::Owner;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
+use store::Owner;
 
 /// Where the store stands instead of below our own.
 const PLACE: &str = "MLC_REPRO_NIX_STORE";

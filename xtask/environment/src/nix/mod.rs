@@ -65,7 +65,7 @@ impl Nix {
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
         // Where two processes make the directories or the database of a new store at the same time, Nix finds what the other
         // made, and gives up.
-        let turn = store.lock_work("nix", progress)?;
+        let turn = store.lock_work("nix", "the Nix store", progress)?;
         let client = Client::new(&store.root().join("nix"))?;
         let tools = import(&client, store, &tools.root, progress)?;
         drop(turn);

@@ -83,10 +83,12 @@ impl Part {
 /// contents; what programs read differently (two headers that disagree, bytes that belong to nothing); more than 200 times the
 /// archive's size, of whatever; damaged or truncated archives; a subtree that is not there.
 pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> Result<Tree> {
-    let key = key(archive, format, part);
-    if let Some(result) = store.result(&key)? {
+    let work = work(archive, format, part);
+    if let Some(result) = store.result(&work.digest())? {
         return Tree::read(store, &result.outputs);
     }
+    // So that it is known what the tree was made from.
+    let key = work.write(store)?;
     let mut file = store.open_blob(archive)?;
     let mut unpacker = Unpacker::new(store, archive.size, format, part);
     match format {
@@ -102,11 +104,11 @@ pub fn unpack(store: &Store, archive: &Digest, format: Format, part: &Part) -> R
 
 /// What [`unpack`] gave before, if it did: nothing is unpacked.
 pub fn unpacked(store: &Store, archive: &Digest, format: Format, part: &Part) -> Result<Option<Tree>> {
-    let result = store.result(&key(archive, format, part))?;
+    let result = store.result(&work(archive, format, part).digest())?;
     result.map(|result| Tree::read(store, &result.outputs)).transpose()
 }
 
-fn key(archive: &Digest, format: Format, part: &Part) -> Digest {
+fn work(archive: &Digest, format: Format, part: &Part) -> Action {
     let mut words = vec![
         "unpack".to_owned(),
         VERSION.to_owned(),
@@ -115,7 +117,7 @@ fn key(archive: &Digest, format: Format, part: &Part) -> Digest {
         part.strip.to_string(),
     ];
     words.extend(part.subtrees.iter().cloned());
-    Action::named(words).digest()
+    Action::named(words)
 }
 
 /// The tree of a directory that a container engine packed as a tar archive, without the directory's own name.

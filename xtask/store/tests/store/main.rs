@@ -3,6 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
 mod adversity;
+mod derived;
+mod foreign;
+mod hostile;
+mod waiting;
 
 use std::{
     fs::Permissions,
@@ -71,7 +75,7 @@ fn a_damaged_blob_is_reported_once_and_can_be_put_again() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let tree = tree(&store, &[("file", "content")]);
-    let action = Action::named(["test"]).digest();
+    let action = Action::named(["test"]).write(&store).unwrap();
     let outputs = tree.write(&store).unwrap();
     store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
     assert!(store.result(&action).unwrap().is_some());
@@ -84,6 +88,8 @@ fn a_damaged_blob_is_reported_once_and_can_be_put_again() {
 
     store.put_bytes(b"content").unwrap();
     assert_eq!(store.read(&digest).unwrap(), b"content");
+    assert_eq!(store.result(&action).unwrap(), None, "it is made again");
+    store.put_result(&action, &ActionResult { outputs, log: None }).unwrap();
     assert!(store.result(&action).unwrap().is_some());
 }
 

@@ -1,13 +1,27 @@
-//! Whose something is that was left outside of our store: a process that lives, or one that has ended.
+//! Whose something is that was left behind or is locked: a process that lives, is stopped, or has ended.
 
 use std::fmt;
 
 /// A process, told from all others, on this machine or elsewhere, now or before.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Owner(String);
+pub struct Owner(String);
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It lives, and may run.
+    Running,
+    /// It lives, and does not go on before it gets a signal (`kill -CONT`), or a debugger lets it.
+    Stopped,
+    /// It has ended.
+    Ended,
+    /// It is of another machine, or of another namespace of process numbers.
+    Elsewhere,
+}
 
 impl Owner {
-    pub(crate) fn this_process() -> Self {
+    /// This process.
+    pub fn this_process() -> Self {
         Self::of("self").unwrap_or_else(|| Self("unknown".to_owned()))
     }
 
@@ -26,10 +40,33 @@ impl Owner {
     }
 
     /// Whether it certainly has ended: it was a process of this machine and namespace.
-    pub(crate) fn is_dead(&self) -> bool {
-        let (Some(this), Some((place, rest))) = (Self::of("self"), self.split()) else { return false };
-        let Some((number, _)) = rest.split_once('/') else { return false };
-        this.split().is_some_and(|(here, _)| here == place) && Self::of(number).as_ref() != Some(self)
+    pub fn is_dead(&self) -> bool {
+        self.state() == State::Ended
+    }
+
+    /// What it does now.
+    pub fn state(&self) -> State {
+        let (Some(this), Some((place, _))) = (Self::of("self"), self.split()) else {
+            return State::Elsewhere;
+        };
+        if this.split().is_none_or(|(here, _)| here != place) {
+            return State::Elsewhere;
+        }
+        let Some(number) = self.number() else { return State::Elsewhere };
+        if Self::of(number).as_ref() != Some(self) {
+            return State::Ended;
+        }
+        let status = std::fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        match status.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next()) {
+            Some('T' | 't') => State::Stopped,
+            Some('Z' | 'X') | None => State::Ended,
+            Some(_) => State::Running,
+        }
+    }
+
+    /// Its number, where it runs.
+    pub fn number(&self) -> Option<&str> {
+        self.split()?.1.split_once('/').map(|(number, _)| number)
     }
 
     /// Boot and namespace; number and beginning.
@@ -38,8 +75,8 @@ impl Owner {
         Some((&self.0[..end], &self.0[end + 1..]))
     }
 
-    /// What another process wrote of itself.
-    pub(crate) fn parse(text: &str) -> Self {
+    /// Reads what another process wrote of itself.
+    pub fn parse(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
@@ -67,6 +104,12 @@ mod tests {
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
         let other = Owner::of(&child.id().to_string()).unwrap();
         assert!(!other.is_dead());
+        let stopped = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(stopped, rustix::process::Signal::STOP).unwrap();
+        while other.state() == State::Running {
+            std::thread::yield_now();
+        }
+        assert_eq!(other.state(), State::Stopped);
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(other.is_dead());
