@@ -18,6 +18,9 @@ const ARCHIVE_CONNECTIONS: usize = 2;
 
 type Known<T> = OnceLock<Result<T, String>>;
 
+/// Addresses of the snapshot of a state, by whether any current archive could be asked for them.
+type Snapshots = BTreeMap<(Archive, bool), Result<Vec<String>, String>>;
+
 /// What is known of the network. Clones share it.
 #[derive(Clone, Default)]
 pub struct Network(Arc<Inner>);
@@ -28,7 +31,7 @@ struct Inner {
     debian: Known<Vec<String>>,
     python: Known<String>,
     npm: Known<String>,
-    snapshots: Mutex<BTreeMap<(Archive, bool), Result<Vec<String>, String>>>,
+    snapshots: Mutex<Snapshots>,
     archive: Gate,
 }
 
