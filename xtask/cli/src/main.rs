@@ -51,6 +51,10 @@ enum Command {
     Ci(command::ci::Arguments),
     Completions(command::completions::Arguments),
     Man(command::man::Arguments),
+    #[command(name = "convert_weight", alias = "convert-weight", hide = true)]
+    ConvertWeight(command::model::former::Arguments),
+    #[command(name = "gen_config", alias = "gen-config", hide = true)]
+    GenConfig(command::model::former::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
         Command::Ci(arguments) => command::ci::run(&global, &arguments),
         Command::Completions(arguments) => command::completions::run(&arguments),
         Command::Man(arguments) => command::man::run(&arguments),
+        Command::ConvertWeight(_) => command::model::former::convert_weight(),
+        Command::GenConfig(_) => command::model::former::gen_config(),
     };
     match result {
         Ok(status) => status,

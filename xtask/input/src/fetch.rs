@@ -35,6 +35,8 @@ pub struct FetchOptions {
     pub patience: Duration,
     /// The Hugging Face hub that models come from; `None` for the one that this machine is configured with.
     pub endpoint: Option<String>,
+    /// Files of a model that are locked beside those that a conversion uses.
+    pub include: Vec<String>,
     /// Accept the licences of inputs that have one to accept, and remember it in the store.
     pub accept_license: bool,
     /// What is known of the network.
@@ -51,6 +53,7 @@ impl Default for FetchOptions {
             archives: Arc::default(),
             patience: client::PATIENCE,
             endpoint: None,
+            include: Vec::new(),
             accept_license: false,
             network: Network::default(),
         }

@@ -171,8 +171,9 @@ pub fn update(
                 false => {
                     let hub =
                         Hub::open(options.network.client(options.patience), options.endpoint.as_deref())?;
-                    let (model, inputs) = hub.resolve(store, &model.repository, &model.revision, progress)?;
-                    write(&intent.path, &model.to_toml()?)?;
+                    let hub = hub.including(&model.include);
+                    let (found, inputs) = hub.resolve(store, &model.repository, &model.revision, progress)?;
+                    write(&intent.path, &Model { include: model.include, ..found }.to_toml()?)?;
                     Lock { inputs, ..Lock::default() }
                 }
             }

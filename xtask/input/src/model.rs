@@ -16,6 +16,9 @@ pub struct Model {
     pub revision: String,
     /// The licence as the model's card names it (`license`, or `license_name` where that is `other`).
     pub license: String,
+    /// Files that are locked beside those that a conversion uses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include: Vec<String>,
 }
 
 impl Model {
@@ -25,6 +28,7 @@ impl Model {
             repository: repository.to_owned(),
             revision: revision.to_owned(),
             license: license.to_owned(),
+            include: Vec::new(),
         };
         model.check()?;
         Ok(model)
@@ -208,12 +212,22 @@ pub fn lock_model(
     let known = Model::find(root, name)?;
     if let Some(known) =
         known.clone().filter(|known| (&*known.repository, &*known.revision) == (repository, revision))
+        && options.include.iter().all(|file| known.include.contains(file))
     {
         return Ok(known);
     }
     let hub = Hub::open(options.network.client(options.patience), options.endpoint.as_deref())?;
-    let (model, inputs) = hub.resolve(store, repository, revision, progress)?;
+    let (mut model, inputs) =
+        hub.including(&options.include).resolve(store, repository, revision, progress)?;
+    model.include.clone_from(&options.include);
     if let Some(known) = known {
+        ensure!(
+            options.include.iter().all(|file| known.include.contains(file)),
+            "{} is locked without {}\n  hint: add it to `include` in {}, remove the lock beside it and run `cargo xtask lock update {name}`",
+            known.name(),
+            options.include.join(", "),
+            path.display()
+        );
         ensure!(
             (&known.repository, &known.revision) == (&model.repository, &model.revision),
             "{} asks for {} at {}, not for {repository} at {}\n  hint: change it there and run `cargo xtask lock update {name}`, or remove it",

@@ -1,6 +1,7 @@
 //! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
 
 pub mod fetch;
+pub mod former;
 mod published;
 pub mod store;
 mod summary;
@@ -42,7 +43,7 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// Write mlc-chat-config.json and the tokenizer's files too, with this conversation template
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, alias = "conv-template", value_name = "NAME")]
         conversation_template: Option<String>,
         #[command(flatten)]
         sizes: Sizes,
@@ -61,11 +62,15 @@ enum Command {
         #[command(flatten)]
         source: Source,
         /// The conversation template
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, alias = "conv-template", value_name = "NAME")]
         conversation_template: String,
         #[command(flatten)]
         sizes: Sizes,
     },
+    #[command(name = "convert_weight", alias = "convert-weight", hide = true)]
+    ConvertWeight(former::Arguments),
+    #[command(name = "gen_config", alias = "gen-config", hide = true)]
+    GenConfig(former::Arguments),
     /// Check every shard and tensor of a converted model
     ///
     /// Where there is an mlc-chat-config.json, the weights must be those of its architecture and quantization. A model of a
@@ -121,7 +126,7 @@ struct Source {
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
     /// The architecture; `auto` is what config.json names
-    #[arg(long, default_value = "auto")]
+    #[arg(long, alias = "model-type", default_value = "auto")]
     architecture: String,
 }
 
@@ -160,7 +165,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 conversation_template: template.clone(),
                 overrides: sizes.overrides(),
             });
-            let options = source.options(global, *memory, *replace);
+            let options = source.options(global, *memory, *replace)?;
             if *no_store {
                 convert(global, &options, chat.as_ref())?;
             } else {
@@ -170,12 +175,15 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::ChatConfig { source, conversation_template, sizes } => {
             let chat =
                 Chat { conversation_template: conversation_template.clone(), overrides: sizes.overrides() };
-            chat_config(global, &source.options(global, 256, false), &chat)?;
+            chat_config(global, &source.options(global, 256, false)?, &chat)?;
         }
+        Command::ConvertWeight(_) => return former::convert_weight(),
+        Command::GenConfig(_) => return former::gen_config(),
         Command::Verify { directory } => return verify(global, directory),
         Command::Inspect { directory } => inspect(global, directory)?,
         Command::Diff { left, right } => return diff(global, left, right),
         Command::Report { source, converted, quantization, architecture, picture } => {
+            let source = &model::checkpoint_directory(source)?;
             let converted = published::directory(global, converted, Published::Whole)?;
             let errors = model::report(source, &converted, quantization, architecture)?;
             if let Some(path) = picture {
@@ -202,14 +210,18 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
 }
 
 impl Source {
-    fn options(&self, global: &Global, megabytes: u64, replace: bool) -> model::Options {
-        model::Options {
+    fn options(&self, global: &Global, megabytes: u64, replace: bool) -> Result<model::Options> {
+        let directory = match store::locked(global, &self.directory)? {
+            Some(_) => self.directory.clone(),
+            None => model::checkpoint_directory(&self.directory)?,
+        };
+        Ok(model::Options {
             architecture: self.architecture.clone(),
             jobs: global.jobs(),
             memory: megabytes << 20,
             replace,
-            ..model::Options::new(&self.directory, &self.output, &self.quantization)
-        }
+            ..model::Options::new(&directory, &self.output, &self.quantization)
+        })
     }
 }
 

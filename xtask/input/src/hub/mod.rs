@@ -3,6 +3,7 @@
 
 mod license;
 mod published;
+mod selection;
 
 pub use license::Terms;
 pub use published::{Published, fetch_published};
@@ -29,6 +30,7 @@ pub struct Hub {
     client: Client,
     endpoint: String,
     token: Option<Token>,
+    include: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -83,7 +85,12 @@ impl Hub {
             "the hub {} is neither https:// nor this machine",
             without_credentials(&endpoint)
         );
-        Ok(Self { client, endpoint, token: configuration::hub_token()? })
+        Ok(Self { client, endpoint, token: configuration::hub_token()?, include: Vec::new() })
+    }
+
+    /// The same hub, of which these files of a model are looked up beside those that a conversion uses.
+    pub fn including(self, files: &[String]) -> Self {
+        Self { include: files.to_vec(), ..self }
     }
 
     /// Where a file of a revision is.
@@ -107,7 +114,11 @@ impl Hub {
     ) -> Result<(Model, Vec<Input>)> {
         let (model, siblings) = self.describe(repository, revision, progress)?;
         let shown = without_credentials(&self.endpoint);
-        let files: Vec<Sibling> = siblings.into_iter().filter(|file| is_wanted(&file.rfilename)).collect();
+        let names: Vec<&str> = siblings.iter().map(|file| file.rfilename.as_str()).collect();
+        let selected = selection::select(&names, &self.include)?;
+        let hint = selection::without_weights(&names);
+        let files: Vec<Sibling> =
+            siblings.into_iter().filter(|file| selected.contains(&file.rfilename)).collect();
         let meter = progress.begin(&format!("looking at {repository}"), files.len() as u64, Unit::Items);
         let mut inputs = Vec::new();
         for file in files {
@@ -124,11 +135,7 @@ impl Hub {
         }
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
         let has = |ending: &str| inputs.iter().any(|input| input.source.file_name().ends_with(ending));
-        ensure!(
-            has(".safetensors"),
-            "{repository} at {} has no safetensors files\n  hint: weights in pickles (pytorch_model.bin) are not read; the hub may hold a converted revision",
-            model.revision
-        );
+        ensure!(has(".safetensors"), "{repository} at {} has no safetensors files\n  {hint}", model.revision);
         ensure!(has("config.json"), "{repository} at {} has no config.json", model.revision);
         Ok((model, inputs))
     }
@@ -208,16 +215,6 @@ fn linked(headers: &HeaderMap) -> Option<Digest> {
     said("x-linked-etag", "x-linked-size").or_else(|| said("etag", "content-length"))
 }
 
-/// Whether a conversion can use a file: weights, configuration, the tokenizer; and the licence.
-fn is_wanted(name: &str) -> bool {
-    let ending = name.rsplit('.').next().unwrap_or("");
-    let of_use = matches!(ending, "safetensors" | "json" | "model" | "tiktoken") || name == "merges.txt";
-    let terms = ["LICENSE", "LICENCE", "NOTICE", "USE_POLICY"].iter().any(|start| name.starts_with(start));
-    // Some hold the same weights a second time, named for another program.
-    let again = name.starts_with("consolidated");
-    is_file_name(name) && (of_use || terms) && !again
-}
-
 /// Whether a name is that of a file at the top of a repository, in letters that need no quoting anywhere.
 pub(crate) fn is_file_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte);
@@ -236,27 +233,6 @@ pub(crate) fn address(hub: &Hub, source: &Source) -> Result<Address> {
 mod tests {
     use super::*;
     use ureq::http::HeaderName;
-
-    #[test]
-    fn what_a_conversion_uses_is_wanted() {
-        for name in
-            ["config.json", "model-00001-of-00002.safetensors", "tokenizer.model", "merges.txt", "LICENSE"]
-        {
-            assert!(is_wanted(name), "{name}");
-        }
-        for name in [
-            "pytorch_model.bin",
-            "original/params.json",
-            "../config.json",
-            ".gitattributes",
-            "README.md",
-            "consolidated.safetensors",
-            "a b.json",
-            "",
-        ] {
-            assert!(!is_wanted(name), "{name}");
-        }
-    }
 
     #[test]
     fn headers_say_what_a_large_file_is() {

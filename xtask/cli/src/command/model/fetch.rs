@@ -1,7 +1,7 @@
 //! `model fetch`, and the checkpoints of locked models.
 
 use crate::context::Global;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use input::{FetchOptions, Input, Model, Source, Terms};
 use std::{
     path::{Path, PathBuf},
@@ -27,6 +27,9 @@ pub struct Arguments {
     /// The hub, such as a mirror of your company [default: HF_ENDPOINT]
     #[arg(long, value_name = "URL")]
     endpoint: Option<String>,
+    /// Lock a file too that a conversion does not use, such as model.fp16.safetensors
+    #[arg(long, value_name = "FILE")]
+    include: Vec<String>,
     /// Lay the checkpoint out as DIR too: read-only files that share the store's space where they can
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -37,7 +40,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let root = global.project_root()?;
     let store = global.open_store()?;
     let progress = global.progress();
-    let options = FetchOptions { endpoint: arguments.endpoint.clone(), ..global.fetch_options() };
+    let options = FetchOptions {
+        endpoint: arguments.endpoint.clone(),
+        include: arguments.include.clone(),
+        ..global.fetch_options()
+    };
     if let Some(directory) = &arguments.output {
         ensure!(
             !directory.exists(),
@@ -45,19 +52,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             directory.display()
         );
     }
-    let model = match arguments.model.split_once('@') {
+    let given = reference(&arguments.model)?;
+    let model = match given.split_once('@') {
         Some((repository, revision)) => {
             ensure!(!options.offline, "a model cannot be looked up with `--offline`");
             input::lock_model(&store, &root, repository, revision, &options, &progress)?
         }
         None => {
             ensure!(
-                !arguments.model.contains('/'),
-                "which revision of {} is meant?\n  hint: give OWNER/NAME@REVISION, such as {}@main",
-                arguments.model,
-                arguments.model
+                !given.contains('/'),
+                "which revision of {given} is meant?\n  hint: give OWNER/NAME@REVISION, such as {given}@main"
             );
-            Model::load(&root, &arguments.model)?
+            ensure!(
+                options.include.is_empty(),
+                "{given} is locked already\n  hint: add files to `include` in models/{given}.toml"
+            );
+            Model::load(&root, &given)?
         }
     };
     let tree = fetch(&store, &root, &model, &options, &progress)?;
@@ -88,6 +98,25 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     progress.line(&format!("licence: {}", model.license));
     warn(&model, &progress)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `OWNER/NAME@REVISION`, or the name of a locked model, out of what else leads there.
+fn reference(given: &str) -> Result<String> {
+    if !given.contains(":/") {
+        return Ok(given.to_owned());
+    }
+    let Some(model::OnHub { repository, revision, endpoint }) = model::on_hub(given) else {
+        bail!("`{}` is not the address of a model\n  hint: give OWNER/NAME@REVISION", given.escape_debug());
+    };
+    let revision = revision.map(|revision| format!("@{revision}")).unwrap_or_default();
+    // A token goes to the hub that is configured, or named as such.
+    if let Some(endpoint) = endpoint {
+        let revision = if revision.is_empty() { "@main" } else { &revision };
+        bail!(
+            "{given} is an address, not a model\n  hint: run `cargo xtask model fetch {repository}{revision}`, with `--endpoint {endpoint}` where that is not the hub you have configured"
+        );
+    }
+    Ok(repository + &revision)
 }
 
 fn json(model: &Model, files: &[Input]) -> Result<serde_json::Value> {

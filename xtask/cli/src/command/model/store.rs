@@ -70,7 +70,7 @@ pub fn source_directory(global: &Global, given: &Path) -> Result<PathBuf> {
 }
 
 /// The locked model that is meant where there is no such directory.
-fn locked(global: &Global, source: &Path) -> Result<Option<(PathBuf, Model)>> {
+pub fn locked(global: &Global, source: &Path) -> Result<Option<(PathBuf, Model)>> {
     let name = match source.to_str() {
         Some(name) if !source.exists() && !name.contains('/') => name,
         _ => return Ok(None),
