@@ -84,7 +84,8 @@ fn a_vendored_directory_on_any_static_server_is_a_mirror() {
     assert_eq!(empty.store.read(&Digest::of(&two)).unwrap(), two);
     let mut expected: Vec<_> = inputs.iter().map(|input| format!("/sha256/{}", input.digest.hex())).collect();
     let mut asked = server.paths();
-    (expected.sort(), asked.sort());
+    expected.sort();
+    asked.sort();
     assert_eq!(asked, expected);
 }
 
