@@ -19,7 +19,8 @@ fn rot(store: &Store, digest: &Digest) {
         let Ok(mut bytes) = std::fs::read(&path) else { continue };
         let mode = std::fs::metadata(&path).unwrap().permissions();
         std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        bytes[0] ^= 1;
+        // Not flipped: a blob may rot twice.
+        bytes[0] = b'#';
         std::fs::write(&path, bytes).unwrap();
         let time = UNIX_EPOCH + Duration::from_secs(BLOB_TIME);
         let file = File::options().write(true).open(&path).unwrap();
