@@ -233,6 +233,10 @@ fn a_release_is_made_verified_rebuilt_and_found_out_when_it_is_touched() {
     for arguments in [&["verify", "dist/small"][..], &["verify", "--rebuild", "dist/small"]] {
         let output = project.run(arguments);
         assert!(output.status.success() && text(&output).contains("PASS"), "{}", text(&output));
+        let rebuilt = arguments.contains(&"--rebuild");
+        let how = if rebuilt { "was rebuilt to the same bytes by mlc-repro" } else { "it was not rebuilt" };
+        let names = text(&output).contains("release.json: sha256 ");
+        assert!(names && text(&output).contains(how), "{}", text(&output));
     }
     let archive = project.directory.path().join(format!("dist/small/thing-1-{TARGET}.tar.gz"));
     let mut bytes = std::fs::read(&archive).unwrap();

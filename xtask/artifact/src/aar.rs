@@ -53,6 +53,32 @@ impl AarMetadata {
         }
     }
 
+    /// The members of the AAR that are written from data: paths and texts.
+    pub fn texts(&self) -> [(&'static str, String); 3] {
+        [
+            ("AndroidManifest.xml", self.manifest()),
+            // No resources: it must be there all the same.
+            ("R.txt", String::new()),
+            ("META-INF/com/android/build/gradle/aar-metadata.properties", self.properties()),
+        ]
+    }
+
+    /// What is written from data and published beside the AAR: the module metadata and the POM, paths and texts.
+    pub fn published_texts(
+        &self,
+        version: &str,
+        license: &str,
+        aar: &Digest,
+    ) -> Result<[(String, String); 2]> {
+        let coordinates = self.coordinates(version);
+        let stem = coordinates.stem();
+        let module = maven::module(&coordinates, &self.dependencies, aar)?;
+        Ok([
+            (format!("{stem}.module"), module),
+            (format!("{stem}.pom"), maven::pom(&coordinates, self, license)),
+        ])
+    }
+
     fn check(&self) -> Result<()> {
         let is_name = |text: &str| {
             text.split('.').all(|part| {
@@ -118,12 +144,7 @@ pub fn write_aar(
             members.push((path.to_owned(), *digest));
         }
     }
-    for (path, text) in [
-        ("AndroidManifest.xml", metadata.manifest()),
-        // No resources: it must be there all the same.
-        ("R.txt", String::new()),
-        ("META-INF/com/android/build/gradle/aar-metadata.properties", metadata.properties()),
-    ] {
+    for (path, text) in metadata.texts() {
         ensure!(outputs.get(path).is_none(), "`{path}` is written from data, and must not be in the outputs");
         members.push((path.to_owned(), store.put_bytes(text.as_bytes())?));
     }
@@ -136,11 +157,10 @@ pub fn write_aar(
     let problems = inspect_aar(&store.read(&aar)?)?.problems();
     ensure!(problems.is_empty(), "the AAR breaks its rules:\n  {}", problems.join("\n  "));
 
-    let module = maven::module(&coordinates, &metadata.dependencies, &aar)?;
-    let pom = maven::pom(&coordinates, metadata, license);
     published.insert(&format!("{stem}.aar"), file(aar))?;
-    published.insert(&format!("{stem}.module"), file(store.put_bytes(module.as_bytes())?))?;
-    published.insert(&format!("{stem}.pom"), file(store.put_bytes(pom.as_bytes())?))?;
+    for (path, text) in metadata.published_texts(version, license, &aar)? {
+        published.insert(&path, file(store.put_bytes(text.as_bytes())?))?;
+    }
     Ok(published)
 }
 

@@ -5,10 +5,10 @@
 //! and a test holds the digest of a known archive, so that an update which changes bytes is noticed.
 
 use anyhow::{Context, Result, bail};
-use flate2::{Compression, GzBuilder};
+use flate2::{Compression, GzBuilder, write::GzEncoder};
 use std::{
     fs::File,
-    io::{BufWriter, Seek, Write},
+    io::{BufWriter, Read, Seek, Write},
 };
 use store::{BLOB_TIME, Digest, Entry, Store, Tree};
 use tar::{EntryType, Header};
@@ -46,14 +46,19 @@ pub fn write_archive(store: &Store, tree: &Tree, top: &str, kind: Kind) -> Resul
     let explain = |path: &str| format!("cannot archive `{path}`");
     match kind {
         Kind::TarGz => {
-            let writer = store.writer()?;
-            let gzip = GzBuilder::new().mtime(0).operating_system(255).write(writer, Compression::new(6));
-            let mut builder = tar::Builder::new(gzip);
+            let mut tar = TarFile::new(store.writer()?);
             for (path, entry) in tree.iter() {
-                tar_entry(store, &mut builder, &format!("{top}/{path}"), entry)
-                    .with_context(|| explain(path))?;
+                let place = format!("{top}/{path}");
+                match entry {
+                    Entry::File { digest, executable } => {
+                        tar.file(&place, digest.size, *executable, store.open_blob(digest)?)
+                    }
+                    Entry::Symlink { target } => tar.link(&place, target),
+                    Entry::Directory => tar.directory(&place),
+                }
+                .with_context(|| explain(path))?;
             }
-            builder.into_inner()?.finish()?.finish(None)
+            tar.finish()?.finish(None)
         }
         Kind::Zip => {
             let mut zip = ZipFile::new(store)?;
@@ -73,41 +78,107 @@ pub fn write_archive(store: &Store, tree: &Tree, top: &str, kind: Kind) -> Resul
     }
 }
 
-fn tar_entry(store: &Store, builder: &mut tar::Builder<impl Write>, path: &str, entry: &Entry) -> Result<()> {
+/// A compressed tar archive being written: members in the order they are given.
+pub(crate) struct TarFile<W: Write> {
+    builder: tar::Builder<GzEncoder<W>>,
+}
+
+impl<W: Write> TarFile<W> {
+    /// An empty archive, written to `writer`.
+    pub fn new(writer: W) -> Self {
+        let gzip = GzBuilder::new().mtime(0).operating_system(255).write(writer, Compression::new(6));
+        Self { builder: tar::Builder::new(gzip) }
+    }
+
+    /// Adds a file of `size` bytes.
+    pub fn file(&mut self, path: &str, size: u64, executable: bool, content: impl Read) -> Result<()> {
+        tar_file(&mut self.builder, path, size, executable, content)
+    }
+
+    /// Adds a symbolic link.
+    pub fn link(&mut self, path: &str, target: &str) -> Result<()> {
+        tar_link(&mut self.builder, path, target)
+    }
+
+    /// Adds an empty directory.
+    pub fn directory(&mut self, path: &str) -> Result<()> {
+        tar_directory(&mut self.builder, path)
+    }
+
+    /// Ends it, and gives the writer back.
+    pub fn finish(self) -> Result<W> {
+        Ok(self.builder.into_inner()?.finish()?)
+    }
+}
+
+/// Adds a file of `size` bytes to an archive that is not compressed.
+pub(crate) fn tar_file(
+    builder: &mut tar::Builder<impl Write>,
+    path: &str,
+    size: u64,
+    executable: bool,
+    content: impl Read,
+) -> Result<()> {
+    let mut header = header(EntryType::Regular, if executable { 0o755 } else { 0o644 });
+    header.set_size(size);
+    Ok(builder.append_data(&mut header, path, content)?)
+}
+
+/// Adds a symbolic link to an archive that is not compressed.
+pub(crate) fn tar_link(builder: &mut tar::Builder<impl Write>, path: &str, target: &str) -> Result<()> {
+    Ok(builder.append_link(&mut header(EntryType::Symlink, 0o777), path, target)?)
+}
+
+/// Adds an empty directory to an archive that is not compressed.
+pub(crate) fn tar_directory(builder: &mut tar::Builder<impl Write>, path: &str) -> Result<()> {
+    let mut header = header(EntryType::Directory, 0o755);
+    Ok(builder.append_data(&mut header, format!("{path}/"), std::io::empty())?)
+}
+
+fn header(kind: EntryType, mode: u32) -> Header {
     let mut header = Header::new_gnu();
     header.set_mtime(BLOB_TIME);
     header.set_uid(0);
     header.set_gid(0);
     header.set_size(0);
-    match entry {
-        Entry::File { digest, executable } => {
-            header.set_entry_type(EntryType::Regular);
-            header.set_mode(if *executable { 0o755 } else { 0o644 });
-            header.set_size(digest.size);
-            builder.append_data(&mut header, path, store.open_blob(digest)?)?;
-        }
-        Entry::Symlink { target } => {
-            header.set_entry_type(EntryType::Symlink);
-            header.set_mode(0o777);
-            builder.append_link(&mut header, path, target)?;
-        }
-        Entry::Directory => {
-            header.set_entry_type(EntryType::Directory);
-            header.set_mode(0o755);
-            builder.append_data(&mut header, format!("{path}/"), std::io::empty())?;
-        }
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header
+}
+
+/// A zip archive being written: members in the order they are given. zip writes sizes back into headers, so in the store it is
+/// a file of the scratch space until it is finished; of the members, no more than a buffer is ever in memory.
+pub(crate) struct ZipFile<W: Write + Seek> {
+    zip: ZipWriter<W>,
+}
+
+impl<W: Write + Seek> ZipFile<W> {
+    /// An empty archive, written to `writer`.
+    pub fn to(writer: W) -> Self {
+        Self { zip: ZipWriter::new(writer) }
     }
-    Ok(())
+
+    /// Adds a file of `size` bytes.
+    pub fn add(&mut self, path: &str, size: u64, executable: bool, mut content: impl Read) -> Result<()> {
+        let mode = if executable { 0o755 } else { 0o644 };
+        self.zip.start_file(path, options().large_file(size >= LARGE).unix_permissions(mode))?;
+        std::io::copy(&mut content, &mut self.zip)?;
+        Ok(())
+    }
+
+    /// Adds an empty directory.
+    pub fn directory(&mut self, path: &str) -> Result<()> {
+        Ok(self.zip.add_directory(path, options().unix_permissions(0o755))?)
+    }
+
+    /// Ends it, and gives the writer back.
+    pub fn end(self) -> Result<W> {
+        self.zip.finish().context("cannot finish the zip archive")
+    }
 }
 
-/// A zip archive being written: members in the order they are given. zip writes sizes back into headers, so it is a file of the
-/// store's scratch space until it is finished; of the members, no more than a buffer is ever in memory.
-pub struct ZipFile {
-    zip: ZipWriter<BufWriter<File>>,
-}
-
-impl ZipFile {
-    /// An empty archive.
+impl ZipFile<BufWriter<File>> {
+    /// An empty archive in the store's scratch space.
     pub fn new(store: &Store) -> Result<Self> {
         // The directory and with it the file's name are gone at once; the file itself, when it is closed.
         let directory = store.scratch()?;
@@ -118,26 +189,17 @@ impl ZipFile {
             .create_new(true)
             .open(&path)
             .with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { zip: ZipWriter::new(BufWriter::with_capacity(BUFFER, file)) })
+        Ok(Self::to(BufWriter::with_capacity(BUFFER, file)))
     }
 
     /// Adds a blob of the store at `path`.
     pub fn file(&mut self, store: &Store, path: &str, digest: &Digest, executable: bool) -> Result<()> {
-        let mode = if executable { 0o755 } else { 0o644 };
-        self.zip.start_file(path, options().large_file(digest.size >= LARGE).unix_permissions(mode))?;
-        std::io::copy(&mut store.open_blob(digest)?, &mut self.zip)?;
-        Ok(())
-    }
-
-    /// Adds an empty directory.
-    fn directory(&mut self, path: &str) -> Result<()> {
-        Ok(self.zip.add_directory(path, options().unix_permissions(0o755))?)
+        self.add(path, digest.size, executable, store.open_blob(digest)?)
     }
 
     /// Makes a blob of it.
     pub fn finish(self, store: &Store) -> Result<Digest> {
-        let buffer = self.zip.finish().context("cannot finish the zip archive")?;
-        let mut file = buffer.into_inner().context("cannot finish the zip archive")?;
+        let mut file = self.end()?.into_inner().context("cannot finish the zip archive")?;
         file.rewind()?;
         let mut writer = store.writer()?;
         std::io::copy(&mut file, &mut writer)?;
@@ -162,7 +224,7 @@ fn options() -> SimpleFileOptions {
 mod tests {
     use super::*;
     use crate::{Content, Limits, Member, list_archive};
-    use std::io::{Cursor, Read};
+    use std::io::Cursor;
 
     const LIMITS: Limits = Limits { bytes: 1 << 20, members: 10 };
 

@@ -56,7 +56,7 @@ pub fn list_archive(file: impl Read + Seek, kind: Kind, limits: Limits) -> Resul
     let mut members = Vec::new();
     visit(file, kind, limits, &mut |path, seen| {
         let content = match seen {
-            Seen::File { executable, content } => {
+            Seen::File { executable, content, .. } => {
                 Content::File { digest: Digest::of_reader(content)?, executable }
             }
             Seen::Link { target } => Content::Link { target },
@@ -81,26 +81,36 @@ pub fn read_member(file: impl Read + Seek, kind: Kind, limits: Limits, path: &st
 }
 
 /// A member as it streams by.
-enum Seen<'a> {
-    File { executable: bool, content: &'a mut dyn Read },
-    Link { target: String },
+pub(crate) enum Seen<'a> {
+    /// A file, and how long it says that it is, in bytes.
+    File {
+        executable: bool,
+        size: u64,
+        content: &'a mut dyn Read,
+    },
+    Link {
+        target: String,
+    },
     Directory,
 }
 
 /// What is done with each member: its path and itself. A file's content need not be read.
 type Visitor<'a> = dyn FnMut(&str, Seen) -> std::io::Result<()> + 'a;
 
-fn visit(file: impl Read + Seek, kind: Kind, limits: Limits, visitor: &mut Visitor) -> Result<()> {
+pub(crate) fn visit(file: impl Read + Seek, kind: Kind, limits: Limits, visitor: &mut Visitor) -> Result<()> {
     match kind {
         Kind::TarGz => visit_tar(file, limits, visitor),
         Kind::Zip => visit_zip(file, limits, visitor),
     }
 }
 
+/// Where a decompressed tar archive is cut off, since no honest one goes on: names and extensions count as well.
+pub(crate) fn tar_limit(limits: Limits) -> u64 {
+    limits.bytes.saturating_add(OVERHEAD.saturating_mul(limits.members as u64 + 2))
+}
+
 fn visit_tar(file: impl Read, limits: Limits, visitor: &mut Visitor) -> Result<()> {
-    // The decompressed stream is cut off where no honest archive goes on: names and extensions count as well.
-    let most = limits.bytes.saturating_add(OVERHEAD * (limits.members as u64 + 2));
-    let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(most));
+    let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(tar_limit(limits)));
     let mut left = limits.bytes;
     for (index, entry) in archive.entries().context("this is no tar archive")?.enumerate() {
         let mut entry = entry.context("the tar archive is damaged, or holds more than it may")?;
@@ -110,7 +120,7 @@ fn visit_tar(file: impl Read, limits: Limits, visitor: &mut Visitor) -> Result<(
             EntryType::Regular => {
                 left = take(left, entry.size(), &path, limits)?;
                 let executable = entry.header().mode().context("the tar archive is damaged")? & 0o100 != 0;
-                Seen::File { executable, content: &mut entry }
+                Seen::File { executable, size: entry.size(), content: &mut entry }
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().context("a link without a target")?.into_owned();
@@ -148,8 +158,9 @@ fn visit_zip(file: impl Read + Seek, limits: Limits, visitor: &mut Visitor) -> R
             visitor(path.trim_end_matches('/'), Seen::Directory).with_context(damaged)?;
         } else {
             // The size in the header is a claim; what is read is what counts. It is read to the end, and its checksum checked.
+            let size = entry.size();
             let mut content = entry.by_ref().take(left.saturating_add(1));
-            let seen = Seen::File { executable: mode & 0o100 != 0, content: &mut content };
+            let seen = Seen::File { executable: mode & 0o100 != 0, size, content: &mut content };
             visitor(&path, seen).with_context(damaged)?;
             std::io::copy(&mut content, &mut std::io::sink()).with_context(damaged)?;
             let size = left.saturating_add(1) - content.limit();

@@ -127,13 +127,8 @@ pub fn write_wheel(
         .map(str::to_owned)
         .collect();
 
-    let mut texts = vec![
-        ("METADATA", metadata.text(version, license, &licenses, readme.as_deref())?),
-        ("WHEEL", wheel(&name)),
-    ];
-    texts.extend(metadata.entry_points().map(|text| ("entry_points.txt", text)));
-    for (file, text) in texts {
-        own.push((format!("{information}/{file}"), store.put_bytes(text.as_bytes())?, false));
+    for (path, text) in wheel_texts(&name, metadata, license, &licenses, readme.as_deref())? {
+        own.push((path, store.put_bytes(text.as_bytes())?, false));
     }
     own.sort();
     content.extend(own);
@@ -148,8 +143,29 @@ pub fn write_wheel(
     Ok((name, zip.finish(store)?))
 }
 
+/// The files of `.dist-info` that are written from data, RECORD aside: paths and texts. `licenses` are the paths below
+/// `licenses/`.
+///
+/// # Errors
+/// If the metadata is not what the specifications allow.
+pub fn wheel_texts(
+    name: &WheelName,
+    metadata: &Metadata,
+    license: &str,
+    licenses: &[String],
+    readme: Option<&str>,
+) -> Result<Vec<(String, String)>> {
+    let mut texts = vec![
+        ("METADATA", metadata.text(&name.version, license, licenses, readme)?),
+        ("WHEEL", wheel_tags(name)),
+    ];
+    texts.extend(metadata.entry_points().map(|text| ("entry_points.txt", text)));
+    let information = name.information();
+    Ok(texts.into_iter().map(|(file, text)| (format!("{information}/{file}"), text)).collect())
+}
+
 /// The text of WHEEL. The generator's version is left out: it says nothing about the content, and would change it.
-fn wheel(name: &WheelName) -> String {
+pub fn wheel_tags(name: &WheelName) -> String {
     let pure = name.tag.ends_with("-none-any");
     let mut text = format!("Wheel-Version: 1.0\nGenerator: mlc-repro\nRoot-Is-Purelib: {pure}\n");
     for tag in name.tags() {

@@ -3,12 +3,14 @@
 use crate::{
     Definition, Manifest, Model,
     manifest::{
-        Artifact, EnvironmentFacts, File, InputFacts, Missing, PolicyFacts, SCHEMA, Step, archive_kind,
+        Artifact, EnvironmentFacts, File, InputFacts, Missing, PROGRAM, PolicyFacts, SCHEMA, Step,
+        archive_kind,
     },
+    process, verifier,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use artifact::{Kind, write_archive};
-use builder::{Built, Node, Outcome, Plan, Project};
+use builder::{Built, Node, Outcome, Plan, Project, made_from};
 use input::{Format, Input, Part};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,12 +35,15 @@ pub fn assemble(
 ) -> Result<Manifest> {
     let mut manifest = Manifest {
         schema: SCHEMA.to_owned(),
+        program: Some(PROGRAM.to_owned()),
         name: definition.name.clone(),
         artifacts: Vec::new(),
         checks: Vec::new(),
         intermediates: Vec::new(),
         environments: BTreeMap::new(),
         inputs: BTreeMap::new(),
+        repository: Definition::files(&project.root, &definition.name)?,
+        verifier: Some(File::new(verifier::NAME, &store.put_bytes(verifier::SCRIPT.as_bytes())?)),
         models: Vec::new(),
         licenses: Vec::new(),
         missing,
@@ -49,13 +54,20 @@ pub fn assemble(
         bail!("every artifact and model of the release waits for an input");
     }
     let goals: Vec<_> = artifacts.iter().chain(&checks).cloned().collect();
-    let needed: BTreeSet<Node> = Plan::new(project, &goals)?.nodes.into_iter().collect();
+    let outcomes: BTreeMap<&Node, &Outcome> = plan.nodes.iter().zip(outcomes).collect();
     let mut built = BTreeMap::new();
-    for (node, outcome) in plan.nodes.iter().zip(outcomes).filter(|(node, _)| needed.contains(*node)) {
-        let Outcome::Built(result) = outcome else {
+    // In the order of the definition alone, whatever else was planned.
+    for node in &Plan::new(project, &goals)?.nodes {
+        let Some(Outcome::Built(result)) = outcomes.get(node).copied() else {
             bail!("`{node}` is not built, so the release would have a hole")
         };
         built.insert(node.clone(), result);
+        let files = &result.resolved.made_from;
+        ensure!(
+            made_from(project, node)? == *files,
+            "files that `{node}` is made from were changed while it was built\n  hint: run the command again"
+        );
+        manifest.repository.extend(files.clone());
         for name in &result.resolved.inputs {
             let input = project.provenance(name)?;
             let facts =
@@ -84,9 +96,17 @@ pub fn assemble(
         manifest.checks.push(step(project, built[node])?);
     }
     for (model, inputs) in models {
+        let path = format!("models/{}.toml", model.conversion.name);
+        manifest.repository.insert(path.clone(), Digest::of_file(&project.root.join(&path))?);
         manifest.add_model(model, inputs);
     }
     manifest.licenses.sort();
+    let conflicts = process::conflicts(&manifest.artifacts);
+    ensure!(
+        conflicts.is_empty(),
+        "the artifacts of the release can't share a process:\n  {}\n  hint: `contains`, `needs` and `cxx` of their recipes say so",
+        conflicts.join("\n  ")
+    );
     Ok(manifest)
 }
 
@@ -101,6 +121,8 @@ fn step(project: &Project, built: &Built) -> Result<Step> {
         environment: built.resolved.environment.name.clone(),
         inputs: built.resolved.inputs.clone(),
         dependencies: target.dependencies.clone(),
+        made_from: built.resolved.made_from.keys().cloned().collect(),
+        imported: None,
     })
 }
 
@@ -137,6 +159,10 @@ fn artifact(
         .filter(|check| check.target == node.target && needs(plan, check, node))
         .map(|check| check.recipe.clone())
         .collect();
+    let packed_from = match root == built.result.outputs && built.wheel.is_none() {
+        true => Vec::new(),
+        false => files(&Tree::read(store, &built.result.outputs)?)?.0,
+    };
     let artifact = Artifact {
         archive: packed.archive,
         license: recipe.license.clone(),
@@ -146,6 +172,10 @@ fn artifact(
         checked_by,
         files: packed.files,
         links: packed.links,
+        packed_from,
+        cxx: target.cxx,
+        contains: target.contains.clone(),
+        needs: target.needs.clone(),
         step: step(project, built)?,
     };
     if artifact.licenses().next().is_none() {
@@ -227,61 +257,4 @@ fn archive(store: &Store, root: &Digest, tree: &Tree, name: &str, kind: Kind) ->
 /// The digest of an environment's lock file.
 pub fn lock_digest(root: &Path, environment: &str) -> Result<Digest> {
     Digest::of_file(&root.join("containers").join(format!("{environment}.lock")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{example, verify, write};
-
-    fn text(directory: &Path) -> String {
-        verify(directory, None).unwrap().iter().map(|problem| format!("{problem}\n")).collect()
-    }
-
-    /// The release of the example, its artifact for Linux packed as a wheel.
-    #[test]
-    fn a_wheel_is_listed_checked_and_held_against_its_record() {
-        let (directory, store, mut manifest) = example::release();
-        let mut tree = Tree::new();
-        for (path, text) in [("hello/__init__.py", "print('hello')\n"), ("licenses/LICENSE", "license")] {
-            let digest = store.put_bytes(text.as_bytes()).unwrap();
-            tree.insert(path, Entry::File { digest, executable: false }).unwrap();
-        }
-        let metadata = artifact::Metadata {
-            name: "hello".into(),
-            summary: "says hello".into(),
-            requires_python: ">=3.9".into(),
-            ..artifact::Metadata::default()
-        };
-        let (name, digest) =
-            artifact::write_wheel(&store, &tree, &metadata, "1.0", "MIT", "py3-none-any").unwrap();
-        let mut packed = Tree::new();
-        packed.insert(&name.file_name(), Entry::File { digest, executable: false }).unwrap();
-        let packed = wheel(&store, &packed.write(&store).unwrap()).unwrap();
-        let index = manifest.artifacts.iter().position(|it| it.archive.path != example::ARCHIVE).unwrap();
-        let artifact = &mut manifest.artifacts[index];
-        (artifact.archive, artifact.files, artifact.links) = (packed.archive, packed.files, packed.links);
-        manifest.licenses = manifest.artifacts.iter().flat_map(Artifact::licenses).collect();
-        manifest.licenses.sort();
-        assert_eq!(manifest.licenses[0].path, "licenses/hello-1.0-py3-none-any/LICENSE");
-
-        let path = directory.path().join("good");
-        write(&store, &manifest, &path).unwrap();
-        assert_eq!(text(&path), "");
-
-        let forge = |change: fn(&mut Artifact), name: &str| {
-            let mut forged = manifest.clone();
-            change(&mut forged.artifacts[index]);
-            let path = directory.path().join(name);
-            write(&store, &forged, &path).unwrap();
-            text(&path)
-        };
-        let other = forge(|it| it.files[0].sha256 = "0".repeat(64), "other");
-        assert!(other.contains("has no RECORD of the files that it holds"), "{other}");
-        let fewer = forge(|it| it.files.retain(|file| !file.path.ends_with("/WHEEL")), "fewer");
-        assert!(fewer.contains("lacks `hello-1.0.dist-info/WHEEL`"), "{fewer}");
-        assert!(fewer.contains("holds `hello-1.0.dist-info/WHEEL`, which is not in the manifest"), "{fewer}");
-        let version = forge(|it| it.version = "2.0".into(), "version");
-        assert!(version.contains("is of the version `2.0` elsewhere"), "{version}");
-    }
 }

@@ -2,9 +2,10 @@
 
 use crate::{Conversion, Wanted};
 use anyhow::{Context, Result, ensure};
-use builder::{Node, Project};
+use builder::{Files, Node, Project};
 use serde::Deserialize;
 use std::{collections::BTreeSet, path::Path};
+use store::Digest;
 
 /// A release as it is asked for.
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +83,14 @@ impl Definition {
             }
         }
         Ok(())
+    }
+
+    /// The files that a definition is read from: its own and those of what it includes, by path in the repository.
+    pub(crate) fn files(root: &Path, name: &str) -> Result<Files> {
+        let names = Self::read(root, name)?.include;
+        let paths =
+            names.iter().map(String::as_str).chain([name]).map(|name| format!("releases/{name}.toml"));
+        paths.map(|path| Ok((path.clone(), Digest::of_file(&root.join(&path))?))).collect()
     }
 
     /// The definitions of a repository. Errors: one of them is malformed.

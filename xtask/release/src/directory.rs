@@ -196,7 +196,7 @@ mod tests {
         std::fs::write(path.join(example::ARCHIVE), "damage").unwrap();
         std::fs::write(path.join("extra"), "").unwrap();
         assert_eq!(write(&store, &manifest, &path).unwrap(), Written::New);
-        assert_eq!(verify(&path, None).unwrap(), []);
+        assert_eq!(verify(&path, None).unwrap().problems, []);
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
         write(&store, &manifest, &path).unwrap();
         manifest.licenses[0].sha256 = "0".repeat(64);
         assert!(write(&store, &manifest, &path).is_err());
-        assert_eq!(verify(&path, None).unwrap(), []);
+        assert_eq!(verify(&path, None).unwrap().problems, []);
         assert_eq!(names(&directory.path().join("dist")), [".lock", "test"]);
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let (directory, store, manifest) = example::release();
         let path = directory.path().join("dist/test");
         let mut other = manifest.clone();
-        other.name = "test2".into();
+        other.program = Some("mlc-repro 0.0.1".into());
         std::thread::scope(|scope| {
             for manifest in [&manifest, &other, &manifest, &other] {
                 scope.spawn(|| {
@@ -249,7 +249,7 @@ mod tests {
                 });
             }
         });
-        assert_eq!(verify(&path, None).unwrap(), []);
+        assert_eq!(verify(&path, None).unwrap().problems, []);
         assert_eq!(names(&directory.path().join("dist")), [".lock", "test"]);
     }
 

@@ -9,6 +9,9 @@ mod example;
 mod manifest;
 mod maven;
 mod model;
+mod names;
+mod process;
+mod verifier;
 mod verify;
 
 pub use assemble::assemble;
@@ -16,9 +19,9 @@ pub use compare::compare;
 pub use definition::Definition;
 pub use directory::{Written, write};
 pub use manifest::{
-    Artifact, EnvironmentFacts, File, InputFacts, Manifest, Missing, PolicyFacts, SCHEMA, Step, Wanted,
-    archive_kind,
+    Artifact, EnvironmentFacts, FIRST_SCHEMA, File, InputFacts, Manifest, Missing, PROGRAM, PolicyFacts,
+    SCHEMA, Step, Wanted, archive_kind,
 };
 pub use maven::publish_maven;
 pub use model::{Conversion, Model};
-pub use verify::{Problem, missing, verify};
+pub use verify::{Counts, Problem, Verdict, verify};

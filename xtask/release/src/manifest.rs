@@ -6,21 +6,31 @@
 use crate::Model;
 use anyhow::{Context, Result};
 use artifact::{Kind, WheelName};
-use builder::Node;
+use builder::{Cxx, Files, Node};
 use input::Source;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use store::Digest;
 
 /// The version of this format.
-pub const SCHEMA: &str = "mlc-repro/release/1";
+pub const SCHEMA: &str = "mlc-repro/release/2";
+
+/// The version before: it names no file of the repository, and what was packed as a wheel or AAR can't be held against
+/// the outputs. It is still read.
+pub const FIRST_SCHEMA: &str = "mlc-repro/release/1";
+
+/// Who writes manifests, and in which version.
+pub const PROGRAM: &str = concat!("mlc-repro ", env!("CARGO_PKG_VERSION"));
 
 /// A release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`] or [`FIRST_SCHEMA`].
     pub schema: String,
+    /// [`PROGRAM`]: the name and version of the program that wrote it. Since the second schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The release's name.
     pub name: String,
     /// What is shipped, in the order of the definition.
@@ -33,6 +43,13 @@ pub struct Manifest {
     pub environments: BTreeMap<String, EnvironmentFacts>,
     /// Locked inputs by name.
     pub inputs: BTreeMap<String, InputFacts>,
+    /// The recipe side: files of the repository that the steps were made from ([`builder::made_from`]), and the
+    /// definitions of the release and its models, by path. Since the second schema.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub repository: Files,
+    /// The script in the release directory that checks it without this program. Since the second schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<File>,
     /// Converted models, in the order of the definition; left out when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
@@ -96,6 +113,19 @@ pub struct Artifact {
     pub files: Vec<File>,
     /// The symbolic links in the archive, with their texts.
     pub links: BTreeMap<String, String>,
+    /// Of a wheel or an AAR, the step's outputs that it was packed from, sorted; else the outputs are the `files` and
+    /// `links`, and this is left out. Since the second schema.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub packed_from: Vec<File>,
+    /// The C++ standard library that it was built with, where its recipe names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cxx: Option<Cxx>,
+    /// Libraries that it bundles a copy of, with their versions.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contains: BTreeMap<String, String>,
+    /// Libraries that it needs beside it at run time, with the versions that it was built with.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub needs: BTreeMap<String, String>,
     /// How it was made.
     pub step: Step,
 }
@@ -118,6 +148,13 @@ pub struct Step {
     pub inputs: Vec<String>,
     /// Recipes for the same target whose outputs it used.
     pub dependencies: Vec<String>,
+    /// Paths in [`Manifest::repository`], sorted. Since the second schema.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub made_from: Vec<String>,
+    /// Who made the outputs, when they were imported and not built here: a name that the importer gave. Left out of what
+    /// was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<String>,
 }
 
 /// What the files were examined for.
@@ -230,10 +267,16 @@ impl Manifest {
         Ok(serde_json::to_string_pretty(&value)? + "\n")
     }
 
+    /// Every step: of artifacts, checks and intermediates.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.artifacts.iter().map(|artifact| &artifact.step).chain(&self.checks).chain(&self.intermediates)
+    }
+
     /// Every file of the release directory but the manifest and the checksums.
     pub fn files(&self) -> impl Iterator<Item = &File> {
         let models = self.models.iter().flat_map(|model| &model.files);
-        self.artifacts.iter().map(|artifact| &artifact.archive).chain(models).chain(&self.licenses)
+        let archives = self.artifacts.iter().map(|artifact| &artifact.archive);
+        archives.chain(models).chain(&self.licenses).chain(&self.verifier)
     }
 
     /// `SHA256SUMS`: `HEX  PATH` lines sorted by path, as `sha256sum -c --strict` reads them. `json` is the manifest's
@@ -262,11 +305,16 @@ mod tests {
     use super::*;
     use crate::example;
 
-    /// Whoever changes this text changes the format: raise [`SCHEMA`].
+    /// Whoever changes this text changes the format: raise [`SCHEMA`]. `UPDATE_TABLE=1` writes it.
     #[test]
     fn the_text_is_golden() {
         let (_directory, _store, manifest) = example::release();
-        assert_eq!(manifest.to_json().unwrap(), include_str!("manifest/golden.json"));
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/manifest/golden.json");
+        let json = manifest.to_json().unwrap();
+        if std::env::var_os("UPDATE_TABLE").is_some() {
+            std::fs::write(path, &json).unwrap();
+        }
+        assert_eq!(json, std::fs::read_to_string(path).unwrap());
     }
 
     #[test]
@@ -282,7 +330,8 @@ mod tests {
                 "hello-1.0-x86_64-unknown-linux-gnu.tar.gz",
                 "licenses/hello-1.0-x86_64-pc-windows-msvc/LICENSE",
                 "licenses/hello-1.0-x86_64-unknown-linux-gnu/LICENSE",
-                "release.json"
+                "release.json",
+                "verify.py"
             ]
         );
         assert!(checksums.contains(&format!("{}  release.json\n", Digest::of(json.as_bytes()).hex())));

@@ -1,18 +1,25 @@
 //! Checking a release: a function of files alone. Every problem is found and named.
 
 mod archives;
+mod commit;
 mod consistency;
 mod files;
 mod locks;
+mod packed;
+mod redundant;
+mod repository;
+#[cfg(test)]
+mod tampering;
 #[cfg(test)]
 mod tests;
 
-use crate::{Manifest, Missing, SCHEMA};
+use crate::{Artifact, FIRST_SCHEMA, Manifest, SCHEMA, names::printable};
 use anyhow::{Context, Result};
-use builder::Project;
+use builder::{Node, Project};
 pub(crate) use files::{Found, check_checksums, check_files, list};
 use serde::Serialize;
 use std::{fmt, fs::File, io::Read, path::Path};
+use store::Digest;
 
 /// More than any manifest or list of checksums is long, in bytes.
 const LARGEST_TEXT: u64 = 64 << 20;
@@ -39,14 +46,7 @@ pub(crate) struct Problems(pub Vec<Problem>);
 impl Problems {
     /// Adds a problem. Names may come from a stranger: what would disturb a terminal is escaped.
     fn add(&mut self, file: &str, problem: impl fmt::Display) {
-        let clean = |text: &str| {
-            text.chars()
-                .flat_map(
-                    |c| if c.is_control() && c != '\n' { c.escape_default().collect() } else { vec![c] },
-                )
-                .collect()
-        };
-        self.0.push(Problem { file: clean(file), problem: clean(&problem.to_string()) });
+        self.0.push(Problem { file: printable(file), problem: printable(&problem.to_string()) });
     }
 
     /// Adds a problem of the manifest.
@@ -55,37 +55,135 @@ impl Problems {
     }
 }
 
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Files of the directory, `release.json` and `SHA256SUMS` among them.
+    pub files: usize,
+    /// Archives.
+    pub artifacts: usize,
+    /// Members of archives, each with its content.
+    pub members: usize,
+    /// Converted models.
+    pub models: usize,
+    /// Actions that the manifest names: of artifacts, checks and intermediates.
+    pub steps: usize,
+    /// Inputs that were compared with the locks.
+    pub inputs: usize,
+    /// Files of the repository that were compared with the checkout.
+    pub repository: usize,
+}
+
+/// What [`verify`] can say of a release.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Verdict {
+    /// SHA-256 of `release.json` in hexadecimal, which names everything else; nothing when it can't be read.
+    pub manifest: Option<String>,
+    /// Its schema.
+    pub schema: Option<String>,
+    /// Everything that is not as it should be. A release without problems passes.
+    pub problems: Vec<Problem>,
+    /// How much was looked at.
+    pub counts: Counts,
+    /// What a release that passes may still be wrong in.
+    pub unchecked: Vec<String>,
+    /// What is worth knowing and no problem.
+    pub notes: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether the release passes.
+    pub fn passes(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// The exit status of whoever tells the verdict: 0 when the release passes, else 1.
+    pub fn exit_status(&self) -> u8 {
+        u8::from(!self.passes())
+    }
+}
+
 /// Checks a release directory:
 ///
 /// - the manifest is of a known schema, canonical, and does not contradict itself;
 /// - exactly the files that it names are there, regular files with its digests, and `SHA256SUMS` says the same;
-/// - every archive holds exactly the members that it names, with its digests;
-/// - with `project`: the inputs, environments, recipes, policies and the release's definition are those of this
-///   repository.
+/// - every archive is, byte for byte, the one that this program writes of the members that the manifest names;
+/// - with `project`: the inputs, environments, recipes, scripts, patches, policies and the release's definition are those
+///   of this checkout; Git is asked which commit has them.
 ///
-/// Nothing is executed, unpacked to disk or fetched. Errors: the directory can't be read at all.
-pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Vec<Problem>> {
+/// Nothing of the release is executed, unpacked to disk or fetched.
+///
+/// # Errors
+/// If the directory can't be read at all.
+pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Verdict> {
     anyhow::ensure!(directory.is_dir(), "{} is no release: there is no such directory", directory.display());
     let mut problems = Problems::default();
+    let mut verdict = Verdict::default();
     let found = list(directory).with_context(|| format!("{} is no release", directory.display()))?;
     let Some((manifest, json)) = read_manifest(directory, &mut problems) else {
-        return Ok(problems.0);
+        verdict.problems = problems.0;
+        return Ok(verdict);
     };
+    verdict.manifest = Some(Digest::of(json.as_bytes()).hex());
+    verdict.schema = Some(manifest.schema.clone());
     consistency::check(&manifest, &mut problems);
+    redundant::check(&manifest, &mut problems);
     check_checksums(directory, &manifest, &json, &mut problems);
     check_files(directory, &found, &manifest, &mut problems)?;
-    archives::check(directory, &found, &manifest, &mut problems);
+    let recipe = |artifact: &Artifact| {
+        project?.node(&Node::new(&artifact.step.recipe, &artifact.step.target)).ok().map(|(recipe, _)| recipe)
+    };
+    let members = archives::check(directory, &found, &manifest, &recipe, &mut problems);
     if let Some(project) = project {
         locks::check(&manifest, project, &mut problems);
+        if manifest.schema != FIRST_SCHEMA {
+            verdict.notes.push(repository::check(&manifest, project, &mut problems));
+        }
     }
-    Ok(problems.0)
+    verdict.counts = Counts {
+        files: found.values().filter(|found| matches!(found, Found::File(_))).count(),
+        artifacts: manifest.artifacts.len(),
+        members,
+        models: manifest.models.len(),
+        steps: manifest.steps().count(),
+        inputs: project.map_or(0, |_| manifest.inputs.len()),
+        repository: project.map_or(0, |_| manifest.repository.len()),
+    };
+    verdict.notes.extend(notes(&manifest));
+    verdict.unchecked = unchecked(&manifest, project.is_some());
+    verdict.problems = problems.0;
+    Ok(verdict)
 }
 
-/// What a release that passes [`verify`] says that it lacks.
-pub fn missing(directory: &Path) -> Result<Vec<Missing>> {
-    let text = read_text(&directory.join("release.json"))?;
-    let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
-    Ok(manifest.missing)
+fn notes(manifest: &Manifest) -> Vec<String> {
+    let missing = manifest.missing.iter().map(|it| format!("it is partial: {} is missing", it.wanted));
+    let imported = manifest.steps().filter_map(|step| {
+        let from = step.imported.as_ref()?;
+        Some(format!(
+            "{}@{} was not built with the release: it was imported from {from}",
+            step.recipe, step.target
+        ))
+    });
+    missing.chain(imported).map(|note| printable(&note)).collect()
+}
+
+fn unchecked(manifest: &Manifest, has_checkout: bool) -> Vec<String> {
+    let mut list = vec![
+        "that the actions give these outputs, and that environments and intermediates are what the manifest says: \
+         `verify --rebuild` builds them again"
+            .to_owned(),
+        "who made the release: there is no signature".to_owned(),
+    ];
+    if !has_checkout {
+        list.push("inputs, recipes, scripts, patches and policies: no checkout was compared with".to_owned());
+    }
+    if manifest.schema == FIRST_SCHEMA {
+        list.push(format!(
+            "which scripts, patches and sources of the repository the release was made from, and whether wheels and AARs \
+             are packed from their outputs: the schema `{FIRST_SCHEMA}` does not say"
+        ));
+    }
+    list
 }
 
 /// The manifest and its text, or nothing when it can't be made sense of.
@@ -103,10 +201,9 @@ fn read_manifest(directory: &Path, problems: &mut Problems) -> Option<(Manifest,
         schema: String,
     }
     match serde_json::from_str::<Schema>(&json) {
-        Ok(Schema { schema }) if schema != SCHEMA => {
+        Ok(Schema { schema }) if schema != SCHEMA && schema != FIRST_SCHEMA => {
             problems.manifest(format!(
-                "has the schema `{}`, this program knows `{SCHEMA}`",
-                schema.escape_debug()
+                "has the schema `{schema}`, and this program knows `{SCHEMA}` and `{FIRST_SCHEMA}`"
             ));
             return None;
         }
@@ -138,10 +235,4 @@ fn read_text(path: &Path) -> Result<String> {
         .and_then(|file| file.take(LARGEST_TEXT).read_to_string(&mut text))
         .context("cannot be read")?;
     Ok(text)
-}
-
-/// Whether a path stays below the directory that it is relative to, on every system, and can be written to a line.
-fn is_safe(path: &str) -> bool {
-    let part = |part: &str| !matches!(part, "" | "." | "..") && !part.ends_with([' ', '.']);
-    path.split('/').all(part) && !path.contains(|c: char| c.is_control() || "\\:*?\"<>|".contains(c))
 }

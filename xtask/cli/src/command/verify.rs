@@ -4,7 +4,7 @@ use super::release::Effort;
 use crate::context::Global;
 use anyhow::{Context, Result};
 use input::{Input, Model};
-use release::{Manifest, Problem};
+use release::{Manifest, PROGRAM, Problem, Verdict};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -13,7 +13,7 @@ use store::Store;
 
 /// Check a release: every file, every checksum, every archive, and the locks of this repository
 ///
-/// Nothing but the directory and this repository is read. With `--rebuild` everything is built again in a fresh store
+/// Nothing but the directory and this repository is read (Git says which commit fits). With `--rebuild` everything is built again in a fresh store
 /// and compared byte by byte; the first difference of each file is shown. With another `--backend` than the one that
 /// built it, the rebuild proves that neither has a part in the bytes. The exit status is 0 only when all is well.
 #[derive(clap::Args)]
@@ -32,28 +32,65 @@ pub struct Arguments {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let directory = &arguments.directory;
     let project = if arguments.no_locks { None } else { Some(global.project()?) };
-    let mut problems = release::verify(directory, project.as_ref())?;
-    if let (true, Some(project)) = (arguments.rebuild && problems.is_empty(), &project) {
-        problems = rebuild(global, project, directory)?;
+    let mut verdict = release::verify(directory, project.as_ref())?;
+    let mut rebuilt_by = None;
+    if let (true, Some(project)) = (arguments.rebuild && verdict.passes(), &project) {
+        verdict.problems = rebuild(global, project, directory)?;
+        verdict.unchecked.retain(|what| !what.contains("`verify --rebuild`"));
+        rebuilt_by = Some(format!("{PROGRAM} on the backend `{}`", global.backend.name()));
     }
     if global.json {
-        let verdict = if problems.is_empty() { "PASS" } else { "FAIL" };
-        let value =
-            serde_json::json!({ "verdict": verdict, "rebuilt": arguments.rebuild, "problems": problems });
-        println!("{}", serde_json::to_string_pretty(&value)?);
-    } else if problems.is_empty() {
-        let how =
-            if arguments.rebuild { "was rebuilt to the same bytes" } else { "is what its manifest says" };
-        println!("PASS  {} {how}", directory.display());
-        for missing in release::missing(directory)? {
-            println!("note: it is partial: {} is missing", missing.wanted);
-        }
+        println!("{}", serde_json::to_string_pretty(&json(&verdict, rebuilt_by.as_deref()))?);
     } else {
-        for problem in &problems {
-            println!("FAIL  {problem}");
-        }
+        tell(directory, &verdict, rebuilt_by.as_deref());
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(ExitCode::from(verdict.exit_status()))
+}
+
+fn json(verdict: &Verdict, rebuilt_by: Option<&str>) -> serde_json::Value {
+    serde_json::json!({
+        "verdict": if verdict.passes() { "PASS" } else { "FAIL" },
+        "manifest_sha256": verdict.manifest,
+        "schema": verdict.schema,
+        "rebuilt": rebuilt_by.is_some(),
+        "rebuilt_by": rebuilt_by,
+        "checked": verdict.counts,
+        "not_checked": verdict.unchecked,
+        "notes": verdict.notes,
+        "problems": verdict.problems,
+    })
+}
+
+/// The verdict, and what it is worth.
+fn tell(directory: &Path, verdict: &Verdict, rebuilt_by: Option<&str>) {
+    for problem in &verdict.problems {
+        println!("FAIL  {problem}");
+    }
+    let directory = directory.display();
+    match (verdict.problems.len(), rebuilt_by) {
+        (0, None) => println!("PASS  {directory} is what its manifest says; it was not rebuilt"),
+        (0, Some(who)) => println!("PASS  {directory} was rebuilt to the same bytes by {who}"),
+        (count, _) => println!("FAIL  {directory} has {count} problem{}", if count == 1 { "" } else { "s" }),
+    }
+    let Some(manifest) = &verdict.manifest else { return };
+    println!("  release.json: sha256 {manifest}");
+    let counts = &verdict.counts;
+    println!(
+        "  checked: {} files, {} archives with {} members, {} models, {} steps; against the checkout {} inputs and {} files",
+        counts.files,
+        counts.artifacts,
+        counts.members,
+        counts.models,
+        counts.steps,
+        counts.inputs,
+        counts.repository
+    );
+    for what in &verdict.unchecked {
+        println!("  not checked: {what}");
+    }
+    for note in &verdict.notes {
+        println!("  note: {note}");
+    }
 }
 
 fn rebuild(global: &Global, project: &builder::Project, directory: &Path) -> Result<Vec<Problem>> {

@@ -1,8 +1,11 @@
 //! Whether a manifest is one that could have been made: it names nothing unsafe, nothing twice, and does not
 //! contradict itself.
 
-use super::{Problems, is_safe};
-use crate::{Artifact, File, Manifest, Model, archive_kind};
+use super::Problems;
+use crate::{
+    Artifact, File, Manifest, Model, archive_kind,
+    names::{folded, why_unsafe},
+};
 use artifact::{WheelName, record_text};
 use input::Source;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +13,7 @@ use store::{Digest, Entry, Tree};
 
 /// Everything that a manifest can be told by itself.
 pub fn check(manifest: &Manifest, problems: &mut Problems) {
-    if !is_safe(&manifest.name) || manifest.name.contains('/') {
+    if why_unsafe(&manifest.name).is_some() || manifest.name.contains('/') {
         problems.manifest(format!("`{}` is no name for a release", manifest.name));
     }
     if manifest.artifacts.is_empty() && manifest.models.is_empty() {
@@ -43,16 +46,16 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
 }
 
 /// Paths are safe, and no two of them are one file, here or where letters have no case.
-fn paths<'a>(paths: impl Iterator<Item = &'a str>, whose: &str, problems: &mut Problems) {
+pub fn paths<'a>(paths: impl Iterator<Item = &'a str>, whose: &str, problems: &mut Problems) {
     let mut seen = BTreeMap::new();
     for path in paths {
-        if !is_safe(path) {
-            problems.manifest(format!("{whose}names `{path}`, which is no safe path"));
+        if let Some(why) = why_unsafe(path) {
+            problems.manifest(format!("{whose}names `{path}`, which is not a safe path: {why}"));
         }
-        match seen.insert(path.to_lowercase(), path) {
+        match seen.insert(folded(path), path) {
             Some(other) if other == path => problems.manifest(format!("{whose}names `{path}` twice")),
             Some(other) => problems.manifest(format!(
-                "{whose}names `{other}` and `{path}`, which are one file where letters have no case"
+                "{whose}names `{other}` and `{path}`, which are one file where letters have no case or names are normalized"
             )),
             None => {}
         }
@@ -184,10 +187,9 @@ fn licenses(manifest: &Manifest, problems: &mut Problems) {
     }
 }
 
-/// Every environment, input, dependency and check that something refers to is there, and nothing else.
+/// Every environment, input and dependency that something refers to is there, and nothing else.
 fn steps(manifest: &Manifest, problems: &mut Problems) {
-    let artifacts = manifest.artifacts.iter().map(|artifact| &artifact.step);
-    let all: Vec<_> = artifacts.chain(&manifest.checks).chain(&manifest.intermediates).collect();
+    let all: Vec<_> = manifest.steps().collect();
     let mut known = BTreeSet::new();
     for step in &all {
         if !known.insert((step.recipe.as_str(), step.target.as_str())) {
@@ -204,17 +206,6 @@ fn steps(manifest: &Manifest, problems: &mut Problems) {
         }
     }
     inputs.extend(manifest.models.iter().flat_map(|model| &model.inputs));
-    for artifact in &manifest.artifacts {
-        let target = &artifact.step.target;
-        for name in &artifact.checked_by {
-            if !manifest.checks.iter().any(|check| check.recipe == *name && check.target == *target) {
-                problems.manifest(format!(
-                    "`{}` is said to be checked by `{name}`, which is not in the manifest",
-                    artifact.title()
-                ));
-            }
-        }
-    }
     names("environment", &environments, manifest.environments.keys(), problems);
     names("input", &inputs, manifest.inputs.keys(), problems);
 }

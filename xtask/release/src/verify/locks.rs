@@ -1,9 +1,9 @@
 //! The manifest against this repository: inputs, environments, recipes, policies, and what the release should hold.
 
-use super::Problems;
-use crate::{Artifact, Definition, Manifest, Step, assemble::lock_digest};
+use super::{Problems, packed};
+use crate::{Artifact, Definition, FIRST_SCHEMA, Manifest, Step, Wanted, assemble::lock_digest};
 use anyhow::Result;
-use builder::{Node, Plan, Project};
+use builder::{Cxx, Node, Plan, Project};
 use input::{Input, Source};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +21,9 @@ pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) {
         }
     }
     for artifact in &manifest.artifacts {
-        self::artifact(artifact, project, problems);
+        self::artifact(artifact, project, manifest.schema == FIRST_SCHEMA, problems);
     }
-    let artifacts = manifest.artifacts.iter().map(|artifact| &artifact.step);
-    for step in artifacts.chain(&manifest.checks).chain(&manifest.intermediates) {
+    for step in manifest.steps() {
         self::step(step, project, problems);
     }
     if let Err(error) = contents(manifest, project, problems) {
@@ -96,25 +95,45 @@ fn inputs(
     }
 }
 
-fn artifact(artifact: &Artifact, project: &Project, problems: &mut Problems) {
+fn artifact(artifact: &Artifact, project: &Project, is_first: bool, problems: &mut Problems) {
     let title = artifact.title();
     let node = Node::new(&artifact.step.recipe, &artifact.step.target);
     // That there is no such recipe is told with the steps.
     let Ok((recipe, target)) = project.node(&node) else { return };
     let policy = artifact.policy.as_ref();
-    let pairs = [
-        ("version", Some(&artifact.version), Some(&recipe.version)),
-        ("licence", Some(&artifact.license), Some(&recipe.license)),
-        ("sysroot", artifact.sysroot.as_ref(), target.sysroot.as_ref()),
-        ("policy", policy.map(|policy| &policy.name), target.policy.as_ref()),
+    let none = || "none".to_owned();
+    let or_none = |name: Option<&String>| name.cloned().unwrap_or_else(none);
+    let cxx = |cxx: Option<Cxx>| cxx.map_or_else(none, |cxx| cxx.to_string());
+    let mut pairs = vec![
+        ("version", artifact.version.clone(), recipe.version.clone()),
+        ("license", artifact.license.clone(), recipe.license.clone()),
+        ("sysroot", or_none(artifact.sysroot.as_ref()), or_none(target.sysroot.as_ref())),
+        ("policy", or_none(policy.map(|policy| &policy.name)), or_none(target.policy.as_ref())),
     ];
+    // The first schema knows none of these.
+    if !is_first {
+        let list = |libraries: &BTreeMap<String, String>| {
+            let list: Vec<_> = libraries.iter().map(|(name, version)| format!("{name} {version}")).collect();
+            list.join(", ")
+        };
+        pairs.push(("C++ standard library", cxx(artifact.cxx), cxx(target.cxx)));
+        pairs.push(("contained libraries", list(&artifact.contains), list(&target.contains)));
+        pairs.push(("needed libraries", list(&artifact.needs), list(&target.needs)));
+    }
     for (what, found, expected) in pairs.into_iter().filter(|(_, found, expected)| found != expected) {
-        let none = "none".to_owned();
-        problems.manifest(format!(
-            "`{title}` has the {what} `{}`, and `{}` in its recipe",
-            found.unwrap_or(&none),
-            expected.unwrap_or(&none)
-        ));
+        problems.manifest(format!("`{title}` has the {what} `{found}`, and `{expected}` in its recipe"));
+    }
+    if let (false, Some(_), Some(tag), Some(name)) = (is_first, &recipe.wheel, &target.tag, artifact.wheel())
+        && name.tag != *tag
+    {
+        problems.manifest(format!("`{title}` has the tag `{}`, and `{tag}` in its recipe", name.tag));
+    }
+    if !is_first && recipe.wheel.is_some() != artifact.wheel().is_some() {
+        problems.manifest(format!("`{title}` and its recipe do not agree on whether it is a wheel"));
+    }
+    let is_aar = packed::aar(artifact).is_some();
+    if !is_first && recipe.aar.is_some() != is_aar {
+        problems.manifest(format!("`{title}` and its recipe do not agree on whether it is an AAR"));
     }
     if let Some(policy) = policy.filter(|policy| target.policy.as_ref() == Some(&policy.name)) {
         match project.policy(&policy.name) {
@@ -158,6 +177,11 @@ fn contents(manifest: &Manifest, project: &Project, problems: &mut Problems) -> 
     for missing in &manifest.missing {
         if !definition.leave_out(&missing.wanted) {
             problems.manifest(format!("says that {} is missing, which nobody asks for", missing.wanted));
+        } else if let Wanted::Step(node) = &missing.wanted {
+            let inputs = inputs_of(project, node)?;
+            for name in missing.waits_for.iter().filter(|name| !inputs.contains(*name)) {
+                problems.manifest(format!("says that {node} waits for `{name}`, which it is not made from"));
+            }
         }
     }
     let (artifacts, checks) = (definition.artifacts(project)?, definition.checks(project)?);
@@ -174,14 +198,36 @@ fn contents(manifest: &Manifest, project: &Project, problems: &mut Problems) -> 
     Ok(())
 }
 
+/// The inputs of a node and of everything below it, and the packages of their environments.
+fn inputs_of(project: &Project, node: &Node) -> Result<BTreeSet<String>> {
+    let mut inputs = BTreeSet::new();
+    for node in Plan::new(project, std::slice::from_ref(node))?.nodes {
+        inputs.extend(project.sources(&node)?.into_iter().filter_map(|source| source.input.clone()));
+        // A package of its environment may be what can't be had.
+        let (_, target) = project.node(&node)?;
+        if let Ok((_, lock)) = project.environment(&target.environment) {
+            inputs.extend(lock.inputs.into_iter().map(|input| input.name).chain(lock.pending));
+        }
+    }
+    Ok(inputs)
+}
+
+/// The steps are the expected ones, in their order.
 fn same<'a>(
     kind: &str,
     expected: Vec<Node>,
     found: impl IntoIterator<Item = &'a Step>,
     problems: &mut Problems,
 ) {
+    let found: Vec<_> = found.into_iter().map(|step| Node::new(&step.recipe, &step.target)).collect();
+    let order = found.iter().zip(&expected).find(|(a, b)| a != b).map(|(a, b)| (a.clone(), b.clone()));
     let expected: BTreeSet<_> = expected.into_iter().collect();
-    let found: BTreeSet<_> = found.into_iter().map(|step| Node::new(&step.recipe, &step.target)).collect();
+    let found: BTreeSet<_> = found.into_iter().collect();
+    if let (true, Some((there, here))) = (expected == found, order) {
+        problems.manifest(format!(
+            "has the {kind}s in another order than the release's definition: {there} where {here} should be"
+        ));
+    }
     for node in expected.difference(&found) {
         problems.manifest(format!("lacks the {kind} {node}, which the release's definition asks for"));
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    example::{self, ARCHIVE},
+    example::{self, ARCHIVE, LINUX},
     write,
 };
 use std::{
@@ -11,8 +11,6 @@ use std::{
 };
 use store::{Digest, Store};
 use tempfile::TempDir;
-
-const LINUX: &str = "hello-1.0-x86_64-unknown-linux-gnu.tar.gz";
 
 struct Release {
     directory: TempDir,
@@ -30,12 +28,12 @@ fn release() -> Release {
 
 impl Release {
     fn problems(&self) -> String {
-        text(&verify(&self.path, None).unwrap())
+        text(&verify(&self.path, None).unwrap().problems)
     }
 
     fn against_locks(&self) -> String {
         let project = Project::load(&self.directory.path().join("project")).unwrap();
-        text(&verify(&self.path, Some(&project)).unwrap())
+        text(&verify(&self.path, Some(&project)).unwrap().problems)
     }
 
     fn edit(&self, file: &str, change: impl Fn(&str) -> String) {
@@ -91,7 +89,7 @@ fn a_flipped_byte_of_any_file_is_found() {
         .filter(|(_, found)| matches!(found, Found::File(_)))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(files.len(), 6);
+    assert_eq!(files.len(), 7);
     for name in files {
         let release = release();
         let path = release.path.join(&name);
@@ -139,7 +137,7 @@ fn every_change_of_the_directory_is_named() {
         ("link: is neither in the manifest nor a regular file", |path| {
             std::os::unix::fs::symlink("/etc/passwd", path.join("link")).unwrap();
         }),
-        ("\\u{1b}[31m: is not in the manifest", |path| {
+        ("\\u001b[31m: is not in the manifest", |path| {
             std::fs::write(path.join("\u{1b}[31m"), "").unwrap();
         }),
         ("\\xff", |path| {
@@ -198,7 +196,7 @@ fn checksums_are_compared_line_by_line() {
     type Change = fn(&str) -> String;
     let cases: [(&str, Change); 6] = [
         ("line 1 is no checksum", |text| format!("# comment\n{text}")),
-        ("names `release.json` twice", |text| format!("{text}{}\n", text.lines().last().unwrap())),
+        ("names `verify.py` twice", |text| format!("{text}{}\n", text.lines().last().unwrap())),
         ("names `../x`, which is not in the manifest", |text| format!("{text}{}  ../x\n", "0".repeat(64))),
         ("where it should be", |text| format!("{}{}", "0".repeat(64), &text[64..])),
         ("does not name `hello-1.0-x86_64-pc-windows-msvc.zip`", |text| {
@@ -248,16 +246,16 @@ fn a_manifest_has_one_way_to_be_written() {
 fn a_forged_manifest_is_caught_by_what_it_contradicts() {
     type Change = fn(&mut Manifest);
     let cases: [(&str, Change); 22] = [
-        ("names `../LICENSE`, which is no safe path", |manifest| {
+        ("names `../LICENSE`, which is not a safe path", |manifest| {
             manifest.licenses[0].path = "../LICENSE".into();
         }),
-        ("names `/etc/passwd`, which is no safe path", |manifest| {
+        ("names `/etc/passwd`, which is not a safe path", |manifest| {
             manifest.artifacts[0].archive.path = "/etc/passwd".into();
         }),
-        ("names `c:\\x`, which is no safe path", |manifest| {
+        ("names `c:\\x`, which is not a safe path", |manifest| {
             manifest.artifacts[0].files[0].path = "c:\\x".into();
         }),
-        ("no safe path", |manifest| manifest.licenses[0].path = "licenses/a\nb".into()),
+        ("not a safe path", |manifest| manifest.licenses[0].path = "licenses/a\nb".into()),
         ("twice", |manifest| manifest.licenses.push(manifest.licenses[0].clone())),
         ("one file where letters have no case", |manifest| {
             let mut file = manifest.artifacts[0].files[0].clone();
@@ -306,7 +304,9 @@ fn a_forged_manifest_is_caught_by_what_it_contradicts() {
             manifest.artifacts[0].step.environment = "other".into();
         }),
         ("does not say what the input `hello-source` is", |manifest| manifest.inputs.clear()),
-        ("is said to be checked by `smoke-test`, which is not", |manifest| manifest.checks.clear()),
+        ("is said to be checked by [\"smoke-test\"], and the checks that ran it are []", |manifest| {
+            manifest.checks.clear()
+        }),
         ("input `hello-source` is unpinned", |manifest| {
             let facts = manifest.inputs.get_mut("hello-source").unwrap();
             facts.source = input::Source::Path { path: "/home/me/x.tar".into(), directory: false };
@@ -365,7 +365,12 @@ fn the_repository_must_say_the_same() {
             "[]",
             "has the intermediate start-up@x86_64-pc-windows-msvc",
         ),
-        ("recipes/hello.toml", "input = \"hello-source\"", "project = \"x\"", "was made from other inputs"),
+        (
+            "recipes/hello.toml",
+            "input = \"hello-source\"\npath = \"hello\"\npatches = \"hello\"",
+            "project = \"sysroot\"\npath = \"hello\"",
+            "was made from other inputs",
+        ),
         ("recipes/smoke-test.toml", "\"wine\"", "\"linux\"", "ran in the environment `wine`"),
         ("releases/test.toml", ", \"x86_64-unknown-linux-gnu\"", "", "has the artifact hello@x86_64-unknown"),
     ];
@@ -384,9 +389,9 @@ fn another_input_in_the_lock_is_named() {
     let release = release();
     let mut project = Project::load(&release.directory.path().join("project")).unwrap();
     project.inputs.inputs[0].digest = Digest::of(b"other");
-    holds(&text(&verify(&release.path, Some(&project)).unwrap()), "input `hello-source` is ");
+    holds(&text(&verify(&release.path, Some(&project)).unwrap().problems), "input `hello-source` is ");
     project.inputs.inputs.clear();
-    holds(&text(&verify(&release.path, Some(&project)).unwrap()), "is not in recipes/inputs.lock");
+    holds(&text(&verify(&release.path, Some(&project)).unwrap().problems), "is not in recipes/inputs.lock");
 }
 
 #[test]
@@ -396,11 +401,76 @@ fn an_artifact_that_was_left_out_is_missed() {
         manifest.artifacts.pop();
         manifest.licenses.pop();
         manifest.environments.remove("linux");
+        manifest.repository.remove("containers/linux.toml");
     });
     std::fs::remove_file(release.path.join(LINUX)).unwrap();
     std::fs::remove_dir_all(release.path.join("licenses/hello-1.0-x86_64-unknown-linux-gnu")).unwrap();
     assert_eq!(release.problems(), "");
     holds(&release.against_locks(), "lacks the artifact hello@x86_64-unknown-linux-gnu");
+}
+
+/// Makes a manifest one of the first schema.
+fn downgrade(manifest: &mut Manifest) {
+    manifest.schema = FIRST_SCHEMA.into();
+    (manifest.program, manifest.verifier) = (None, None);
+    manifest.repository.clear();
+    for artifact in &mut manifest.artifacts {
+        artifact.packed_from.clear();
+        artifact.cxx = None;
+        artifact.contains.clear();
+        artifact.needs.clear();
+    }
+    let artifacts = manifest.artifacts.iter_mut().map(|artifact| &mut artifact.step);
+    for step in artifacts.chain(&mut manifest.checks).chain(&mut manifest.intermediates) {
+        step.made_from.clear();
+    }
+}
+
+#[test]
+fn the_first_schema_is_still_verified_as_far_as_it_goes() {
+    // As this program's version 0.1.0 wrote it before the second schema.
+    let text = include_str!("../manifest/golden-1.json");
+    assert_eq!(serde_json::from_str::<Manifest>(text).unwrap().to_json().unwrap(), text);
+
+    for name in ["test", "packed"] {
+        let (directory, store, mut manifest) = example::release_of(name);
+        downgrade(&mut manifest);
+        let path = directory.path().join("dist/test");
+        write(&store, &manifest, &path).unwrap();
+        let project = Project::load(&directory.path().join("project")).unwrap();
+        let verdict = verify(&path, Some(&project)).unwrap();
+        assert_eq!(self::text(&verdict.problems), "");
+        assert_eq!(verdict.schema.as_deref(), Some(FIRST_SCHEMA));
+        let unchecked = verdict.unchecked.join("\n");
+        holds(&unchecked, "which scripts, patches and sources of the repository the release was made from");
+        manifest.artifacts[0].files[0].sha256 = "1".repeat(64);
+        std::fs::write(path.join("release.json"), manifest.to_json().unwrap()).unwrap();
+        assert!(!verify(&path, None).unwrap().passes());
+    }
+}
+
+#[test]
+fn the_verdict_names_the_manifest_and_what_was_not_checked() {
+    let mut release = release();
+    release.forge(|manifest| manifest.artifacts[0].step.imported = Some("friend".into()));
+    let project = Project::load(&release.directory.path().join("project")).unwrap();
+    let verdict = verify(&release.path, Some(&project)).unwrap();
+    let json = std::fs::read(release.path.join("release.json")).unwrap();
+    assert_eq!(verdict.manifest, Some(Digest::of(&json).hex()));
+    let expected =
+        Counts { files: 7, artifacts: 2, members: 6, models: 0, steps: 4, inputs: 1, repository: 15 };
+    assert_eq!(verdict.counts, expected);
+    let text = [verdict.unchecked.join("\n"), verdict.notes.join("\n")].concat();
+    for expected in [
+        "`verify --rebuild` builds them again",
+        "there is no signature",
+        "which commit fits the recipe side is not known: this checkout has no Git history",
+        "hello@x86_64-pc-windows-msvc was not built with the release: it was imported from friend",
+    ] {
+        holds(&text, expected);
+    }
+    let verdict = verify(&release.path, None).unwrap();
+    holds(&verdict.unchecked.join("\n"), "no checkout was compared with");
 }
 
 #[test]

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""Checks this release directory: python3 verify.py [DIRECTORY]. Python 3.8 or newer, nothing else.
+
+Every file against release.json and SHA256SUMS, every archive member against release.json, nothing missing, nothing
+added. It does not prove where the files come from: compare the SHA-256 that it prints with one that reached you by
+another way. Whoever could change a file could change this script; it is the same in every release of a version.
+"""
+import hashlib, json, os, stat, sys, tarfile, zipfile
+
+top = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
+problems = []
+
+def fail(name, text):
+    problems.append(ascii(name)[1:-1] + ": " + ascii(text)[1:-1])
+
+def sha256(stream):
+    digest, size = hashlib.sha256(), 0
+    for piece in iter(lambda: stream.read(1 << 20), b""):
+        digest.update(piece)
+        size += len(piece)
+    return digest.hexdigest(), size
+
+def regular(name):
+    path = os.path.join(top, *name.split("/"))
+    return stat.S_ISREG(os.lstat(path).st_mode) and open(path, "rb")
+
+def members(stream, name):
+    """Path, executable or not, and content of each member; a link's text instead of its content."""
+    if name.endswith(".tar.gz"):
+        with tarfile.open(fileobj=stream, mode="r:gz") as archive:
+            for member in archive:
+                if not member.isreg() and not member.issym():
+                    raise ValueError("holds " + member.name + ", which is neither file nor link")
+                content = member.linkname if member.issym() else archive.extractfile(member)
+                yield member.name, bool(member.mode & 0o100), content
+    else:
+        with zipfile.ZipFile(stream) as archive:
+            for member in archive.infolist():
+                yield member.filename, bool(member.external_attr >> 16 & 0o100), archive.open(member)
+
+def check_archive(artifact):
+    name = artifact["archive"]["path"]
+    stem = name[:-7] if name.endswith(".tar.gz") else name[:-4]
+    prefix = "" if name.endswith(".whl") else stem + "/"
+    expected = {prefix + file["path"]: (file["sha256"], file["size"], file.get("executable", False))
+                for file in artifact["files"]}
+    expected.update({prefix + path: text for path, text in artifact["links"].items()})
+    for path, executable, content in members(regular(name), name):
+        found = content if isinstance(content, str) else (*sha256(content), executable)
+        if expected.pop(path, None) != found:
+            fail(name, "holds another " + path + " than release.json says, or one twice")
+    for path in expected:
+        fail(name, "lacks " + path)
+
+def check():
+    text = regular("release.json").read()
+    manifest = json.loads(text)
+    if manifest["schema"] != "mlc-repro/release/2":
+        fail("release.json", "has a schema that this script does not know")
+    files = [artifact["archive"] for artifact in manifest["artifacts"]] + manifest["licenses"]
+    files += [file for model in manifest.get("models", []) for file in model["files"]] + [manifest["verifier"]]
+    expected = {file["path"]: (file["sha256"], file["size"]) for file in files}
+    expected["release.json"] = (hashlib.sha256(text).hexdigest(), len(text))
+    sums = "".join("%s  %s\n" % (expected[name][0], name) for name in sorted(expected, key=str.encode))
+    if regular("SHA256SUMS").read() != sums.encode():
+        fail("SHA256SUMS", "does not say what release.json says")
+    found = set()
+    for directory, directories, names in os.walk(top):
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        for name in names + links:
+            found.add(os.path.relpath(os.path.join(directory, name), top).replace(os.sep, "/"))
+        if not names and not directories:
+            fail(os.path.relpath(directory, top), "is an empty directory")
+    for name in found - set(expected) - {"SHA256SUMS"}:
+        fail(name, "is not in release.json")
+    for name, digest in expected.items():
+        if name not in found:
+            fail(name, "is missing")
+        elif not (file := regular(name)) or sha256(file) != digest:
+            fail(name, "changed: it is not what release.json says")
+    for artifact in manifest["artifacts"] if not problems else []:
+        try:
+            check_archive(artifact)
+        except Exception as error:
+            fail(artifact["archive"]["path"], "cannot be read: %s: %s" % (type(error).__name__, error))
+    return "release.json %s, %d files" % (expected["release.json"][0], len(found))
+
+try:
+    summary = check()
+except Exception as error:
+    fail(top, "cannot be checked: %s: %s" % (type(error).__name__, error))
+for problem in problems:
+    print("FAIL  " + problem)
+if not problems:
+    print("PASS  " + summary + "; not rebuilt, no signature checked")
+sys.exit(1 if problems else 0)
