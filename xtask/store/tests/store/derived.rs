@@ -141,12 +141,15 @@ const ALL: [&str; 10] = [
     "lone",
 ];
 
+/// What rots, which blob that is, and the results that stay.
+type Rotten<'a> = (&'a str, &'a dyn Fn(&House) -> Digest, &'a [&'a str]);
+
 /// Whatever rots: what is left afterwards is what cannot have been made from it.
 #[test]
 fn nothing_that_was_made_from_a_rotten_blob_stays() {
     let of_text = |text: &str| Digest::of(text.as_bytes());
     for environment_inside in [false, true] {
-        let cases: [(&str, &dyn Fn(&House) -> Digest, &[&str]); 8] = [
+        let cases: [Rotten; 8] = [
             (
                 "an archive",
                 &|house| house.archive,

@@ -11,8 +11,10 @@ use std::{
 };
 use store::{Action, ActionResult, Digest, Silent, Store};
 
-/// What is put in a file's place. `outside` holds what the blob holds.
-const OBJECTS: [(&str, fn(&Path, &Path)); 7] = [
+/// Its name, and what puts it in a file's place; the second path is that of a file outside with the blob's content.
+type Object = (&'static str, fn(&Path, &Path));
+
+const OBJECTS: [Object; 7] = [
     ("pipe", |path, _| mkfifoat(CWD, path, Mode::from_raw_mode(0o644)).unwrap()),
     ("link to /dev/zero", |path, _| symlink("/dev/zero", path).unwrap()),
     ("link to equal content", |path, outside| symlink(outside, path).unwrap()),
