@@ -216,7 +216,7 @@ fn second_schema(manifest: &Manifest, problems: &mut Problems) {
         Some(Some((program, version))) if program == name && is_version(version) => {}
         _ => problems.manifest(format!("does not say which version of {name} wrote it")),
     }
-    if !manifest.verifier.as_ref().is_some_and(|file| file.path == verifier::NAME) {
+    if manifest.verifier.as_ref().is_none_or(|file| file.path != verifier::NAME) {
         problems.manifest(format!("does not name `{}`", verifier::NAME));
     }
     repository(manifest, problems);
