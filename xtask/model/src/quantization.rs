@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_misspelt_name_is_told_the_right_one() {
         for (wrong, right) in
-            [("q4f16-1", "q4f16_1"), ("Q4F16_1", "q4f16_1"), ("q3f16", "q3f16_0"), ("q0fp16", "q0f16")]
+            [("q4f16-1", "q4f16_1"), ("Q4F16_1", "q4f16_1"), ("q3f16", "q3f16_1"), ("q0fp16", "q0f16")]
         {
             let error = scheme(wrong).unwrap_err().to_string();
             assert!(
