@@ -210,7 +210,7 @@ fn a_failure_shows_the_log_and_keeps_nothing() {
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for expected in [
-        "`bad@x86_64-unknown-linux-gnu` failed: exit status: 3",
+        "`bad@x86_64-unknown-linux-gnu` failed: exit status 3",
         "  | lld-link: error: x.o: unknown file type",
         "hint: a file of another format was given to the linker",
         "because of bad@",
@@ -253,10 +253,10 @@ fn a_release_is_made_verified_rebuilt_and_found_out_when_it_is_touched() {
 #[test]
 fn the_log_of_a_build_by_hand_is_explained() {
     let project = Project::new();
-    let log = "[1/2] CMake\n  Compatibility with CMake < 3.5 has been removed from CMake.\nerror\n";
+    let log = "[1/2] CMake\nCMake Error at CMakeLists.txt:1 (cmake_minimum_required):\n  Compatibility with CMake < 3.5 has been removed from\n  CMake.\n\nerror\n";
     project.write("build.log", log);
     let found = project.run(&["doctor", "--log", "build.log"]);
-    let expected = "build.log:2: Compatibility with CMake < 3.5 has been removed from CMake.\n  hint: this source asks for a CMake";
+    let expected = "build.log:2: CMake Error at CMakeLists.txt:1 (cmake_minimum_required):\n  hint: this source asks for a CMake";
     assert!(found.status.success() && text(&found).starts_with(expected), "{}", text(&found));
     let json = project.run(&["doctor", "--log", "build.log", "--json"]);
     let causes: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();

@@ -24,7 +24,8 @@ fn project() -> Project {
         })
         .collect();
     let archive = "[[archive]]\nsuite = \"trixie\"\nlabel = \"Debian\"\ndate = \"2026-11-21T09:15:44Z\"\nsnapshot = \"20261122T000000Z\"\n";
-    project.write("containers/tiny.toml", "suite = \"trixie\"\narchitecture = \"amd64\"\npackages = []\n");
+    let definition = format!("suite = \"trixie\"\narchitecture = \"amd64\"\npackages = {PACKAGES:?}\n");
+    project.write("containers/tiny.toml", &definition);
     project.write("containers/tiny.lock", &format!("version = 1\n\n{archive}{packages}"));
     project
 }

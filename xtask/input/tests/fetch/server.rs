@@ -177,6 +177,10 @@ fn send(stream: &mut TcpStream, request: &Request, content: &[u8], most: usize) 
         None => "200 OK".to_owned(),
     };
     let length = rest.len();
-    write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n")?;
+    // Parts of a file whose digest nobody knows are put together by this alone.
+    let tag =
+        content.iter().fold(content.len(), |tag, byte| tag.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let headers = format!("Connection: close\r\nETag: \"{tag:x}\"\r\nContent-Length: {length}\r\n");
+    write!(stream, "HTTP/1.1 {status}\r\n{headers}\r\n")?;
     stream.write_all(&rest[..most.min(length)])
 }
