@@ -258,12 +258,31 @@ fn repository(manifest: &Manifest, problems: &mut Problems) {
             problems.manifest(format!("`repository` has `{path}`, which nothing was made from"));
         }
     }
-    super::consistency::paths(manifest.repository.keys().map(String::as_str), "`repository` ", problems);
+    checkout_paths(manifest.repository.keys().map(String::as_str), problems);
+}
+
+/// Paths of a checkout are safe to look at. They are not a release's files, which anybody unpacks anywhere: `windows.h` and
+/// `Windows.h` stand beside one another in the sysroot.
+fn checkout_paths<'a>(paths: impl Iterator<Item = &'a str>, problems: &mut Problems) {
+    for path in paths {
+        if let Some(why) = why_unsafe(path) {
+            problems.manifest(format!("`repository` names `{path}`, which is not a safe path: {why}"));
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_a_checkout_may_differ_in_the_case_of_letters() {
+        let mut problems = Problems(Vec::new());
+        checkout_paths(["sysroot/Windows.h", "sysroot/windows.h"].into_iter(), &mut problems);
+        assert!(problems.0.is_empty(), "{:?}", problems.0);
+        checkout_paths(["../outside", "sysroot/aux.h"].into_iter(), &mut problems);
+        assert_eq!(problems.0.len(), 2, "{:?}", problems.0);
+    }
 
     #[test]
     fn nix_hashes_have_one_form() {
