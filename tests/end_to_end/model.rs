@@ -4,10 +4,8 @@ use crate::{
     project::{Project, text},
     server::{Answer, Request, Server},
 };
-use std::{
-    path::Path,
-    process::{Command, Output},
-};
+use std::path::Path;
+use std::process::{Command, Output};
 use store::Digest;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -210,7 +208,6 @@ fn a_hub_that_lists_no_digests_locks_the_same() {
         locks.push(std::fs::read_to_string(project.directory.path().join("models/tiny.lock")).unwrap());
         let laid_out = std::fs::read(project.directory.path().join("checkpoint/model.safetensors")).unwrap();
         assert!(laid_out == checkpoint()[3].1);
-
         // The weights come once, to be hashed or because they are locked, and go on where they broke off.
         let ranges: Vec<_> = hub.storage.requests().into_iter().map(|request| request.range).collect();
         assert_eq!(ranges, [None, Some("bytes=700000-".to_owned())]);
