@@ -102,7 +102,7 @@ for name, cls in fast.items():
     try:
         tokenizer = load(cls)
     except Exception as error:
-        print(f"# {type(error).__name__}: {str(error).splitlines()[0][:100]}")
+        print(f"# {type(error).__name__}: {str(error).splitlines()[0].split(" See http")[0][:100]}")
         missing = [key for key, it in parameters.items() if it.default is it.empty and key not in ("self", "vocab_file", "merges_file", "kwargs", "args")]
         print(f"needs = {text(missing)}" if missing else "loads = false")
         continue

@@ -186,7 +186,7 @@ def count(files):
         try:
             return len(AutoTokenizer.from_pretrained(directory, use_fast=True)), None
         except BaseException as error:
-            return None, f"{type(error).__name__}: {error}"[:200]
+            return None, f"{type(error).__name__}: {error}".split(" See http")[0][:200]
 
 
 def main():
