@@ -314,13 +314,14 @@ impl Client {
         address: &Address,
     ) -> Result<Response<Body>, Failure> {
         let response = answer.map_err(Failure::transport)?;
+        if !(200..400).contains(&response.status().as_u16()) {
+            return Err(Failure::refused(&response, address));
+        }
+        // Not of a refusal: the others would ask before the server's wish to be left alone is known.
         if let Some(server) = server(&address.url) {
             self.hosts.answered(&server);
         }
-        match response.status().as_u16() {
-            200..400 => Ok(response),
-            _ => Err(Failure::refused(&response, address)),
-        }
+        Ok(response)
     }
 
     /// The body of an answer. Reading fails when it comes too slowly.

@@ -106,7 +106,7 @@ impl Hosts {
         Ok(Turn { host, server: server.to_owned(), started: Instant::now(), probing })
     }
 
-    /// Says that a server has answered; others may ask it at the same time.
+    /// Says that a server gives what it is asked for; others may ask it at the same time.
     pub fn answered(&self, server: &str) {
         let host = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(server).cloned();
         if let Some(host) = host {
@@ -127,13 +127,13 @@ impl Turn {
     /// The server did not. `attempt` counts the tries of this file before, from 0.
     pub fn failed(self, failure: &Failure, attempt: u32) -> Next {
         let mut state = self.host.lock();
+        state.answered |= matches!(failure.kind, Kind::Status { .. } | Kind::Wrong);
         let (is_of_server, wait) = match &failure.kind {
             Kind::Status { status: 408 | 429 | 502 | 503 | 504, retry_after } => (true, *retry_after),
             Kind::Status { status: 500..=599, retry_after } => (false, *retry_after),
             Kind::Dead | Kind::Broken => (true, None),
             Kind::Again => (false, None),
             Kind::Status { .. } | Kind::Wrong => {
-                state.answered = true;
                 state.failures = 0;
                 return Next::Over;
             }

@@ -10,7 +10,7 @@ use input::{FetchOptions, Input, Lock, Source, fetch, push, reach, vendor};
 use place::Place;
 use server::{Reply, Server};
 use std::{
-    sync::Mutex,
+    sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
 use store::{Digest, Meter, Progress, Silent, Unit};
@@ -179,9 +179,12 @@ fn a_dead_server_is_asked_once_and_not_once_a_file() {
 #[test]
 fn a_busy_server_is_waited_for_and_the_user_is_told_once() {
     let started = Instant::now();
-    let server = Server::start(move |_, request| match started.elapsed() < Duration::from_millis(900) {
-        true => Reply::status(429).with("Retry-After", 1),
-        false => Reply::file(request.path.as_bytes()),
+    let asked = OnceLock::new();
+    let server = Server::start(move |_, request| {
+        match asked.get_or_init(Instant::now).elapsed() < Duration::from_millis(900) {
+            true => Reply::status(429).with("Retry-After", 1),
+            false => Reply::file(request.path.as_bytes()),
+        }
     });
     let (place, notes) = (Place::new(), Notes::default());
     let inputs: Vec<Input> = (0..12)
