@@ -316,7 +316,8 @@ fn a_wrong_conversion_is_told_before_the_work() {
         project.command(store.path(), &[&convert[..], arguments].concat()).output().unwrap()
     };
     for (arguments, status, expected) in [
-        (&["--quantization", "q4f16-1"][..], 1, "did you mean `q4f16_1`?"),
+        (&[][..], 1, "one of q0f16, q0bf16, q0f32, q3f16_0"),
+        (&["--quantization", "q4f16-1"], 1, "did you mean `q4f16_1`?"),
         (&["--quantization", "q4f16_1", "--context-window-size", "64"], 2, "--conversation-template"),
         (&["--quantization", "q4f16_1", "--conversation-template", "lama-3"], 1, "did you mean `llama-3`?"),
         (&["--quantization", "q4f16_1", "--architecture", "lama"], 1, "did you mean `llama`?"),

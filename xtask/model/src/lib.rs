@@ -20,6 +20,7 @@ mod inspect;
 mod kernel;
 mod output;
 mod plan;
+mod publication;
 mod python;
 mod quantization;
 mod recognize;

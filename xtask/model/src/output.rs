@@ -3,6 +3,7 @@
 use crate::{
     chat_config::{CHAT_CONFIG, ChatFiles, FILES},
     container::{INDICES, NDARRAY_CACHE, TENSOR_CACHE, is_shard_name},
+    publication::{Publication, staged},
     verify::read_chat_config,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -12,7 +13,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
 };
-use store::{Progress, is_same_file, printable, sync_directory};
+use store::{Progress, is_same_file, printable};
 
 /// Where files stand until everything is complete.
 const STAGING: &str = ".converting";
@@ -27,7 +28,29 @@ pub(crate) struct Staging {
     _lock: File,
 }
 
-/// Refuses an output that is the checkpoint itself, through links too, or no directory.
+fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir())
+}
+
+fn lock(output: &Path, staging: &Path) -> Result<File> {
+    let lock = File::open(staging).with_context(|| format!("cannot open {}", staging.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => bail!("another conversion is writing to {}", output.display()),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", staging.display()))
+        }
+    }
+}
+
+/// Whether a model was being put into a directory when a command was stopped, and nobody has finished it since.
+pub(crate) fn is_half_replaced(directory: &Path) -> bool {
+    let staging = directory.join(STAGING);
+    is_directory(&staging) && Publication::is_half_done(directory, &staging)
+}
+
+/// Refuses an output that is the checkpoint itself, through links too, or no directory. Finishes what a stopped command
+/// had begun to put there.
 pub(crate) fn check_output(output: &Path, source: &Path) -> Result<()> {
     ensure!(
         !is_same_file(output, source),
@@ -39,6 +62,11 @@ pub(crate) fn check_output(output: &Path, source: &Path) -> Result<()> {
         "{} is not a directory\nhint: give another `--output`",
         output.display()
     );
+    let staging = output.join(STAGING);
+    if is_directory(&staging) && Publication::is_pending(&staging) {
+        let _lock = lock(output, &staging)?;
+        Publication::finish(output, &staging)?;
+    }
     Ok(())
 }
 
@@ -110,19 +138,13 @@ impl Staging {
         let path = output.join(STAGING);
         match fs::create_dir(&path) {
             // Through a link, somebody else's files would be swept.
-            Err(error) if !fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) => {
+            Err(error) if !is_directory(&path) => {
                 return Err(error).with_context(|| format!("cannot create {}", path.display()));
             }
             _ => {}
         }
-        let lock = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("another conversion is writing to {}", output.display()),
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
-            }
-        }
+        let lock = lock(output, &path)?;
+        Publication::finish(output, &path)?;
         for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
             let entry = entry.with_context(|| format!("cannot read {}", path.display()))?;
             let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
@@ -147,63 +169,45 @@ impl Staging {
     }
 
     /// Puts the model of which the staged files are the new ones in place of what there was: `keep` are the names of all
-    /// of its files, `remove` those of the model before that have no part in it. The index goes first and comes last:
-    /// without it, there is no model.
+    /// of its files, `remove` those of the model before that have no part in it.
     pub fn publish_model(&self, keep: &BTreeSet<String>, remove: &[String]) -> Result<()> {
-        let new = self.staged()?;
-        let entries =
-            fs::read_dir(&self.output).with_context(|| format!("cannot read {}", self.output.display()))?;
-        let mut stale: Vec<String> = remove.to_vec();
-        for entry in entries {
-            let name = entry.with_context(|| format!("cannot read {}", self.output.display()))?.file_name();
-            if let Some(name) = name.to_str().filter(|name| is_shard_name(name) && !keep.contains(*name)) {
-                stale.push(name.to_owned());
+        let mut remove: BTreeSet<String> = remove.iter().cloned().collect();
+        for name in names(&self.output)? {
+            let is_of_weights = is_shard_name(&name) || INDICES.contains(&&*name);
+            if is_of_weights && !keep.contains(&name) {
+                remove.insert(name);
             }
         }
-        let is_old = |name: &&str| new.contains(*name) || !keep.contains(*name);
-        let indices = INDICES.into_iter().filter(is_old).map(str::to_owned);
-        for name in indices.chain(stale) {
-            let path = self.output.join(name);
-            if fs::symlink_metadata(&path).is_ok() {
-                fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-        }
-        self.publish()
+        Publication::begin(&self.output, &self.path, remove)
     }
 
     /// Puts the staged files in place of those of the same names.
     pub fn publish(&self) -> Result<()> {
-        let mut names: Vec<String> = self.staged()?.into_iter().collect();
-        // What reads a model begins with these; what they name is there before.
-        names.sort_by_key(|name| (INDICES.contains(&&**name), name == TENSOR_CACHE, name == CHAT_CONFIG));
-        for name in names {
-            // What a kill leaves must not be an index on the disk and shards that are not.
-            if name == TENSOR_CACHE {
-                sync_directory(&self.output)?;
-            }
-            let (from, to) = (self.path.join(&name), self.output.join(&name));
-            fs::rename(&from, &to)
-                .with_context(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
-        }
-        sync_directory(&self.output)
+        Publication::begin(&self.output, &self.path, BTreeSet::new())
     }
 
     /// The names of the files that were made.
     pub fn staged(&self) -> Result<BTreeSet<String>> {
-        let context = || format!("cannot read {}", self.path.display());
-        let entries = fs::read_dir(&self.path).with_context(context)?;
-        entries
-            .map(|entry| {
-                let name = entry.with_context(context)?.file_name();
-                name.into_string()
-                    .map_err(|_| anyhow::anyhow!("a name in {} is not UTF-8", self.path.display()))
-            })
-            .collect()
+        staged(&self.path)
     }
+}
+
+/// The names in a directory that are UTF-8.
+fn names(directory: &Path) -> Result<Vec<String>> {
+    let context = || format!("cannot read {}", directory.display());
+    let entries = fs::read_dir(directory).with_context(context)?;
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        Ok(entry.with_context(context)?.file_name().into_string().ok())
+    };
+    entries.filter_map(|entry| name(entry).transpose()).collect()
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
+        // What has begun to take its place is finished by the next command.
+        if Publication::is_pending(&self.path) {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::debug!("cannot remove {}: {error}", self.path.display());
         }

@@ -8,9 +8,9 @@ use crate::{
         element_size, is_shard_name,
     },
     file::{self, map_file, read_text},
-    output::index_of,
+    output::{index_of, is_half_replaced},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use md5::{Digest, Md5};
 use rayon::prelude::*;
 use serde_json::{Map, Value};
@@ -32,6 +32,11 @@ const CONFIG_LIMIT: u64 = 256 << 20;
 /// # Errors
 /// When there is none, or it is not one.
 pub fn read_cache(directory: &Path) -> Result<TensorCache> {
+    ensure!(
+        !is_half_replaced(directory),
+        "a command was stopped while it put a model into {}\nhint: the next `model convert` or `model chat-config` with this `--output` finishes it, without converting again",
+        directory.display()
+    );
     let name = index_of(directory).with_context(|| {
         format!(
             "{} holds no converted model: there is no {TENSOR_CACHE} and no {NDARRAY_CACHE}",

@@ -9,7 +9,7 @@ mod summary;
 use self::summary::Summary;
 use crate::context::Global;
 use ::store::{Progress, printable};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use input::Published;
 use model::Chat;
 use serde_json::Value;
@@ -119,9 +119,9 @@ struct Source {
     /// The checkpoint's directory, to which nothing is written; or a model that is locked in models/
     #[arg(value_name = "DIR|MODEL")]
     directory: PathBuf,
-    /// The quantization, such as q4f16_1
+    /// The quantization, such as q4f16_1; without one, all that there are are listed
     #[arg(long, value_name = "SCHEME")]
-    quantization: String,
+    quantization: Option<String>,
     /// Where to write
     #[arg(long, short, value_name = "DIR")]
     output: PathBuf,
@@ -211,6 +211,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
 
 impl Source {
     fn options(&self, global: &Global, megabytes: u64, replace: bool) -> Result<model::Options> {
+        let Some(quantization) = &self.quantization else {
+            let names: Vec<_> = model::SCHEMES.iter().map(|scheme| scheme.name).collect();
+            bail!(
+                "the quantization is missing\nhint: give `--quantization` with one of {}; q4f16_1 is the usual one",
+                names.join(", ")
+            );
+        };
         let directory = match store::locked(global, &self.directory)? {
             Some(_) => self.directory.clone(),
             None => model::checkpoint_directory(&self.directory)?,
@@ -220,7 +227,7 @@ impl Source {
             jobs: global.jobs(),
             memory: megabytes << 20,
             replace,
-            ..model::Options::new(&directory, &self.output, &self.quantization)
+            ..model::Options::new(&directory, &self.output, quantization)
         })
     }
 }
