@@ -24,20 +24,20 @@ fn library(project: &Project, abi: &str, class_version: u8) {
     );
     assert!(Command::new("python3").args(["-c", &jar]).current_dir(&parts).status().unwrap().success());
     project.write(
-        "recipes/lib.toml",
+        "recipes/packages/lib/recipe.toml",
         &format!(
             "name = \"lib\"\nversion = \"1.0\"\nlicense = \"MIT\"\n\
              [aar]\ngroup = \"org.example\"\nartifact = \"answer\"\ndescription = \"answers\"\nurl = \"https://example.org\"\n\
              package = \"org.example.answer\"\nmin_sdk = 28\nmin_compile_sdk = 28\n\
-             [[source]]\nproject = \"parts\"\npath = \"parts\"\n\
-             [[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\nscript = \"recipes/lib.sh\"\n"
+             [[source]]\nproject = \"/parts\"\npath = \"parts\"\n\
+             [[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\n"
         ),
     );
     let script = format!(
         "mkdir -p /build/out/jni/{abi} /build/out/licenses\ncp /build/src/parts/libanswer.so /build/out/jni/{abi}/\n\
          cp /build/src/parts/classes.jar /build/out/\necho MIT > /build/out/licenses/LICENSE\n"
     );
-    project.write("recipes/lib.sh", &script);
+    project.write("recipes/packages/lib/build.sh", &script);
 }
 
 #[test]

@@ -1,31 +1,30 @@
 //! What the build scripts ask of the Android NDK, with a stand-in that compiles nothing: its CMake writes down the flags.
 
-use crate::project::{Project, text};
+use crate::project::{Project, repository, text};
 
 const TARGET: &str = "aarch64-linux-android";
 
-/// A recipe that configures with `recipes/build.sh`, an NDK of this revision and a toolchain file that adds these flags.
+/// A recipe that configures with `recipes/lib/cmake.sh`, an NDK of this revision and a toolchain file that adds these flags.
 fn configured(project: &Project, revision: &str, added: &str) -> std::process::Output {
-    let build = concat!(env!("CARGO_MANIFEST_DIR"), "/../../recipes/build.sh");
-    project.write("recipes/build.sh", &std::fs::read_to_string(build).unwrap());
+    for file in ["recipes/lib/cmake.sh", "recipes/lib/cmake.toml"] {
+        project.write(file, &std::fs::read_to_string(repository().join(file)).unwrap());
+    }
     project.write("ndk/source.properties", &format!("Pkg.Desc = Android NDK\nPkg.Revision = {revision}\n"));
     // CMake's part: every argument becomes a line of the build, and the toolchain file's flags another.
     let cmake = format!(
         "mkdir CMakeFiles\nprintf '%s\\n' \"$@\" >build.ninja\necho '--target=aarch64-none-linux-android28 {added}' >CMakeFiles/rules.ninja\n"
     );
     project.write("tools/cmake", &cmake);
-    let source = |path: &str| {
-        format!("[[source]]\nproject = \"{path}\"\npath = \"{}\"\n", path.replace("recipes/", ""))
-    };
-    let sources: String = ["recipes/build.sh", "ndk", "tools"].map(source).concat();
+    let source = |path: &str| format!("[[source]]\nproject = \"/{path}\"\npath = \"{path}\"\n");
+    let sources: String = ["ndk", "tools"].map(source).concat();
     project.write(
-        "recipes/flags.toml",
+        "recipes/packages/flags/recipe.toml",
         &format!(
-            "name = \"flags\"\nversion = \"1\"\n{sources}[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\nscript = \"recipes/flags.sh\"\n"
+            "name = \"flags\"\nversion = \"1\"\nlib = [\"cmake\"]\n{sources}[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\n"
         ),
     );
     project.write(
-        "recipes/flags.sh",
+        "recipes/packages/flags/build.sh",
         "source=/build/src/source\n. /build/src/build.sh\ncmake() { /bin/bash /build/src/tools/cmake \"$@\"; }\n\
          configure -DMINE=1\ncp build.ninja \"$out/flags\"\n",
     );

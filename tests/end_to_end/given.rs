@@ -8,7 +8,7 @@ fn an_input_that_is_given_is_pinned_only_when_it_is_the_locked_one() {
     let project = Project::new();
     let script = "mkdir /build/out/{lib,licenses}; cp /build/src/thing/a /build/out/lib/; echo MIT > /build/out/licenses/LICENSE\n";
     project.recipe("thing", "", script);
-    let recipe = project.directory.path().join("recipes/thing.toml");
+    let recipe = project.directory.path().join("recipes/packages/thing/recipe.toml");
     let plain = std::fs::read_to_string(&recipe).unwrap();
     let source = "[[source]]\ninput = \"archive\"\nstrip = 1\npath = \"thing\"\n[[target]]";
     std::fs::write(&recipe, plain.replace("[[target]]", source)).unwrap();
@@ -58,7 +58,7 @@ fn an_optional_input_is_there_when_it_is_given() {
     let project = Project::new();
     let script = "mkdir /build/out/licenses; echo MIT > /build/out/licenses/LICENSE; ls /build/src > /build/out/seen\n";
     project.recipe("thing", "", script);
-    let recipe = project.directory.path().join("recipes/thing.toml");
+    let recipe = project.directory.path().join("recipes/packages/thing/recipe.toml");
     let plain = std::fs::read_to_string(&recipe).unwrap();
     let source = "[[source]]\ninput = \"extra\"\noptional = true\npath = \"extra\"\n[[target]]";
     std::fs::write(&recipe, plain.replace("[[target]]", source)).unwrap();
@@ -88,7 +88,7 @@ fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_n
         project.recipe(name, "", script);
     }
     project.recipe("after", "\"waits\"", script);
-    let recipe = project.directory.path().join("recipes/waits.toml");
+    let recipe = project.directory.path().join("recipes/packages/waits/recipe.toml");
     let plain = std::fs::read_to_string(&recipe).unwrap();
     let source = "[[source]]\ninput = \"far\"\npath = \"far\"\n[[target]]";
     std::fs::write(&recipe, plain.replace("[[target]]", source)).unwrap();

@@ -168,7 +168,7 @@ fn checkouts_of_other_systems_have_the_same_keys_or_are_told() {
     mode("a+x");
     let said = text(&project.run(&explain));
     assert!(said.contains("cached: the store has the result"), "{said}");
-    for path in ["recipes/hello.sh", "recipes/hello.toml", "containers/sandbox.lock"] {
+    for path in ["recipes/packages/hello/build.sh", "recipes/packages/hello/recipe.toml", "containers/sandbox.lock"] {
         let path = project.directory.path().join(path);
         let old = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, old.replace('\n', "\r\n")).unwrap();
@@ -286,8 +286,8 @@ fn mistakes_are_usage_errors_or_clear_ones() {
         assert_eq!(output.status.code(), Some(1), "{}", text(&output));
         assert!(text(&output).contains(expected), "{expected}: {}", text(&output));
     }
-    project.write("recipes/lost.toml", &format!("name = \"lost\"\nversion = \"1\"\n[[source]]\ninput = \"unknown\"\npath = \"x\"\n[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\nscript = \"recipes/lost.sh\"\n"));
-    project.write("recipes/lost.sh", "true\n");
+    project.write("recipes/packages/lost/recipe.toml", &format!("name = \"lost\"\nversion = \"1\"\n[[source]]\ninput = \"unknown\"\npath = \"x\"\n[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\n"));
+    project.write("recipes/packages/lost/build.sh", "true\n");
     let output = project.run(&["build", "lost"]);
     assert!(text(&output).contains("input `unknown` is not in recipes/inputs.lock"), "{}", text(&output));
     let outside = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("graph").current_dir("/").output().unwrap();

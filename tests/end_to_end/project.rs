@@ -47,13 +47,13 @@ impl Project {
 
     pub fn recipe(&self, name: &str, dependencies: &str, script: &str) {
         self.write(
-            &format!("recipes/{name}.toml"),
+            &format!("recipes/packages/{name}/recipe.toml"),
             &format!(
                 "name = \"{name}\"\nversion = \"1\"\nlicense = \"MIT\"\n[[target]]\ntriple = \"{TARGET}\"\n\
-                 environment = \"sandbox\"\nscript = \"recipes/{name}.sh\"\ndependencies = [{dependencies}]\n"
+                 environment = \"sandbox\"\ndependencies = [{dependencies}]\n"
             ),
         );
-        self.write(&format!("recipes/{name}.sh"), script);
+        self.write(&format!("recipes/packages/{name}/build.sh"), script);
     }
 
     /// Gives the recipe an environment that is the sandbox's but for the clock: all programs find this time, which runs on.
@@ -65,7 +65,7 @@ impl Project {
             .concat();
         self.write("containers/moved.toml", &format!("{}\n{files}", read("containers/sandbox.toml")));
         self.write("containers/moved.lock", &read("containers/sandbox.lock"));
-        let recipe = format!("recipes/{recipe}.toml");
+        let recipe = format!("recipes/packages/{recipe}/recipe.toml");
         self.write(&recipe, &read(&recipe).replace("environment = \"sandbox\"", "environment = \"moved\""));
     }
 

@@ -10,9 +10,9 @@ const TARGET: &str = "x86_64-pc-windows-msvc";
 fn project() -> Project {
     let project = Project::new();
     for path in [
-        "recipes/microsoft-sysroot.sh",
-        "recipes/microsoft-sysroot.toml",
-        "recipes/microsoft-sysroot/toolchain.cmake",
+        "recipes/toolchain/microsoft-sysroot/build.sh",
+        "recipes/toolchain/microsoft-sysroot/recipe.toml",
+        "recipes/toolchain/microsoft-sysroot/toolchain.cmake",
         "sysroot/cmake/toolchain.cmake",
     ] {
         let original = std::fs::read_to_string(repository().join(path)).unwrap();
@@ -20,18 +20,17 @@ fn project() -> Project {
     }
     let recipe = |name: &str, more: &str| {
         format!(
-            "name = \"{name}\"\nversion = \"1\"\nlicense = \"MIT\"\n[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\n\
-             script = \"recipes/{name}.sh\"\n{more}"
+            "name = \"{name}\"\nversion = \"1\"\nlicense = \"MIT\"\n[[target]]\ntriple = \"{TARGET}\"\nenvironment = \"sandbox\"\n{more}"
         )
     };
-    project.write("recipes/msvc-sysroot.toml", &recipe("msvc-sysroot", ""));
-    project.write("recipes/msvc-sysroot.sh", "echo open > /build/out/open\n");
+    project.write("recipes/packages/msvc-sysroot/recipe.toml", &recipe("msvc-sysroot", ""));
+    project.write("recipes/packages/msvc-sysroot/build.sh", "echo open > /build/out/open\n");
     project.write(
-        "recipes/seen.toml",
+        "recipes/packages/seen/recipe.toml",
         &recipe("seen", "sysroot = \"open-msvc\"\ndependencies = [\"msvc-sysroot\"]\n"),
     );
     project.write(
-        "recipes/seen.sh",
+        "recipes/packages/seen/build.sh",
         "shopt -s globstar\ncd /build/src/dependencies/*\n\
          for path in **; do if [ -L $path ]; then echo \"$path ->\"; elif [ -f $path ]; then echo $path; fi; done >/build/out/seen\n",
     );

@@ -14,7 +14,7 @@ pub type Files = BTreeMap<String, Digest>;
 
 /// The files of the repository that a node is made from, its dependencies' aside.
 ///
-/// They are the recipe, its script, the files and directories that it takes from the repository, its patches, its policy
+/// They are the recipe with its libraries, its script, the files and directories that it takes from the repository, its patches, its policy
 /// with all that this includes, and the definition of its environment. Locks are not among them: a manifest names each
 /// input and the digest of each environment's lock. A symbolic link counts by its text, as in Git.
 ///
@@ -23,8 +23,11 @@ pub type Files = BTreeMap<String, Digest>;
 pub fn made_from(project: &Project, node: &Node) -> Result<Files> {
     let (recipe, target) = project.node(node)?;
     let mut reader = Reader { root: &project.root, files: Files::new() };
-    reader.add(&format!("recipes/{}.toml", recipe.name))?;
-    reader.add(&target.script)?;
+    reader.add(&recipe.file)?;
+    for library in recipe.lib_files.iter().chain(&target.lib_files) {
+        reader.add(library)?;
+    }
+    reader.add(target.script())?;
     for source in project.sources(node)? {
         if let Some(path) = &source.project {
             reader.add_all(path)?;
@@ -148,14 +151,16 @@ mod tests {
 
     const RECIPE: &str = "name = 'hello'\nversion = '1'\n\
         [[source]]\ninput = 'upstream'\npath = 'a'\npatches = 'upstream'\n\
-        [[source]]\nproject = 'sysroot'\npath = 'b'\n\
-        [[source]]\nproject = 'LICENSE'\npath = 'c'\n\
-        [[target]]\ntriple = 't'\nenvironment = 'linux'\nscript = 'recipes/hello.sh'\npolicy = 'hello'\n";
+        [[source]]\nproject = '/sysroot'\npath = 'b'\n\
+        [[source]]\nproject = '/LICENSE'\npath = 'c'\n\
+        [[target]]\ntriple = 't'\nenvironment = 'linux'\nlib = ['x']\npolicy = 'hello'\n";
 
-    const FILES: [(&str, &str); 12] = [
-        ("recipes/hello.toml", RECIPE),
-        ("recipes/hello.sh", "true"),
-        ("recipes/other.sh", "false"),
+    const FILES: [(&str, &str); 14] = [
+        ("recipes/packages/hello/recipe.toml", RECIPE),
+        ("recipes/packages/hello/build.sh", "true"),
+        ("recipes/packages/hello/other.sh", "false"),
+        ("recipes/lib/x.toml", "[[source]]\nproject = 'x.sh'\npath = 'd'\n"),
+        ("recipes/lib/x.sh", "x"),
         ("recipes/inputs.lock", "version = 1\n"),
         ("recipes/policies/hello.toml", "include = ['base/one']"),
         ("recipes/policies/base/one.toml", "include = ['two']"),
@@ -180,8 +185,10 @@ mod tests {
                 "containers/common.toml",
                 "containers/linux.toml",
                 "patches/upstream/0001-mend.patch",
-                "recipes/hello.sh",
-                "recipes/hello.toml",
+                "recipes/lib/x.sh",
+                "recipes/lib/x.toml",
+                "recipes/packages/hello/build.sh",
+                "recipes/packages/hello/recipe.toml",
                 "recipes/policies/base/one.toml",
                 "recipes/policies/base/two.toml",
                 "recipes/policies/hello.toml",
@@ -189,17 +196,16 @@ mod tests {
                 "sysroot/link",
             ]
         );
-        assert_eq!(files["recipes/hello.sh"], Digest::of(b"true"));
+        assert_eq!(files["recipes/packages/hello/build.sh"], Digest::of(b"true"));
         assert_eq!(files["sysroot/link"], Digest::of(b"include/x.h"));
     }
 
     #[test]
     fn nothing_outside_of_the_repository_is_read() {
+        let (_directory, mut project) = project(&FILES);
         for bad in ["../secret", "/etc/hostname", "a//b"] {
-            let mut files = FILES.to_vec();
-            let recipe = RECIPE.replace("'LICENSE'", &format!("'{bad}'"));
-            files[0].1 = &recipe;
-            let (_directory, project) = project(&files);
+            let recipe = project.recipes.get_mut("hello").unwrap();
+            recipe.sources[2].project = Some(bad.into());
             let error = made_from(&project, &Node::new("hello", "t")).unwrap_err().to_string();
             assert!(error.contains("is not a path inside the repository"), "{error}");
         }

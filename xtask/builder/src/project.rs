@@ -2,7 +2,7 @@
 
 use crate::{
     plan::Node,
-    recipe::{Recipe, Source, Target},
+    recipe::{self, Recipe, Source, Target},
 };
 use anyhow::{Context, Result, bail, ensure};
 use artifact::Policy;
@@ -31,20 +31,15 @@ impl Project {
     /// would change the digests of all that is taken from it.
     pub fn load(root: &Path) -> Result<Self> {
         input::check_line_ends(root)?;
-        let directory = root.join("recipes");
-        let mut recipes = BTreeMap::new();
-        let entries = std::fs::read_dir(&directory)
-            .with_context(|| format!("cannot list {}; is this the repository?", directory.display()))?;
-        for entry in entries {
-            let path = entry?.path();
-            let is_recipe = path.extension().is_some_and(|extension| extension == "toml")
-                && path.file_name().is_some_and(|name| name != "inputs.toml");
-            if is_recipe {
-                let recipe = Recipe::load(&path)?;
-                recipes.insert(recipe.name.clone(), recipe);
+        let mut recipes: BTreeMap<String, Recipe> = BTreeMap::new();
+        for file in recipe::find(root)? {
+            let recipe = Recipe::load(root, &file)?;
+            if let Some(other) = recipes.get(&recipe.name) {
+                bail!("two recipes are named `{}`: {} and {file}", recipe.name, other.file);
             }
+            recipes.insert(recipe.name.clone(), recipe);
         }
-        let inputs = Lock::load(&directory.join("inputs.lock"))?;
+        let inputs = Lock::load(&root.join("recipes/inputs.lock"))?;
         Ok(Self { root: root.to_owned(), recipes, inputs, given: BTreeMap::new() })
     }
 

@@ -1,15 +1,22 @@
-//! Recipes: how an artifact is made from inputs, as data in `recipes/NAME.toml`.
+//! Recipes: how an artifact is made from inputs, as data in `recipes/packages/NAME/recipe.toml` and its neighbours.
+
+mod load;
+
+pub(crate) use load::find;
 
 use anyhow::{Context, Result, ensure};
 use artifact::{AarMetadata, Metadata};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-/// `recipes/NAME.toml`.
+/// A recipe: a TOML file in a directory below `recipes/packages`, `recipes/toolchain` or `recipes/checks`.
+///
+/// Paths in it are from its own directory; `lib/NAME` is `recipes/lib/NAME`, and `/NAME` is from the top of the repository.
+/// Once it is loaded, all of them are from the top.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The name, equal to the file's.
+    /// The name. That of `recipe.toml` is its directory's, or in `checks` also the directory's with `-test`.
     pub name: String,
     /// The version that names the artifact.
     pub version: String,
@@ -27,12 +34,23 @@ pub struct Recipe {
     pub aar: Option<AarMetadata>,
     /// What `--sysroot` calls the outputs, and in whose place they stand then. They stay on the machine that made them.
     pub sysroot: Option<Sysroot>,
+    /// The script, unless a target has its own; `build.sh` when neither it nor a library says.
+    pub script: Option<String>,
+    /// Libraries (`recipes/lib/NAME.toml`) whose sources it has too, after its own.
+    #[serde(default)]
+    pub lib: Vec<String>,
     /// What is composed into `/build/src` for every target.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
     /// One way to build it for each target.
     #[serde(rename = "target")]
     pub targets: Vec<Target>,
+    /// Its own file, from the top of the repository.
+    #[serde(skip)]
+    pub file: String,
+    /// The files of the libraries that all its targets take, from the top of the repository.
+    #[serde(skip)]
+    pub lib_files: Vec<String>,
 }
 
 /// Headers, libraries and a CMake toolchain file that can take the place of another sysroot of the same shape.
@@ -59,7 +77,7 @@ pub struct Source {
     /// does without.
     #[serde(default)]
     pub optional: bool,
-    /// A file or directory of this repository.
+    /// A file or directory of this repository ([`Recipe`] says from where).
     pub project: Option<String>,
     /// Where it stands below `/build/src`.
     pub path: String,
@@ -81,8 +99,15 @@ pub struct Target {
     pub triple: String,
     /// The environment (`containers/NAME.toml`) that it runs in.
     pub environment: String,
-    /// The script, a file of this repository.
-    pub script: String,
+    /// The script, when it is another than the recipe's. Once loaded it is always known ([`Target::script`]).
+    #[serde(default)]
+    script: String,
+    /// Libraries whose sources this target has too.
+    #[serde(default)]
+    pub lib: Vec<String>,
+    /// The files of these libraries, from the top of the repository.
+    #[serde(skip)]
+    pub lib_files: Vec<String>,
     /// Recipes whose outputs for the same triple stand at `/build/src/dependencies/NAME`.
     #[serde(default)]
     pub dependencies: Vec<String>,
@@ -131,20 +156,15 @@ impl std::fmt::Display for Cxx {
     }
 }
 
-impl Recipe {
-    /// Reads and checks a recipe file.
-    pub fn load(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let recipe: Self =
-            toml::from_str(&text).with_context(|| format!("{} is not a recipe", path.display()))?;
-        recipe.check(path).with_context(|| format!("in recipe {}", path.display()))?;
-        Ok(recipe)
+impl Target {
+    /// The script, from the top of the repository.
+    pub fn script(&self) -> &str {
+        &self.script
     }
+}
 
-    fn check(&self, path: &Path) -> Result<()> {
-        let stem = path.file_stem().unwrap_or_default();
-        ensure!(stem == self.name.as_str(), "`name` is `{}`, but the file is named otherwise", self.name);
+impl Recipe {
+    fn check(&self) -> Result<()> {
         ensure!(is_name(&self.version), "`version` may have letters, digits and `.+-_` only");
         ensure!(self.wheel.is_none() || self.aar.is_none(), "a recipe makes a wheel or an AAR, not both");
         ensure!(!self.targets.is_empty(), "there is no `[[target]]`");
@@ -209,12 +229,14 @@ mod tests {
 
     fn load(text: &str) -> Result<Recipe> {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("hello.toml");
+        let file = "recipes/packages/hello/recipe.toml";
+        let path = directory.path().join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
-        Recipe::load(&path)
+        Recipe::load(directory.path(), file)
     }
 
-    const TARGET: &str = "[[target]]\ntriple = \"x86_64-unknown-linux-gnu\"\nenvironment = \"linux\"\nscript = \"recipes/hello.sh\"\n";
+    const TARGET: &str = "[[target]]\ntriple = \"x86_64-unknown-linux-gnu\"\nenvironment = \"linux\"\n";
 
     #[test]
     fn a_recipe_is_read() {
@@ -232,7 +254,7 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
-            (format!("name = \"other\"\nversion = \"1\"\n{TARGET}"), "named otherwise"),
+            (format!("name = \"other\"\nversion = \"1\"\n{TARGET}"), "recipe.toml of `recipes/packages/hello` is named `hello`"),
             (format!("name = \"hello\"\nversion = \"../1\"\n{TARGET}"), "letters, digits"),
             (format!("name = \"hello\"\nversion = \"1\"\n{TARGET}{TARGET}"), "twice"),
             (format!("name = \"hello\"\nversion = \"1\"\nspeed = 3\n{TARGET}"), "unknown field `speed`"),

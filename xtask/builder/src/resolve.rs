@@ -117,8 +117,8 @@ impl<'a> Composition<'a> {
         dependencies: &'a [(String, Digest)],
     ) -> Result<Self> {
         let (recipe, target) = project.node(node)?;
-        let script = input::read_text(&project.root.join(&target.script)).with_context(|| {
-            format!("cannot read the script `{}` of recipe `{}`", target.script, recipe.name)
+        let script = input::read_text(&project.root.join(target.script())).with_context(|| {
+            format!("cannot read the script `{}` of recipe `{}`", target.script(), recipe.name)
         })?;
         let sources = project.sources(node)?;
         // All that nobody could reach is told at once.
@@ -331,7 +331,7 @@ mod tests {
             let place = Self { directory, store, environment };
             place.write("recipes/inputs.lock", "version = 1\n");
             place.write("containers/linux.toml", "packages = ['bash']\n");
-            place.write("recipes/hello.sh", "true\n");
+            place.write("recipes/packages/hello/build.sh", "true\n");
             place.write("own/program.py", "print()\n");
             place.write("own/data/table", "1 2\n");
             place.recipe("1.0", "");
@@ -346,10 +346,10 @@ mod tests {
 
         fn recipe(&self, version: &str, more: &str) {
             let text = format!(
-                "name = 'hello'\nversion = '{version}'\n[[source]]\nproject = 'own'\npath = 'own'\n{more}
-                [[target]]\ntriple = '{TARGET}'\nenvironment = 'linux'\nscript = 'recipes/hello.sh'\n"
+                "name = 'hello'\nversion = '{version}'\n[[source]]\nproject = '/own'\npath = 'own'\n{more}
+                [[target]]\ntriple = '{TARGET}'\nenvironment = 'linux'\n"
             );
-            self.write("recipes/hello.toml", &text);
+            self.write("recipes/packages/hello/recipe.toml", &text);
         }
 
         fn resolve(&self, dependencies: &[(String, Digest)]) -> Result<Resolved> {
@@ -396,7 +396,7 @@ mod tests {
         keys.push(place.resolve(&[("other".to_owned(), outputs)]).unwrap().key);
         place.write("own/data/table", "1 3\n");
         keys.push(place.key());
-        place.write("recipes/hello.sh", "false\n");
+        place.write("recipes/packages/hello/build.sh", "false\n");
         keys.push(place.key());
         place.recipe("1.1", "");
         keys.push(place.key());
@@ -437,8 +437,8 @@ mod tests {
     #[test]
     fn line_ends_of_windows_are_told_early() {
         let place = Place::new();
-        place.write("recipes/hello.sh", "true\r\n");
+        place.write("recipes/packages/hello/build.sh", "true\r\n");
         let error = format!("{:#}", place.resolve(&[]).unwrap_err());
-        assert!(error.contains("recipes/hello.sh has Windows line ends"), "{error}");
+        assert!(error.contains("recipes/packages/hello/build.sh has Windows line ends"), "{error}");
     }
 }

@@ -71,7 +71,7 @@ mod tests {
         let recipes = directory.path().join("recipes");
         std::fs::create_dir(&recipes).unwrap();
         let target =
-            "[[target]]\ntriple = \"x86_64-pc-windows-msvc\"\nenvironment = \"windows\"\nscript = \"x.sh\"\n";
+            "[[target]]\ntriple = \"x86_64-pc-windows-msvc\"\nenvironment = \"windows\"\n";
         for (name, before, after) in [
             ("open-sysroot", "", ""),
             (
@@ -82,7 +82,9 @@ mod tests {
             ("hello", "", "sysroot = \"open\"\ncxx = \"libc++\"\ndependencies = [\"open-sysroot\"]\n"),
         ] {
             let text = format!("name = \"{name}\"\nversion = \"1\"\n{before}{target}{after}");
-            std::fs::write(recipes.join(format!("{name}.toml")), text).unwrap();
+            let package = recipes.join("packages").join(name);
+            std::fs::create_dir_all(&package).unwrap();
+            std::fs::write(package.join("recipe.toml"), text).unwrap();
         }
         std::fs::write(recipes.join("inputs.lock"), "version = 1\n").unwrap();
         let project = Project::load(directory.path()).unwrap();

@@ -144,7 +144,7 @@ fn artifact(
             let title = format!("{}-{}-{}", node.recipe, recipe.version, node.target);
             let kind = archive_kind(&node.target);
             let (files, links) = files(&outputs).with_context(|| {
-                format!("`{node}` can't be archived\n  hint: `{}` makes it", target.script)
+                format!("`{node}` can't be archived\n  hint: `{}` makes it", target.script())
             })?;
             let digest = archive(store, &root, &outputs, &title, kind)?;
             Packed { archive: File::new(&format!("{title}.{}", kind.extension()), &digest), files, links }

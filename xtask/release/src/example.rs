@@ -26,7 +26,7 @@ const WINDOWS: &str = "x86_64-pc-windows-msvc";
 
 const FILES: [(&str, &str); 21] = [
     (
-        "recipes/hello.toml",
+        "recipes/packages/hello/recipe.toml",
         r#"
 name = "hello"
 version = "1.0"
@@ -36,7 +36,7 @@ input = "hello-source"
 path = "hello"
 patches = "hello"
 [[source]]
-project = "recipes/lib"
+project = "/recipes/lib"
 path = "lib"
 [[target]]
 triple = "x86_64-pc-windows-msvc"
@@ -44,35 +44,32 @@ environment = "windows"
 sysroot = "open-msvc"
 policy = "hello"
 dependencies = ["start-up"]
-script = "recipes/hello.sh"
 cxx = "libc++"
 [[target]]
 triple = "x86_64-unknown-linux-gnu"
 environment = "linux"
-script = "recipes/hello.sh"
 "#,
     ),
-    ("recipes/hello.sh", "make\n"),
+    ("recipes/packages/hello/build.sh", "make\n"),
     ("recipes/lib/helper.sh", "help() { true; }\n"),
     ("patches/hello/0001-greet.patch", "Why: it is polite.\n"),
     (
-        "recipes/start-up.toml",
+        "recipes/toolchain/start-up/recipe.toml",
         r#"
 name = "start-up"
 version = "1"
 [[source]]
-project = "sysroot"
+project = "/sysroot"
 path = "sysroot"
 [[target]]
 triple = "x86_64-pc-windows-msvc"
 environment = "windows"
-script = "recipes/start-up.sh"
 "#,
     ),
-    ("recipes/start-up.sh", "cc\n"),
+    ("recipes/toolchain/start-up/build.sh", "cc\n"),
     ("sysroot/start.c", "int main(void);\n"),
     (
-        "recipes/smoke-test.toml",
+        "recipes/checks/smoke/recipe.toml",
         r#"
 name = "smoke-test"
 version = "1"
@@ -80,12 +77,12 @@ version = "1"
 triple = "x86_64-pc-windows-msvc"
 environment = "wine"
 dependencies = ["hello"]
-script = "recipes/smoke-test.sh"
+script = "run.sh"
 "#,
     ),
-    ("recipes/smoke-test.sh", "wine hello\n"),
+    ("recipes/checks/smoke/run.sh", "wine hello\n"),
     (
-        "recipes/hello-wheel.toml",
+        "recipes/packages/hello-wheel/recipe.toml",
         r#"
 name = "hello-wheel"
 version = "1.0"
@@ -98,13 +95,13 @@ readme = "README.md"
 [[target]]
 triple = "x86_64-unknown-linux-gnu"
 environment = "linux"
-script = "recipes/hello.sh"
+script = "/recipes/packages/hello/build.sh"
 tag = "py3-none-any"
 contains = { hello = "1.0" }
 "#,
     ),
     (
-        "recipes/hello-aar.toml",
+        "recipes/packages/hello-aar/recipe.toml",
         r#"
 name = "hello-aar"
 version = "1.0"
@@ -120,7 +117,7 @@ min_compile_sdk = 28
 [[target]]
 triple = "aarch64-linux-android"
 environment = "linux"
-script = "recipes/hello.sh"
+script = "/recipes/packages/hello/build.sh"
 "#,
     ),
     ("recipes/policies/hello.toml", "include = [\"base\"]\nrequired = [\"bin/hello.dll\"]\n"),

@@ -232,12 +232,12 @@ mod tests {
         fn new(source: &str) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let root = directory.path();
-            for name in ["recipes", "patches/hello", "source"] {
+            for name in ["recipes/packages/hello", "patches/hello", "source"] {
                 std::fs::create_dir_all(root.join(name)).unwrap();
             }
             let recipe = "name = \"hello\"\nversion = \"1\"\n[[source]]\ninput = \"hello\"\nstrip = 1\npath = \"hello\"\npatches = \"hello\"\n\
-                [[target]]\ntriple = \"x86_64-unknown-linux-gnu\"\nenvironment = \"linux\"\nscript = \"hello.sh\"\n";
-            std::fs::write(root.join("recipes/hello.toml"), recipe).unwrap();
+                [[target]]\ntriple = \"x86_64-unknown-linux-gnu\"\nenvironment = \"linux\"\n";
+            std::fs::write(root.join("recipes/packages/hello/recipe.toml"), recipe).unwrap();
             std::fs::write(root.join("recipes/inputs.lock"), "version = 1\n").unwrap();
             std::fs::write(root.join("patches/hello/0001-speak-up.patch"), PATCH).unwrap();
             std::fs::write(root.join("source/hello.c"), source).unwrap();

@@ -238,8 +238,14 @@ fn repository(manifest: &Manifest, problems: &mut Problems) {
         }
         let policy = policies.get(&(&step.recipe, &step.target));
         let policy = policy.map(|name| format!("recipes/policies/{name}.toml"));
-        let certain =
-            [format!("recipes/{}.toml", step.recipe), format!("containers/{}.toml", step.environment)];
+        let is_recipe = |path: &String| {
+            let inside = path.strip_prefix("recipes/").and_then(|path| path.strip_suffix(".toml"));
+            inside.is_some_and(|path| !path.starts_with("lib/") && !path.starts_with("policies/"))
+        };
+        if !step.made_from.iter().any(is_recipe) {
+            problems.manifest(format!("{whose} is not said to be made from a recipe"));
+        }
+        let certain = [format!("containers/{}.toml", step.environment)];
         for path in certain.iter().chain(&policy).filter(|path| !step.made_from.contains(path)) {
             problems.manifest(format!("{whose} is not said to be made from `{path}`"));
         }

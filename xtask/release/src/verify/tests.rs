@@ -357,21 +357,21 @@ fn the_repository_must_say_the_same() {
     let cases: [(&str, &str, &str, &str); 8] = [
         ("containers/wine.lock", "# wine", "# other", "environment `wine` was made with another lock"),
         ("recipes/policies/hello.toml", "hello.dll", "other.dll", "was examined by another policy"),
-        ("recipes/hello.toml", "version = \"1.0\"", "version = \"1.1\"", "has the version `1.0`, and `1.1`"),
-        ("recipes/hello.toml", "open-msvc", "other", "has the sysroot `open-msvc`, and `other`"),
+        ("recipes/packages/hello/recipe.toml", "version = \"1.0\"", "version = \"1.1\"", "has the version `1.0`, and `1.1`"),
+        ("recipes/packages/hello/recipe.toml", "open-msvc", "other", "has the sysroot `open-msvc`, and `other`"),
         (
-            "recipes/hello.toml",
+            "recipes/packages/hello/recipe.toml",
             "[\"start-up\"]",
             "[]",
             "has the intermediate start-up@x86_64-pc-windows-msvc",
         ),
         (
-            "recipes/hello.toml",
+            "recipes/packages/hello/recipe.toml",
             "input = \"hello-source\"\npath = \"hello\"\npatches = \"hello\"",
             "project = \"sysroot\"\npath = \"hello\"",
             "was made from other inputs",
         ),
-        ("recipes/smoke-test.toml", "\"wine\"", "\"linux\"", "ran in the environment `wine`"),
+        ("recipes/checks/smoke/recipe.toml", "\"wine\"", "\"linux\"", "ran in the environment `wine`"),
         ("releases/test.toml", ", \"x86_64-unknown-linux-gnu\"", "", "has the artifact hello@x86_64-unknown"),
     ];
     for (file, from, to, expected) in cases {

@@ -43,7 +43,7 @@ pub fn claims() -> Vec<Case> {
         case("an artifact less", "lacks the artifact hello@x86_64-unknown-linux-gnu", |it| { missing(it, "hello-source"); it.forge(|m| m.missing.clear()); }),
         case("missing, and waits for what it is not made from", "waits for `other`, which it is not made from", |it| missing(it, "other")),
         case("missing, and nobody asks for it", "says that m is missing, which nobody asks for", |it| it.forge(|m| m.missing = vec![Missing { wanted: Wanted::Model { model: "m".into() }, waits_for: vec!["x".into()] }])),
-        case("another script", "`recipes/hello.sh` is not the file that hello@x86_64-pc-windows-msvc and 1 more was made from", |it| it.forge(|m| _ = m.repository.insert("recipes/hello.sh".into(), Digest::of(b"x")))),
+        case("another script", "`recipes/packages/hello/build.sh` is not the file that hello@x86_64-pc-windows-msvc and 1 more was made from", |it| it.forge(|m| _ = m.repository.insert("recipes/packages/hello/build.sh".into(), Digest::of(b"x")))),
         case("a patch that is not told", "was made from other files than this checkout has for it (without `patches/hello/0001-greet.patch`)", |it| it.forge(|m| {
             m.repository.remove("patches/hello/0001-greet.patch");
             m.artifacts.iter_mut().for_each(|it| it.step.made_from.retain(|path| !path.starts_with("patches/")));
@@ -72,9 +72,9 @@ pub fn claims() -> Vec<Case> {
 #[rustfmt::skip]
 pub fn cases() -> Vec<Case> {
     vec![
-        case("a script", "`recipes/hello.sh` is not the file that hello@x86_64-pc-windows-msvc and 1 more was made from", |it| edit(it, "recipes/hello.sh", "make", "make install")),
-        case("a script of a check", "`recipes/smoke-test.sh` is not the file that smoke-test@x86_64-pc-windows-msvc was made from", |it| edit(it, "recipes/smoke-test.sh", "wine", "true")),
-        case("a script of an intermediate", "`recipes/start-up.sh` is not the file", |it| edit(it, "recipes/start-up.sh", "cc", "evil-cc")),
+        case("a script", "`recipes/packages/hello/build.sh` is not the file that hello@x86_64-pc-windows-msvc and 1 more was made from", |it| edit(it, "recipes/packages/hello/build.sh", "make", "make install")),
+        case("a script of a check", "`recipes/checks/smoke/run.sh` is not the file that smoke-test@x86_64-pc-windows-msvc was made from", |it| edit(it, "recipes/checks/smoke/run.sh", "wine", "true")),
+        case("a script of an intermediate", "`recipes/toolchain/start-up/build.sh` is not the file", |it| edit(it, "recipes/toolchain/start-up/build.sh", "cc", "evil-cc")),
         case("a helper", "`recipes/lib/helper.sh` is not the file", |it| edit(it, "recipes/lib/helper.sh", "true", "false")),
         case("a helper more", "`recipes/lib/more.sh` of this checkout was not there when the release was made", |it| std::fs::write(it.project.join("recipes/lib/more.sh"), "x").unwrap()),
         case("a helper less", "`recipes/lib/helper.sh`, which hello@x86_64-pc-windows-msvc and 1 more was made from, is not in this checkout", |it| { std::fs::write(it.project.join("recipes/lib/x"), "").unwrap(); std::fs::remove_file(it.project.join("recipes/lib/helper.sh")).unwrap(); }),
@@ -88,14 +88,14 @@ pub fn cases() -> Vec<Case> {
         case("a policy that another includes", "`recipes/policies/base.toml` is not the file", |it| edit(it, "recipes/policies/base.toml", "/home/", "/root/")),
         case("an environment's definition", "`containers/wine.toml` is not the file that smoke-test@x86_64-pc-windows-msvc was made from", |it| edit(it, "containers/wine.toml", "wine", "wine64")),
         case("an environment's lock", "environment `wine` was made with another lock than containers/wine.lock is now", |it| edit(it, "containers/wine.lock", "wine", "other")),
-        case("a recipe's comment", "`recipes/start-up.toml` is not the file", |it| edit(it, "recipes/start-up.toml", "name", "# now faster\nname")),
-        case("a recipe's version", "has the version `1.0`, and `1.1` in its recipe", |it| edit(it, "recipes/hello.toml", "version = \"1.0\"", "version = \"1.1\"")),
-        case("a recipe's sysroot", "has the sysroot `open-msvc`, and `other` in its recipe", |it| edit(it, "recipes/hello.toml", "open-msvc", "other")),
-        case("a recipe's C++ standard library", "has the C++ standard library `libc++`, and `libstdc++` in its recipe", |it| edit(it, "recipes/hello.toml", "libc++", "libstdc++")),
-        case("a recipe's dependency", "has the intermediate start-up@x86_64-pc-windows-msvc, which the release's definition does not ask for", |it| edit(it, "recipes/hello.toml", "[\"start-up\"]", "[]")),
-        case("a recipe's input", "was made from other inputs than its recipe says", |it| edit(it, "recipes/hello.toml", "input = \"hello-source\"\npath = \"hello\"\npatches = \"hello\"", "project = \"sysroot\"\npath = \"hello\"")),
-        case("a recipe's environment", "ran in the environment `wine`, and its recipe says `linux`", |it| edit(it, "recipes/smoke-test.toml", "\"wine\"", "\"linux\"")),
-        case("a recipe is gone", "there is no recipe `start-up`", |it| { std::fs::remove_file(it.project.join("recipes/start-up.toml")).unwrap(); edit(it, "recipes/hello.toml", "dependencies = [\"start-up\"]\n", ""); }),
+        case("a recipe's comment", "`recipes/toolchain/start-up/recipe.toml` is not the file", |it| edit(it, "recipes/toolchain/start-up/recipe.toml", "name", "# now faster\nname")),
+        case("a recipe's version", "has the version `1.0`, and `1.1` in its recipe", |it| edit(it, "recipes/packages/hello/recipe.toml", "version = \"1.0\"", "version = \"1.1\"")),
+        case("a recipe's sysroot", "has the sysroot `open-msvc`, and `other` in its recipe", |it| edit(it, "recipes/packages/hello/recipe.toml", "open-msvc", "other")),
+        case("a recipe's C++ standard library", "has the C++ standard library `libc++`, and `libstdc++` in its recipe", |it| edit(it, "recipes/packages/hello/recipe.toml", "libc++", "libstdc++")),
+        case("a recipe's dependency", "has the intermediate start-up@x86_64-pc-windows-msvc, which the release's definition does not ask for", |it| edit(it, "recipes/packages/hello/recipe.toml", "[\"start-up\"]", "[]")),
+        case("a recipe's input", "was made from other inputs than its recipe says", |it| edit(it, "recipes/packages/hello/recipe.toml", "input = \"hello-source\"\npath = \"hello\"\npatches = \"hello\"", "project = \"/sysroot\"\npath = \"hello\"")),
+        case("a recipe's environment", "ran in the environment `wine`, and its recipe says `linux`", |it| edit(it, "recipes/checks/smoke/recipe.toml", "\"wine\"", "\"linux\"")),
+        case("a recipe is gone", "there is no recipe `start-up`", |it| { std::fs::remove_file(it.project.join("recipes/toolchain/start-up/recipe.toml")).unwrap(); edit(it, "recipes/packages/hello/recipe.toml", "dependencies = [\"start-up\"]\n", ""); }),
         case("the release's definition", "has the artifact hello@x86_64-unknown-linux-gnu, which the release's definition does not ask for", |it| edit(it, "releases/test.toml", ", \"x86_64-unknown-linux-gnu\"", "")),
         case("a comment in the release's definition", "`releases/test.toml` is not the file that the release was made from", |it| edit(it, "releases/test.toml", "name", "# x\nname")),
         case("the lock of inputs", "input `hello-source` is ", |it| edit(it, "recipes/inputs.lock", &Digest::of(b"source").hex(), &Digest::of(b"other").hex())),

@@ -243,7 +243,7 @@ pub fn cases() -> Vec<Case> {
         }),
         case(
             "a step that is made from nothing",
-            "is not said to be made from `recipes/hello.toml`",
+            "is not said to be made from a recipe",
             |release| {
                 release.forge(|it| it.artifacts[0].step.made_from.clear());
             },
@@ -257,8 +257,8 @@ pub fn cases() -> Vec<Case> {
                 });
             },
         ),
-        case("a script whose digest is left out", "`repository` lacks `recipes/hello.sh`", |release| {
-            release.forge(|it| _ = it.repository.remove("recipes/hello.sh"));
+        case("a script whose digest is left out", "`repository` lacks `recipes/packages/hello/build.sh`", |release| {
+            release.forge(|it| _ = it.repository.remove("recipes/packages/hello/build.sh"));
         }),
         case(
             "a file of the repository that nothing uses",

@@ -146,8 +146,8 @@ pub fn against_recipes() -> Vec<Case> {
         case("the module metadata beside the AAR is another", "with another `hello-1.0.module` than its metadata gives", |it| published(it, "hello-1.0.module", |bytes| bytes.extend(b" "))),
         case("the AAR's manifest is another", "with another `AndroidManifest.xml` than its metadata gives", |it| aar(it, |zip| replace(zip, "AndroidManifest.xml", b"<manifest package=\"evil\"/>"))),
         case("the AAR's metadata is another", "aar-metadata.properties` than its metadata gives", |it| aar(it, |zip| replace(zip, "META-INF/com/android/build/gradle/aar-metadata.properties", b"minCompileSdk=1\n"))),
-        case("the recipe makes no wheel", "do not agree on whether it is a wheel", |it| { let path = it.project.join("recipes/hello-wheel.toml"); let text = std::fs::read_to_string(&path).unwrap(); let (before, rest) = text.split_once("[wheel]").unwrap(); let rest = &rest[rest.find("[[target]]").unwrap()..]; std::fs::write(path, format!("{before}{}", rest.replace("tag = \"py3-none-any\"", ""))).unwrap(); }),
-        case("the recipe's tag is another", "has the tag `py3-none-any`, and `py2.py3-none-any` in its recipe", |it| it.edit_checkout("recipes/hello-wheel.toml", "py3-none-any", "py2.py3-none-any")),
-        case("the recipe contains another library", "has the contained libraries `hello 1.0`, and `hello 0.9` in its recipe", |it| it.edit_checkout("recipes/hello-wheel.toml", "hello = \"1.0\"", "hello = \"0.9\"")),
+        case("the recipe makes no wheel", "do not agree on whether it is a wheel", |it| { let path = it.project.join("recipes/packages/hello-wheel/recipe.toml"); let text = std::fs::read_to_string(&path).unwrap(); let (before, rest) = text.split_once("[wheel]").unwrap(); let rest = &rest[rest.find("[[target]]").unwrap()..]; std::fs::write(path, format!("{before}{}", rest.replace("tag = \"py3-none-any\"", ""))).unwrap(); }),
+        case("the recipe's tag is another", "has the tag `py3-none-any`, and `py2.py3-none-any` in its recipe", |it| it.edit_checkout("recipes/packages/hello-wheel/recipe.toml", "py3-none-any", "py2.py3-none-any")),
+        case("the recipe contains another library", "has the contained libraries `hello 1.0`, and `hello 0.9` in its recipe", |it| it.edit_checkout("recipes/packages/hello-wheel/recipe.toml", "hello = \"1.0\"", "hello = \"0.9\"")),
     ]
 }
