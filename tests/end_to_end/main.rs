@@ -168,7 +168,9 @@ fn checkouts_of_other_systems_have_the_same_keys_or_are_told() {
     mode("a+x");
     let said = text(&project.run(&explain));
     assert!(said.contains("cached: the store has the result"), "{said}");
-    for path in ["recipes/packages/hello/build.sh", "recipes/packages/hello/recipe.toml", "containers/sandbox.lock"] {
+    for path in
+        ["recipes/packages/hello/build.sh", "recipes/packages/hello/recipe.toml", "containers/sandbox.lock"]
+    {
         let path = project.directory.path().join(path);
         let old = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, old.replace('\n', "\r\n")).unwrap();

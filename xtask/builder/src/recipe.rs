@@ -254,7 +254,10 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         for (text, expected) in [
-            (format!("name = \"other\"\nversion = \"1\"\n{TARGET}"), "recipe.toml of `recipes/packages/hello` is named `hello`"),
+            (
+                format!("name = \"other\"\nversion = \"1\"\n{TARGET}"),
+                "recipe.toml of `recipes/packages/hello` is named `hello`",
+            ),
             (format!("name = \"hello\"\nversion = \"../1\"\n{TARGET}"), "letters, digits"),
             (format!("name = \"hello\"\nversion = \"1\"\n{TARGET}{TARGET}"), "twice"),
             (format!("name = \"hello\"\nversion = \"1\"\nspeed = 3\n{TARGET}"), "unknown field `speed`"),

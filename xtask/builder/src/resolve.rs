@@ -400,7 +400,7 @@ mod tests {
         keys.push(place.key());
         place.recipe("1.1", "");
         keys.push(place.key());
-        place.recipe("1.1", "[[source]]\nproject = 'own/data'\npath = 'more'");
+        place.recipe("1.1", "[[source]]\nproject = '/own/data'\npath = 'more'");
         keys.push(place.key());
         let count = keys.len();
         keys.sort();

@@ -70,8 +70,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let recipes = directory.path().join("recipes");
         std::fs::create_dir(&recipes).unwrap();
-        let target =
-            "[[target]]\ntriple = \"x86_64-pc-windows-msvc\"\nenvironment = \"windows\"\n";
+        let target = "[[target]]\ntriple = \"x86_64-pc-windows-msvc\"\nenvironment = \"windows\"\n";
         for (name, before, after) in [
             ("open-sysroot", "", ""),
             (

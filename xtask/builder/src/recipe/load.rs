@@ -62,7 +62,8 @@ fn names(directory: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(directory).with_context(reading)? {
         let name = entry.with_context(reading)?.file_name();
-        let name = name.to_str().with_context(|| format!("a name in {} is not UTF-8", directory.display()))?;
+        let name =
+            name.to_str().with_context(|| format!("a name in {} is not UTF-8", directory.display()))?;
         names.push(name.to_owned());
     }
     names.sort();
@@ -226,7 +227,9 @@ mod tests {
     fn paths_are_from_the_package_its_libraries_or_the_top() {
         let text = format!(
             "name = 'hello'\nversion = '1'\n{}{TARGET}",
-            ["src", "lib/take.sh", "/sysroot"].map(|path| format!("[[source]]\nproject = '{path}'\npath = 'x'\n")).concat()
+            ["src", "lib/take.sh", "/sysroot"]
+                .map(|path| format!("[[source]]\nproject = '{path}'\npath = 'x'\n"))
+                .concat()
         );
         let recipe = load(&[("packages/hello/recipe.toml", &text)]).unwrap();
         let paths: Vec<_> = sources(&recipe).into_iter().map(|(path, _)| path).collect();
@@ -241,7 +244,9 @@ mod tests {
 
     #[test]
     fn a_library_brings_its_sources_and_what_it_includes_once() {
-        let text = format!("name = 'hello'\nversion = '1'\nlib = ['cmake', 'all']\n{TARGET}lib = ['ndk']\nscript = 'ndk.sh'\n");
+        let text = format!(
+            "name = 'hello'\nversion = '1'\nlib = ['cmake', 'all']\n{TARGET}lib = ['ndk']\nscript = 'ndk.sh'\n"
+        );
         let source = |path: &str| format!("[[source]]\nproject = '{path}'\npath = '{path}'\n");
         let files = [
             ("packages/hello/recipe.toml", text.as_str()),
@@ -250,8 +255,7 @@ mod tests {
             ("lib/ndk.toml", &source("/ndk")),
         ];
         let recipe = load(&files).unwrap();
-        let expected =
-            [("recipes/lib/cmake.sh", "cmake.sh"), ("recipes/lib/all", "all"), ("ndk", "/ndk")];
+        let expected = [("recipes/lib/cmake.sh", "cmake.sh"), ("recipes/lib/all", "all"), ("ndk", "/ndk")];
         assert_eq!(sources(&recipe), expected);
         assert_eq!(recipe.lib_files, ["recipes/lib/cmake.toml", "recipes/lib/all.toml"]);
         assert_eq!(recipe.targets[0].lib_files, ["recipes/lib/ndk.toml"]);

@@ -357,8 +357,18 @@ fn the_repository_must_say_the_same() {
     let cases: [(&str, &str, &str, &str); 8] = [
         ("containers/wine.lock", "# wine", "# other", "environment `wine` was made with another lock"),
         ("recipes/policies/hello.toml", "hello.dll", "other.dll", "was examined by another policy"),
-        ("recipes/packages/hello/recipe.toml", "version = \"1.0\"", "version = \"1.1\"", "has the version `1.0`, and `1.1`"),
-        ("recipes/packages/hello/recipe.toml", "open-msvc", "other", "has the sysroot `open-msvc`, and `other`"),
+        (
+            "recipes/packages/hello/recipe.toml",
+            "version = \"1.0\"",
+            "version = \"1.1\"",
+            "has the version `1.0`, and `1.1`",
+        ),
+        (
+            "recipes/packages/hello/recipe.toml",
+            "open-msvc",
+            "other",
+            "has the sysroot `open-msvc`, and `other`",
+        ),
         (
             "recipes/packages/hello/recipe.toml",
             "[\"start-up\"]",

@@ -241,13 +241,9 @@ pub fn cases() -> Vec<Case> {
                     vec![Missing { wanted: Wanted::Model { model: "m".into() }, waits_for: Vec::new() }];
             });
         }),
-        case(
-            "a step that is made from nothing",
-            "is not said to be made from a recipe",
-            |release| {
-                release.forge(|it| it.artifacts[0].step.made_from.clear());
-            },
-        ),
+        case("a step that is made from nothing", "is not said to be made from a recipe", |release| {
+            release.forge(|it| it.artifacts[0].step.made_from.clear());
+        }),
         case(
             "a policy that is not said to be used",
             "is not said to be made from `recipes/policies/hello.toml`",
@@ -257,9 +253,13 @@ pub fn cases() -> Vec<Case> {
                 });
             },
         ),
-        case("a script whose digest is left out", "`repository` lacks `recipes/packages/hello/build.sh`", |release| {
-            release.forge(|it| _ = it.repository.remove("recipes/packages/hello/build.sh"));
-        }),
+        case(
+            "a script whose digest is left out",
+            "`repository` lacks `recipes/packages/hello/build.sh`",
+            |release| {
+                release.forge(|it| _ = it.repository.remove("recipes/packages/hello/build.sh"));
+            },
+        ),
         case(
             "a file of the repository that nothing uses",
             "`repository` has `recipes/more.sh`, which nothing",
