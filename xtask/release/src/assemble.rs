@@ -6,7 +6,7 @@ use crate::{
         Artifact, EnvironmentFacts, File, InputFacts, Missing, PROGRAM, PolicyFacts, SCHEMA, Step,
         archive_kind,
     },
-    parts::Table,
+    parts::{self, Table},
     process, verifier,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -101,6 +101,10 @@ pub fn assemble(
     let parts: Result<Vec<_>> = manifest.artifacts.iter().map(|it| table.parts(it, &manifest)).collect();
     for (artifact, parts) in manifest.artifacts.iter_mut().zip(parts?) {
         artifact.parts = parts;
+        // A wheel's METADATA says what its recipe says.
+        if artifact.wheel().is_none() {
+            artifact.license = parts::license(&artifact.license, artifact)?;
+        }
     }
     for (model, inputs) in models {
         let path = format!("models/{}.toml", model.conversion.name);

@@ -89,6 +89,17 @@ pub fn names(artifact: &Artifact) -> BTreeSet<String> {
     artifact.licenses().filter_map(|text| name(&text.path)).collect()
 }
 
+/// The license of an artifact whose own is `own`: with those of its parts, or of a wheel what its recipe says.
+///
+/// # Errors
+/// If one of them is not an SPDX expression.
+pub fn license(own: &str, artifact: &Artifact) -> Result<String> {
+    match artifact.wheel() {
+        Some(_) => Ok(own.to_owned()),
+        None => combined([own].into_iter().chain(artifact.parts.iter().map(|part| part.license.as_str()))),
+    }
+}
+
 /// The identifier of a license that SPDX lists, whatever the case of its letters.
 pub fn spdx_id(name: &str) -> Option<&'static str> {
     spdx::identifiers::LICENSES.iter().map(|license| license.name).find(|id| id.eq_ignore_ascii_case(name))

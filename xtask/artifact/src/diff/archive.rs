@@ -1,8 +1,7 @@
 //! zip and tar archives, compressed by gzip or not: headers of members, their order, and the members that differ.
 
 use super::{
-    Change, Comparison, Kind, Side, Work,
-    bytes,
+    Change, Comparison, Kind, Side, Work, bytes,
     cause::Cause,
     fact::{self, Facts},
     inside,
@@ -72,7 +71,12 @@ struct Listing {
 }
 
 /// Compares two archives.
-pub fn compare<T: Open + ?Sized>(comparison: &mut Comparison, sides: &Sides<T>, work: &mut Work, depth: usize) {
+pub fn compare<T: Open + ?Sized>(
+    comparison: &mut Comparison,
+    sides: &Sides<T>,
+    work: &mut Work,
+    depth: usize,
+) {
     let (left, right) = (list(sides.expected, sides.kind), list(sides.found, sides.kind));
     fact::compare(comparison, &left.facts, &right.facts);
     for damage in [&left.damage, &right.damage].into_iter().flatten() {
@@ -129,7 +133,9 @@ pub fn stream(comparison: &mut Comparison, left: &Path, right: &Path) -> Result<
         right.by_ref().take(PIECE).read_to_end(&mut b)?;
         if a != b {
             bytes::compare(comparison, &a, &b, start, &[]);
-            comparison.notes.push("too long to be looked into: only the first bytes that differ are shown".to_owned());
+            comparison
+                .notes
+                .push("too long to be looked into: only the first bytes that differ are shown".to_owned());
             return Ok(());
         }
         if a.is_empty() {
@@ -245,7 +251,13 @@ fn visit_tar(file: impl Read, visitor: &mut Visitor) -> Result<()> {
             let list: Vec<_> = extensions
                 .flatten()
                 .take(64)
-                .map(|it| format!("{}={}", String::from_utf8_lossy(it.key_bytes()), String::from_utf8_lossy(it.value_bytes())))
+                .map(|it| {
+                    format!(
+                        "{}={}",
+                        String::from_utf8_lossy(it.key_bytes()),
+                        String::from_utf8_lossy(it.value_bytes())
+                    )
+                })
                 .collect();
             headers.push(("extension records", list.join(", "), None));
         }
@@ -263,7 +275,11 @@ fn visit_zip(file: Box<dyn ReadSeek + '_>, visitor: &mut Visitor) -> Result<()> 
         let time = entry.last_modified().map(|time| time.to_string()).unwrap_or_default();
         let headers: Vec<Header> = vec![
             ("time", time, Some(Cause::TimeStamp)),
-            ("mode", entry.unix_mode().map_or_else(|| "none".to_owned(), |mode| format!("{mode:06o}")), Some(Cause::Permissions)),
+            (
+                "mode",
+                entry.unix_mode().map_or_else(|| "none".to_owned(), |mode| format!("{mode:06o}")),
+                Some(Cause::Permissions),
+            ),
             ("method", entry.compression().to_string(), Some(Cause::Compression)),
             ("comment", entry.comment().to_owned(), None),
             ("extra fields", format!("{:02x?}", entry.extra_data().unwrap_or_default()), None),
@@ -283,7 +299,12 @@ fn gzip<T: Open + ?Sized>(archive: &T, facts: &mut Facts) {
         return;
     }
     let time = u32::from_le_bytes([header[4], header[5], header[6], header[7]]);
-    facts.add_with(Cause::TimeStamp, "gzip header", "time", format!("{time} ({})", super::text::time(time.into())));
+    facts.add_with(
+        Cause::TimeStamp,
+        "gzip header",
+        "time",
+        format!("{time} ({})", super::text::time(time.into())),
+    );
     facts.add_with(Cause::Compression, "gzip header", "level", header[8]);
     facts.add_with(Cause::Tool, "gzip header", "system", header[9]);
     const NAME: u8 = 8;

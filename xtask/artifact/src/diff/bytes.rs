@@ -183,7 +183,8 @@ fn narrow(bytes: &[u8], offset: usize) -> Option<String> {
     let is_text = |byte: &&u8| byte.is_ascii_graphic() || matches!(**byte, b' ' | b'\t' | b'\n' | b'\r');
     let before = bytes.get(..offset)?.iter().rev().take(AROUND).take_while(is_text).count();
     let behind = bytes.get(offset..)?.iter().take(AROUND).take_while(is_text).count();
-    (before + behind >= 4).then(|| String::from_utf8_lossy(&bytes[offset - before..offset + behind]).into_owned())
+    (before + behind >= 4)
+        .then(|| String::from_utf8_lossy(&bytes[offset - before..offset + behind]).into_owned())
 }
 
 /// The same in UTF-16, as Windows writes it.

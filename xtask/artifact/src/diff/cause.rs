@@ -60,7 +60,9 @@ impl Cause {
             Self::Order => {
                 "sort what comes from directories (glob, find, readdir), hash tables and threads before it is written"
             }
-            Self::Processor => "name the processor (-march=x86-64-v2, not native), and let no count of processors in",
+            Self::Processor => {
+                "name the processor (-march=x86-64-v2, not native), and let no count of processors in"
+            }
             Self::Permissions => "set modes when packing; umask and checkouts differ",
             Self::Tool => "pin compilers and tools; another version gives other bytes",
             Self::Identifier => {

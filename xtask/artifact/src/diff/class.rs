@@ -104,7 +104,10 @@ fn constants(reader: &mut Reader, facts: &mut Facts) -> Option<Vec<Constant>> {
             }
             5 | 6 => {
                 let (high, low) = (reader.u4()?, reader.u4()?);
-                facts.name("constants", format!("number {:#x}", u64::from(high) << 32 | u64::from(low)).as_bytes());
+                facts.name(
+                    "constants",
+                    format!("number {:#x}", u64::from(high) << 32 | u64::from(low)).as_bytes(),
+                );
                 Constant::Other
             }
             8 | 16 | 19 | 20 => {

@@ -1,6 +1,9 @@
 //! What can be said of a file, as named values: two lists of them are compared in one way, whatever the format is.
 
-use super::{Change, Comparison, cause::{Cause, is_reordered, of_texts}};
+use super::{
+    Change, Comparison,
+    cause::{Cause, is_reordered, of_texts},
+};
 use std::collections::BTreeMap;
 
 /// Bytes of names and values that are kept of one file.
@@ -32,7 +35,13 @@ impl Facts {
     }
 
     /// Adds one whose difference has a known cause.
-    pub fn add_with(&mut self, cause: Cause, place: &'static str, what: impl Into<String>, value: impl ToString) {
+    pub fn add_with(
+        &mut self,
+        cause: Cause,
+        place: &'static str,
+        what: impl Into<String>,
+        value: impl ToString,
+    ) {
         self.push(place, what.into(), value.to_string(), Some(cause));
     }
 
@@ -70,7 +79,8 @@ pub fn compare(comparison: &mut Comparison, expected: &Facts, found: &Facts) {
     let (left, right) = (index(expected), index(found));
     // In the order of the files, not of names.
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let lists = expected.list.iter().map(|fact| (fact, true)).chain(found.list.iter().map(|fact| (fact, false)));
+    let lists =
+        expected.list.iter().map(|fact| (fact, true)).chain(found.list.iter().map(|fact| (fact, false)));
     let mut is_left = true;
     for (fact, from_left) in lists {
         if is_left && !from_left {

@@ -15,7 +15,8 @@ const LONGEST: usize = 64 << 20;
 pub fn compare(comparison: &mut Comparison, expected: &[u8], found: &[u8]) {
     let parse = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).ok();
     let is_short = expected.len().max(found.len()) <= LONGEST;
-    let (Some(left), Some(right)) = (parse(expected).filter(|_| is_short), parse(found).filter(|_| is_short)) else {
+    let (Some(left), Some(right)) = (parse(expected).filter(|_| is_short), parse(found).filter(|_| is_short))
+    else {
         return text::compare(comparison, expected, found);
     };
     if left == right {
@@ -51,24 +52,38 @@ fn values(comparison: &mut Comparison, left: Value, right: Value) {
             (Some(Value::Array(a)), Some(Value::Array(b))) => {
                 let texts = |list: &[Value]| list.iter().map(Value::to_string).collect::<Vec<_>>();
                 if is_reordered(texts(&a).into_iter(), texts(&b).into_iter()) {
-                    add(comparison, place, Some("(one order)".into()), Some("(another order)".into()), Some(Cause::Order));
+                    add(
+                        comparison,
+                        place,
+                        Some("(one order)".into()),
+                        Some("(another order)".into()),
+                        Some(Cause::Order),
+                    );
                     continue;
                 }
                 let count = a.len().max(b.len());
                 let (mut a, mut b) = (a.into_iter(), b.into_iter());
-                let items: Vec<_> = (0..count).map(|index| (format!("{place}/{index}"), a.next(), b.next())).collect();
+                let items: Vec<_> =
+                    (0..count).map(|index| (format!("{place}/{index}"), a.next(), b.next())).collect();
                 open.extend(items.into_iter().rev());
             }
             (a, b) if a == b => {}
             (a, b) => {
                 let value = |value: &Option<Value>| value.as_ref().map(|value| shown(&value.to_string()));
-                let cause = a.as_ref().zip(b.as_ref()).and_then(|(a, b)| of_texts(&a.to_string(), &b.to_string()));
+                let cause =
+                    a.as_ref().zip(b.as_ref()).and_then(|(a, b)| of_texts(&a.to_string(), &b.to_string()));
                 add(comparison, place, value(&a), value(&b), cause);
             }
         }
     }
 }
 
-fn add(comparison: &mut Comparison, what: String, expected: Option<String>, found: Option<String>, cause: Option<Cause>) {
+fn add(
+    comparison: &mut Comparison,
+    what: String,
+    expected: Option<String>,
+    found: Option<String>,
+    cause: Option<Cause>,
+) {
     comparison.add(Change { place: "values".to_owned(), what, expected, found, cause, ..Change::default() });
 }

@@ -9,8 +9,8 @@ use super::{
 };
 use ::object::{
     Endianness, File, FileFlags, Object, ObjectSection, ObjectSymbol, elf,
-    read::{ExportTarget, NameOrOrdinal},
     read::elf::{ElfFile64, FileHeader, ProgramHeader},
+    read::{ExportTarget, NameOrOrdinal},
 };
 use std::borrow::Cow;
 
@@ -54,7 +54,8 @@ fn facts(file: &File, bytes: &[u8]) -> Facts {
             NameOrOrdinal::Name(name) => String::from_utf8_lossy(name).into_owned(),
             NameOrOrdinal::Ordinal(number) => format!("#{number}"),
         };
-        facts.name("imports", if library.is_empty() { name } else { format!("{library}: {name}") }.as_bytes());
+        facts
+            .name("imports", if library.is_empty() { name } else { format!("{library}: {name}") }.as_bytes());
     }
     for export in file.exports().into_iter().flatten().flatten() {
         facts.name("exports", &windows::name(export.into_name()));
@@ -87,8 +88,11 @@ fn elf_facts(file: &File, bytes: &[u8], facts: &mut Facts) {
     }
     // Objects have no segments, so their tools are read here too.
     if let Some(data) = file.section_by_name(".comment").and_then(|section| section.data().ok()) {
-        let text: Vec<_> =
-            data.split(|byte| *byte == 0).filter(|tool| !tool.is_empty()).map(String::from_utf8_lossy).collect();
+        let text: Vec<_> = data
+            .split(|byte| *byte == 0)
+            .filter(|tool| !tool.is_empty())
+            .map(String::from_utf8_lossy)
+            .collect();
         facts.add_with(Cause::Tool, "tools (.comment)", "versions", text.join(", "));
     }
     let Ok(raw) = ElfFile64::<Endianness>::parse(bytes) else { return };
@@ -130,7 +134,9 @@ fn symbols<'a>(file: &File<'a>) -> Vec<(u64, Cow<'a, [u8]>)> {
         })
     };
     let mut found: Vec<(u64, Cow<'a, [u8]>)> = Vec::new();
-    for symbol in file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition()).take(MOST) {
+    for symbol in
+        file.symbols().chain(file.dynamic_symbols()).filter(|symbol| symbol.is_definition()).take(MOST)
+    {
         if let (Ok(name), Some(offset)) = (symbol.name_bytes(), place(symbol.address()))
             && !name.is_empty()
         {
@@ -154,7 +160,8 @@ fn sections(comparison: &mut Comparison, left: &File, right: &File, symbols: &Sy
         let name = section.name_bytes().unwrap_or_default();
         // Most objects have several sections of one name, in one order.
         let same = others.get(index).filter(|other| other.name_bytes().unwrap_or_default() == name);
-        let Some(other) = same.or_else(|| others.iter().find(|it| it.name_bytes().unwrap_or_default() == name))
+        let Some(other) =
+            same.or_else(|| others.iter().find(|it| it.name_bytes().unwrap_or_default() == name))
         else {
             continue;
         };

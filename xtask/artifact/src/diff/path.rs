@@ -25,7 +25,8 @@ const MOST_ENTRIES: usize = 1 << 20;
 /// # Errors
 /// If one of them can't be read, or one is a file and the other a directory.
 pub fn compare_paths(expected: &Path, found: &Path) -> Result<Comparison> {
-    let look = |path: &Path| std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()));
+    let look =
+        |path: &Path| std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()));
     let (left, right) = (look(expected)?, look(found)?);
     ensure!(
         left.is_dir() == right.is_dir(),
@@ -33,7 +34,8 @@ pub fn compare_paths(expected: &Path, found: &Path) -> Result<Comparison> {
         expected.display(),
         found.display()
     );
-    let name = expected.file_name().map_or_else(|| ".".to_owned(), |name| name.to_string_lossy().into_owned());
+    let name =
+        expected.file_name().map_or_else(|| ".".to_owned(), |name| name.to_string_lossy().into_owned());
     let mut work = Work::new();
     match left.is_dir() {
         true => directories(&name, expected, found, &mut work),
@@ -79,7 +81,8 @@ fn directories(name: &str, expected: &Path, found: &Path, work: &mut Work) -> Re
             }
         }
     }
-    comparison.same = comparison.changes.is_empty() && comparison.members.is_empty() && comparison.left_out == 0;
+    comparison.same =
+        comparison.changes.is_empty() && comparison.members.is_empty() && comparison.left_out == 0;
     Ok(comparison)
 }
 
@@ -107,7 +110,11 @@ fn list(directory: &Path) -> Result<BTreeMap<String, (PathBuf, Metadata)>> {
                 open.push((format!("{name}/"), entry.path()));
             }
             found.insert(name, (entry.path(), metadata));
-            ensure!(found.len() <= MOST_ENTRIES, "{} holds more than {MOST_ENTRIES} files", directory.display());
+            ensure!(
+                found.len() <= MOST_ENTRIES,
+                "{} holds more than {MOST_ENTRIES} files",
+                directory.display()
+            );
         }
     }
     Ok(found)
@@ -130,7 +137,8 @@ fn files(name: &str, expected: &Path, found: &Path, work: &mut Work) -> Result<C
     let need = left.size.saturating_add(right.size);
     // An archive's members are held beside it, so that it may take a part of the memory alone.
     if need <= MEMORY / 4 {
-        let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+        let read =
+            |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
         work.memory = MEMORY - need;
         return Ok(inside(name, &read(expected)?, &read(found)?, work, 0));
     }

@@ -13,14 +13,17 @@ const SHOWN: usize = 10;
 pub fn compare(comparison: &mut Comparison, expected: &[u8], found: &[u8]) {
     let lines = |bytes: &'_ [u8]| bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect::<Vec<_>>();
     let (left, right) = (lines(expected), lines(found));
-    let without = |lines: &[Vec<u8>]| lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect::<Vec<_>>();
+    let without = |lines: &[Vec<u8>]| {
+        lines.iter().map(|line| line.strip_suffix(b"\r").unwrap_or(line).to_vec()).collect::<Vec<_>>()
+    };
     let cause = match () {
         () if without(&left) == without(&right) => Some(Cause::LineEnds),
         () if is_reordered(left.iter(), right.iter()) => Some(Cause::Order),
         () => None,
     };
     let start = left.iter().zip(&right).take_while(|(a, b)| a == b).count();
-    let behind = left[start..].iter().rev().zip(right[start..].iter().rev()).take_while(|(a, b)| a == b).count();
+    let behind =
+        left[start..].iter().rev().zip(right[start..].iter().rev()).take_while(|(a, b)| a == b).count();
     let (left, right) = (&left[start..left.len() - behind], &right[start..right.len() - behind]);
     let mut count = 0;
     for index in 0..left.len().max(right.len()) {

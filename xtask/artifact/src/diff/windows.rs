@@ -51,7 +51,11 @@ fn all<Pe: ImageNtHeaders>(file: &PeFile<Pe>, facts: &mut Facts) {
     facts.add_with(Cause::Identifier, "headers", "checksum", format!("{:#x}", optional.check_sum()));
     facts.add("headers", "subsystem", format!("{:?}", optional.subsystem()));
     facts.add("headers", "DLL characteristics", format!("{:?}", optional.dll_characteristics()));
-    facts.add("headers", "stack", format!("{} / {}", optional.size_of_stack_reserve(), optional.size_of_stack_commit()));
+    facts.add(
+        "headers",
+        "stack",
+        format!("{} / {}", optional.size_of_stack_reserve(), optional.size_of_stack_commit()),
+    );
     if let Some(rich) = file.rich_header_info() {
         facts.add_with(Cause::Tool, "headers", "Rich header", format!("{:#x}", rich.xor_key));
     }
@@ -93,7 +97,8 @@ fn resources<Pe: ImageNtHeaders>(directory: ResourceDirectory, file: &PeFile<Pe>
                 Ok(ResourceDirectoryEntryData::Data(data)) => {
                     let (start, size) = (data.offset_to_data.get(LE), data.size.get(LE));
                     let content = file.section_table().pe_data_at(file.data(), start);
-                    let content = content.and_then(|content| content.get(..size as usize)).unwrap_or_default();
+                    let content =
+                        content.and_then(|content| content.get(..size as usize)).unwrap_or_default();
                     let sha256 = Digest::of(content).hex();
                     let text = text(content);
                     facts.add("resources", path, format!("{size} bytes, sha256 {}… {text}", &sha256[..16]));
@@ -143,14 +148,24 @@ fn debug<Pe: ImageNtHeaders>(file: &PeFile<Pe>, facts: &mut Facts) {
             20 => "characteristics".to_owned(),
             other => format!("type {other}"),
         };
-        facts.add_with(Cause::TimeStamp, "debug directory", format!("{kind}: time stamp"), time_text(number(4)));
+        facts.add_with(
+            Cause::TimeStamp,
+            "debug directory",
+            format!("{kind}: time stamp"),
+            time_text(number(4)),
+        );
         facts.add("debug directory", format!("{kind}: size"), number(16));
     }
     if let Ok(Some(info)) = file.pdb_info() {
         let path = String::from_utf8_lossy(info.path()).into_owned();
         let guid: String = info.guid().iter().map(|byte| format!("{byte:02x}")).collect();
         facts.add("debug directory", "PDB file", path);
-        facts.add_with(Cause::Identifier, "debug directory", "PDB identifier", format!("{guid}, age {}", info.age()));
+        facts.add_with(
+            Cause::Identifier,
+            "debug directory",
+            "PDB identifier",
+            format!("{guid}, age {}", info.age()),
+        );
     }
 }
 

@@ -61,6 +61,12 @@ fn third_schema(manifest: &Manifest, problems: &mut Problems) {
             let named: Vec<_> = artifact.parts.iter().map(|part| part.name.as_str()).collect();
             problems.manifest(format!("`{title}` has the parts {named:?}, and license texts of {there:?}"));
         }
+        if parts::license(&artifact.license, artifact).is_ok_and(|whole| whole != artifact.license) {
+            problems.manifest(format!(
+                "`{title}` has the license `{}`, which does not name those of all its parts",
+                artifact.license
+            ));
+        }
         for part in &artifact.parts {
             if !parts::is_expression(&part.license) {
                 problems.manifest(format!(

@@ -68,6 +68,13 @@ pub fn cases() -> Vec<Case> {
                 release.forge(|it| it.artifacts[0].parts.push(part("zlib", "Zlib", None)));
             },
         ),
+        case(
+            "a license that leaves a part's out",
+            "has the license `MIT`, which does not name those of all",
+            |release| {
+                release.forge(|it| it.artifacts[0].parts.push(part("zlib", "Zlib", None)));
+            },
+        ),
         case("a part whose license is none", "`none at all`, which is not an SPDX expression", |release| {
             release.forge(|it| it.artifacts[0].parts.push(part("zlib", "none at all", None)));
         }),
