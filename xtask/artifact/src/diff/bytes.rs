@@ -170,11 +170,12 @@ fn number(expected: &[u8], found: &[u8], run: &std::ops::Range<usize>) -> Option
     let at = |bytes: &[u8], start: usize| -> Option<u32> {
         Some(u32::from_le_bytes(bytes.get(start..start + 4)?.try_into().ok()?))
     };
-    let is_both = |start: usize| {
-        let both = [at(expected, start), at(found, start)];
-        // A time stands where it is aligned.
-        start % 4 == 0 && both.iter().all(|time| time.is_some_and(|time| is_time(time.into())))
+    // A time stands where it is aligned. Four letters are a number in this range too.
+    let is_number = |time: Option<u32>| {
+        time.is_some_and(|time| is_time(time.into()) && !time.to_le_bytes().iter().all(u8::is_ascii_graphic))
     };
+    let is_both =
+        |start: usize| start % 4 == 0 && is_number(at(expected, start)) && is_number(at(found, start));
     starts.into_iter().any(is_both).then_some(Cause::TimeStamp)
 }
 

@@ -129,9 +129,10 @@ pub fn of_texts(left: &str, right: &str) -> Option<Cause> {
     if left == right || left.len().max(right.len()) > LONGEST {
         return None;
     }
-    let alone = patterns().iter().find(|(_, pattern)| {
-        let (a, b) = (pattern.replace_all(left, "\u{1}"), pattern.replace_all(right, "\u{1}"));
-        a == b
+    let alone = patterns().iter().find(|(cause, pattern)| {
+        // A mark in its place, so that nothing grows together; but a line's end is there on one side alone.
+        let mark = if *cause == Cause::LineEnds { "" } else { "\u{1}" };
+        pattern.replace_all(left, mark) == pattern.replace_all(right, mark)
     });
     if let Some((cause, _)) = alone {
         return Some(*cause);

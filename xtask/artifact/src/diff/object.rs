@@ -168,6 +168,10 @@ fn sections(comparison: &mut Comparison, left: &File, right: &File, symbols: &Sy
         let (Ok(a), Ok(b)) = (section.data(), other.data()) else { continue };
         if a != b {
             let start = section.file_range().map_or(0, |(offset, _)| offset);
+            // The nearest symbol of another section says nothing.
+            let first = symbols.partition_point(|(offset, _)| *offset < start);
+            let last = symbols.partition_point(|(offset, _)| *offset < start.saturating_add(a.len() as u64));
+            let symbols = symbols.get(first..last).unwrap_or_default();
             let place = format!("section {}", fact::shown(&String::from_utf8_lossy(name)));
             bytes::compare_in(comparison, &place, (a, b), start, symbols);
         }
