@@ -11,6 +11,7 @@ mod manifest;
 mod maven;
 mod model;
 mod names;
+mod page;
 mod parts;
 mod process;
 mod verifier;
@@ -27,4 +28,5 @@ pub use manifest::{
 };
 pub use maven::publish_maven;
 pub use model::{Conversion, Model};
+pub use page::{Rebuild, comparison_page, rebuild_page, release_page};
 pub use verify::{Counts, Problem, Verdict, verify};

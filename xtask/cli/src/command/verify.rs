@@ -1,10 +1,10 @@
 //! `verify DIR`.
 
-use super::release::Effort;
+use super::{diff::Report, release::Effort};
 use crate::context::Global;
 use anyhow::{Context, Result};
 use input::{Input, Model};
-use release::{Manifest, PROGRAM, Problem, Verdict};
+use release::{Manifest, PROGRAM, Problem, Rebuild, Verdict};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -26,18 +26,30 @@ pub struct Arguments {
     /// Do not compare with the locks of this repository
     #[arg(long, conflicts_with = "rebuild")]
     no_locks: bool,
+    /// With `--rebuild`: what differs, down to the symbol and byte, and why
+    #[command(flatten)]
+    report: Report,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let directory = &arguments.directory;
+    let report = &arguments.report;
+    anyhow::ensure!(
+        arguments.rebuild || report.report.is_none(),
+        "`--report` is about a rebuild\n  hint: add `--rebuild`; `cargo xtask report DIR` writes a page about the release itself"
+    );
+    report.check(directory)?;
     let project = if arguments.no_locks { None } else { Some(global.project()?) };
     let mut verdict = release::verify(directory, project.as_ref())?;
     let mut rebuilt_by = None;
     if let (true, Some(project)) = (arguments.rebuild && verdict.passes(), &project) {
-        verdict.problems = rebuild(global, project, directory)?;
+        let who = format!("{PROGRAM} on the backend `{}`", global.backend.name());
+        verdict.problems = rebuild(global, project, directory, &|rebuilt, manifest| {
+            write_report(report, (directory, rebuilt), manifest, verdict.manifest.clone(), &who)
+        })?;
         verdict.unchecked.retain(|what| !what.contains("`verify --rebuild`"));
-        rebuilt_by = Some(format!("{PROGRAM} on the backend `{}`", global.backend.name()));
+        rebuilt_by = Some(who);
     }
     if global.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict, rebuilt_by.as_deref()))?);
@@ -93,7 +105,47 @@ fn tell(directory: &Path, verdict: &Verdict, rebuilt_by: Option<&str>) {
     }
 }
 
-fn rebuild(global: &Global, project: &builder::Project, directory: &Path) -> Result<Vec<Problem>> {
+/// Writes what differs between a release and its rebuild, if that is asked for.
+fn write_report(
+    report: &Report,
+    (directory, rebuilt): (&Path, &Path),
+    manifest: &Manifest,
+    sha256: Option<String>,
+    who: &str,
+) -> Result<()> {
+    if report.report.is_none() {
+        return Ok(());
+    }
+    let comparison = artifact::compare_paths(directory, rebuilt)?;
+    let differs = |name: &str| {
+        let members = comparison.members.iter().map(|member| member.name.as_str());
+        let mut names = members.chain(comparison.changes.iter().map(|change| change.place.as_str()));
+        names.any(|other| other == name || other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
+    };
+    let archives = manifest.artifacts.iter().map(|artifact| artifact.archive.path.clone());
+    let names = archives.chain(manifest.models.iter().map(|model| model.conversion.title()));
+    let rebuild = Rebuild {
+        schema: Rebuild::SCHEMA,
+        release: manifest.name.clone(),
+        manifest_sha256: sha256,
+        rebuilt_by: who.to_owned(),
+        same: comparison.same,
+        artifacts: names.map(|name| (name.clone(), !differs(&name))).collect(),
+        comparison: comparison.clone(),
+    };
+    let json = serde_json::to_value(&rebuild)?;
+    report.write(&json, &release::rebuild_page(&rebuild), (directory, rebuilt))
+}
+
+/// What is done with a rebuilt directory before it goes away.
+type Look<'a> = dyn Fn(&Path, &Manifest) -> Result<()> + 'a;
+
+fn rebuild(
+    global: &Global,
+    project: &builder::Project,
+    directory: &Path,
+    look: &Look,
+) -> Result<Vec<Problem>> {
     let text = std::fs::read_to_string(directory.join("release.json"))?;
     let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
     let store = global.open_store()?;
@@ -123,5 +175,6 @@ fn rebuild(global: &Global, project: &builder::Project, directory: &Path) -> Res
     if made.is_none() {
         return Ok(vec![Problem { file: manifest.name, problem: "could not be built again".to_owned() }]);
     }
+    look(&rebuilt, &manifest)?;
     release::compare(directory, &rebuilt)
 }

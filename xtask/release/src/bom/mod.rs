@@ -18,6 +18,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use store::Digest;
 
+pub use purl::purl;
+
 /// Its name in the release directory: what CycloneDX recommends, so that tools recognise it.
 pub const NAME: &str = "bom.cdx.json";
 
