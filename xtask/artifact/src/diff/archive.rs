@@ -77,7 +77,24 @@ pub fn compare<T: Open + ?Sized>(
     work: &mut Work,
     depth: usize,
 ) {
-    let (left, right) = (list(sides.expected, sides.kind), list(sides.found, sides.kind));
+    let mut tops = (String::new(), String::new());
+    let mut left = list(sides.expected, sides.kind, "");
+    let mut right = list(sides.found, sides.kind, "");
+    // Of two versions, the directory at the top has the version in its name, and all below it is compared.
+    if let (Some(a), Some(b)) = (top(&left), top(&right))
+        && a != b
+    {
+        comparison.add(Change {
+            place: "members".to_owned(),
+            what: "directory at the top".to_owned(),
+            expected: Some(fact::shown(&a)),
+            found: Some(fact::shown(&b)),
+            ..Change::default()
+        });
+        tops = (a, b);
+        left = list(sides.expected, sides.kind, &tops.0);
+        right = list(sides.found, sides.kind, &tops.1);
+    }
     fact::compare(comparison, &left.facts, &right.facts);
     for damage in [&left.damage, &right.damage].into_iter().flatten() {
         comparison.notes.push(format!("can't be read to its end: {damage}"));
@@ -104,8 +121,8 @@ pub fn compare<T: Open + ?Sized>(
         }
     }
     let held = std::mem::replace(&mut work.memory, memory);
-    let read = |side: &T| contents(side, sides.kind, &wanted);
-    let (mut expected, mut found) = (read(sides.expected), read(sides.found));
+    let mut expected = contents(sides.expected, sides.kind, &tops.0, &wanted);
+    let mut found = contents(sides.found, sides.kind, &tops.1, &wanted);
     for key in &wanted {
         if let (Some(a), Some(b)) = (expected.remove(key), found.remove(key)) {
             comparison.members.push(inside(&shown(key), &a, &b, work, depth + 1));
@@ -150,17 +167,28 @@ fn shown((name, number): &Key) -> String {
     if *number == 0 { name } else { format!("{name} (number {})", number + 1) }
 }
 
-fn list<T: Open + ?Sized>(archive: &T, kind: Kind) -> Listing {
+/// The directory that all members are in, with the slash behind it.
+fn top(listing: &Listing) -> Option<String> {
+    let mut names = listing.members.keys().map(|(name, _)| name.as_str());
+    let (first, _) = names.next()?.split_once('/')?;
+    let top = format!("{first}/");
+    (!first.is_empty() && listing.members.len() > 1 && names.all(|name| name.starts_with(&top)))
+        .then_some(top)
+}
+
+/// Lists an archive. `top` is what names begin with and what is left out of them.
+fn list<T: Open + ?Sized>(archive: &T, kind: Kind, top: &str) -> Listing {
     let mut listing = Listing::default();
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let result = visit(archive, kind, &mut |name, headers, content| {
+        let name = name.strip_prefix(top).unwrap_or(name);
         let key = (name.to_owned(), next(&mut counts, name));
         listing.facts.name("members", name.as_bytes());
         for (what, value, cause) in headers {
             let what = format!("{}: {what}", shown(&key));
             match cause {
-                Some(cause) => listing.facts.add_with(*cause, "member headers", what, value),
-                None => listing.facts.add("member headers", what, value),
+                Some(cause) => listing.facts.add_with(*cause, fact::MEMBER_HEADERS, what, value),
+                None => listing.facts.add(fact::MEMBER_HEADERS, what, value),
             }
         }
         let digest = Digest::of_reader(content)?;
@@ -180,11 +208,17 @@ fn next(counts: &mut BTreeMap<String, usize>, name: &str) -> usize {
     *count - 1
 }
 
-fn contents<T: Open + ?Sized>(archive: &T, kind: Kind, wanted: &BTreeSet<Key>) -> BTreeMap<Key, Vec<u8>> {
+fn contents<T: Open + ?Sized>(
+    archive: &T,
+    kind: Kind,
+    top: &str,
+    wanted: &BTreeSet<Key>,
+) -> BTreeMap<Key, Vec<u8>> {
     let mut contents = BTreeMap::new();
     let mut counts = BTreeMap::new();
     // What is damaged is told by the list.
     _ = visit(archive, kind, &mut |name, _, content| {
+        let name = name.strip_prefix(top).unwrap_or(name);
         let key = (name.to_owned(), next(&mut counts, name));
         if wanted.contains(&key) {
             let mut bytes = Vec::new();

@@ -9,6 +9,9 @@ use std::collections::BTreeMap;
 /// Bytes of names and values that are kept of one file.
 const MOST_BYTES: usize = 64 << 20;
 
+/// The place of what stands beside a member of an archive.
+pub const MEMBER_HEADERS: &str = "member headers";
+
 /// A value at a name.
 #[derive(Debug)]
 struct Fact {
@@ -96,8 +99,14 @@ pub fn compare(comparison: &mut Comparison, expected: &Facts, found: &Facts) {
         if is_told || is_equal {
             continue;
         }
-        let value = |fact: Option<&&Fact>| fact.map(|fact| shown(&fact.value));
-        let cause = fact.cause.or_else(|| of_texts(&a?.value, &b?.value));
+        // Of a member that one side lacks, its headers say nothing more.
+        if fact.place == MEMBER_HEADERS && (a.is_none() || b.is_none()) {
+            continue;
+        }
+        let value = |fact: Option<&&Fact>| {
+            fact.map(|fact| if fact.value.is_empty() { "(there)".to_owned() } else { shown(&fact.value) })
+        };
+        let cause = a.zip(b).and_then(|(a, b)| fact.cause.or_else(|| of_texts(&a.value, &b.value)));
         comparison.add(Change {
             place: fact.place.to_owned(),
             what: shown(&fact.what),

@@ -55,7 +55,7 @@ fn read(bytes: &[u8]) -> Option<(Vec<Member<'_>>, Facts)> {
         let name = String::from_utf8_lossy(member.name()).into_owned();
         facts.name("members", member.name());
         let mut number = |cause, what: &str, value: Option<u64>| {
-            facts.add_with(cause, "member headers", format!("{name}: {what}"), value.unwrap_or_default());
+            facts.add_with(cause, fact::MEMBER_HEADERS, format!("{name}: {what}"), value.unwrap_or_default());
         };
         number(Cause::TimeStamp, "time stamp", member.date());
         number(Cause::UserName, "owner", member.uid());
