@@ -259,8 +259,11 @@ fn collecting_garbage_keeps_what_a_release_needs() {
     assert!(project.run(&["vendor", vendored.to_str().unwrap()]).status.success());
     let store = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
-        let all = [&["--offline", "--vendored", vendored.to_str().unwrap()], arguments].concat();
-        let output = project.command(store.path(), &all).output().unwrap();
+        let offline: &[&str] = match arguments[0] {
+            "store" => &[],
+            _ => &["--offline", "--vendored", vendored.to_str().unwrap()],
+        };
+        let output = project.command(store.path(), &[offline, arguments].concat()).output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
         text(&output)
     };

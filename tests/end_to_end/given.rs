@@ -31,7 +31,7 @@ fn an_input_that_is_given_is_pinned_only_when_it_is_the_locked_one() {
     project.write("recipes/inputs.lock", &lock.replace("input = []\n", &format!("\n{input}")));
 
     let wrong = project.run(&["release", "small", "--input", "archve=mine"]);
-    assert!(text(&wrong).contains("no recipe has an input `archve`; the inputs are: archive"));
+    assert!(text(&wrong).contains("there is no input `archve`; did you mean `archive`?"));
     assert_eq!(project.run(&["release", "small", "--input", "archive"]).status.code(), Some(2));
 
     project.write("mine/other/a", "something else\n");

@@ -20,6 +20,7 @@ mod registries;
 #[path = "../../xtask/input/tests/fetch/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod server;
+mod snapshots;
 mod sysroot;
 #[path = "../../xtask/environment/tests/machine/wait.rs"]
 #[allow(dead_code, reason = "the tests of the backends use the rest")]

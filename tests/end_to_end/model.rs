@@ -4,7 +4,6 @@ use crate::{
     project::{Project, text},
     server::{Answer, Request, Server},
 };
-use std::path::Path;
 use std::process::{Command, Output};
 use store::Digest;
 
@@ -129,7 +128,7 @@ impl Hub {
     }
 
     /// A command that is configured with this hub.
-    pub fn command(&self, project: &Project, store: &Path, arguments: &[&str]) -> Command {
+    pub fn command(&self, project: &Project, store: &std::path::Path, arguments: &[&str]) -> Command {
         let mut command = project.command(store, arguments);
         command
             .env("HF_ENDPOINT", self.server.url("/"))
@@ -139,7 +138,7 @@ impl Hub {
         command
     }
 
-    pub fn run(&self, project: &Project, store: &Path, arguments: &[&str]) -> Output {
+    pub fn run(&self, project: &Project, store: &std::path::Path, arguments: &[&str]) -> Output {
         self.command(project, store, arguments).output().unwrap()
     }
 }
@@ -244,7 +243,7 @@ fn a_hub_that_refuses_or_lies_locks_nothing() {
 
     // The licence is told before anybody publishes anything.
     let said = text(&hub.run(&project, store.path(), &["model", "fetch", "owner/tiny@main"]));
-    assert!(said.contains("`tiny` has the licence `qwen-research`: it is for research only"), "{said}");
+    assert!(said.contains("`tiny` has the license `qwen-research`: it is for research only"), "{said}");
 
     // A file that is not what was locked is not taken.
     let mut changed = checkpoint();

@@ -1,6 +1,6 @@
 //! AARs out of the outputs of recipes, written once for the same outputs and metadata.
 
-use crate::{plan::Node, project::Project};
+use crate::{node::Node, project::Project};
 use anyhow::{Context, Result};
 use artifact::write_aar;
 use store::{Action, ActionResult, Digest, Store, Tree};
@@ -17,7 +17,7 @@ pub fn work(project: &Project, node: &Node, result: &ActionResult) -> Result<Opt
         VERSION.to_owned(),
         serde_json::to_string(metadata)?,
         recipe.version.clone(),
-        recipe.license.clone(),
+        recipe.license.to_string(),
         result.outputs.to_string(),
     ])))
 }

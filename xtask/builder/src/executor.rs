@@ -2,7 +2,8 @@
 
 use crate::{
     aar, failure, history,
-    plan::{Node, Plan},
+    node::Node,
+    plan::Plan,
     policy,
     project::Project,
     resolve::{JOBS, Resolved, Resolver},
@@ -149,7 +150,7 @@ impl Executor<'_> {
                 Ok(Ok(built)) => Outcome::Built(Box::new(built)),
                 Ok(Err(error)) => Outcome::Failed(error),
                 Err(_) => Outcome::Failed(anyhow!(
-                    "this is a fault of mlc-repro itself; what is said above tells where"
+                    "internal error: a build thread panicked (see above); please report this"
                 )),
             };
             self.lock().outcomes[index] = Some(outcome);
@@ -175,7 +176,7 @@ impl Executor<'_> {
             for &dependency in &self.plan.dependencies[index] {
                 match &state.outcomes[dependency] {
                     Some(Outcome::Built(built)) => {
-                        dependencies.push((self.plan.nodes[dependency].recipe.clone(), built.provides()));
+                        dependencies.push((self.plan.nodes[dependency].recipe.to_string(), built.provides()));
                     }
                     Some(Outcome::Failed(_)) => blocked = Some(self.plan.nodes[dependency].clone()),
                     Some(Outcome::Skipped(cause)) => blocked = Some(cause.clone()),

@@ -1,6 +1,6 @@
 //! The last action that succeeded for each node, so that `explain` can say what changed since.
 
-use crate::{look::Seen, plan::Node};
+use crate::{look::Seen, node::Node};
 use anyhow::Result;
 use std::path::PathBuf;
 use store::{Action, Digest, Entry, Store, Tree};
@@ -178,7 +178,7 @@ mod tests {
     fn the_last_action_is_remembered() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&directory.path().join("store")).unwrap();
-        let node = Node::new("hello", "x86_64-unknown-linux-gnu");
+        let node = Node::parse("hello", "x86_64-unknown-linux-gnu").unwrap();
         assert_eq!(last(&store, &node), None);
         record(&store, &node, &Digest::of(b"1")).unwrap();
         record(&store, &node, &Digest::of(b"2")).unwrap();

@@ -1,12 +1,13 @@
 //! Recipes become a plan, the plan becomes actions, actions are run or found in the store.
 
 mod aar;
-pub mod drawing;
 mod executor;
 mod failure;
 mod history;
 mod look;
 mod made_from;
+mod name;
+mod node;
 mod patch;
 mod plan;
 mod policy;
@@ -23,8 +24,10 @@ pub use failure::{Cause, explain_log};
 pub use history::{differences, last, tree_differences};
 pub use look::{Looked, Seen, look};
 pub use made_from::{Files, made_from};
+pub use name::{InvalidLicense, License, RecipeName, Triple};
+pub use node::Node;
 pub use patch::{Patched, check as check_patches, refresh as refresh_patches};
-pub use plan::{Node, Plan};
+pub use plan::Plan;
 pub use portable::Parts;
 pub use project::Project;
 pub use recipe::{Cxx, Recipe, Source, Sysroot, Target};

@@ -2,8 +2,9 @@
 
 use crate::{
     aar,
+    node::Node,
     patch::Overlay,
-    plan::{Node, Plan},
+    plan::Plan,
     portable::Parts,
     project::Project,
     resolve::{Composition, unpacked, variables},
@@ -71,7 +72,7 @@ fn look_at(
     let mut found = Vec::new();
     for dependency in dependencies {
         match provided.get(dependency).copied().flatten() {
-            Some(outputs) => found.push((dependency.recipe.clone(), outputs)),
+            Some(outputs) => found.push((dependency.recipe.to_string(), outputs)),
             None => needs.push(format!("`{dependency}`, which is not built")),
         }
     }

@@ -1,6 +1,6 @@
 //! The repository's own part of a node: which of its files the node is made from, by content.
 
-use crate::{patch, plan::Node, project::Project};
+use crate::{node::Node, patch, project::Project};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use std::{
@@ -176,7 +176,7 @@ mod tests {
     fn every_file_is_there_and_no_other() {
         let (directory, project) = project(&FILES);
         std::os::unix::fs::symlink("include/x.h", directory.path().join("sysroot/link")).unwrap();
-        let files = made_from(&project, &Node::new("hello", "t")).unwrap();
+        let files = made_from(&project, &Node::parse("hello", "t").unwrap()).unwrap();
         let names: Vec<_> = files.keys().map(String::as_str).collect();
         assert_eq!(
             names,
@@ -206,7 +206,7 @@ mod tests {
         for bad in ["../secret", "/etc/hostname", "a//b"] {
             let recipe = project.recipes.get_mut("hello").unwrap();
             recipe.sources[2].project = Some(bad.into());
-            let error = made_from(&project, &Node::new("hello", "t")).unwrap_err().to_string();
+            let error = made_from(&project, &Node::parse("hello", "t").unwrap()).unwrap_err().to_string();
             assert!(error.contains("is not a path inside the repository"), "{error}");
         }
     }

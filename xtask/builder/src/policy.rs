@@ -26,7 +26,7 @@ pub fn check(
         result.outputs.to_string(),
         // What the build saw: a toolchain may stand in its environment, or be one of its sources.
         root.to_string(),
-        resolved.node.target.clone(),
+        resolved.node.target.to_string(),
         serde_json::to_string(&sysroot)?,
     ])
     .digest();

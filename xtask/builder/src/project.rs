@@ -1,7 +1,7 @@
 //! The repository as data: recipes, environments, locks, patches.
 
 use crate::{
-    plan::Node,
+    node::Node,
     recipe::{self, Recipe, Source, Target},
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -9,10 +9,10 @@ use artifact::Policy;
 use environment::Definition;
 use input::{Given, Input, Lock, Source as Origin, Unavailable};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
-use store::{Digest, Store};
+use store::{Digest, Store, Unknown, WithHint, check_name, hinted};
 
 /// A checkout of this repository.
 pub struct Project {
@@ -34,10 +34,10 @@ impl Project {
         let mut recipes: BTreeMap<String, Recipe> = BTreeMap::new();
         for file in recipe::find(root)? {
             let recipe = Recipe::load(root, &file)?;
-            if let Some(other) = recipes.get(&recipe.name) {
+            if let Some(other) = recipes.get(recipe.name.as_str()) {
                 bail!("two recipes are named `{}`: {} and {file}", recipe.name, other.file);
             }
-            recipes.insert(recipe.name.clone(), recipe);
+            recipes.insert(recipe.name.to_string(), recipe);
         }
         let inputs = Lock::load(&root.join("recipes/inputs.lock"))?;
         Ok(Self { root: root.to_owned(), recipes, inputs, given: BTreeMap::new() })
@@ -47,7 +47,7 @@ impl Project {
     /// that, byte for byte; else it is known as unpinned from here on, and gives false. Errors: no recipe asks for an
     /// input of this name; it can't be read.
     pub fn give(&mut self, store: &Store, name: &str, path: &Path) -> Result<bool> {
-        let mut known: Vec<&str> = self
+        let known: Vec<&str> = self
             .recipes
             .values()
             .flat_map(|recipe| {
@@ -55,13 +55,7 @@ impl Project {
             })
             .filter_map(|source| source.input.as_deref())
             .collect();
-        known.sort_unstable();
-        known.dedup();
-        ensure!(
-            known.contains(&name),
-            "no recipe has an input `{name}`; the inputs are: {}",
-            known.join(", ")
-        );
+        ensure!(known.contains(&name), Unknown::new("input", name, known));
         let given = Given::take(store, name, path, self.inputs.get(name))?;
         let pinned = given.pinned;
         self.given.insert(name.to_owned(), given);
@@ -70,10 +64,9 @@ impl Project {
 
     /// A recipe by name. Errors: there is none; the message lists those there are.
     pub fn recipe(&self, name: &str) -> Result<&Recipe> {
-        self.recipes.get(name).with_context(|| {
-            let known: Vec<_> = self.recipes.keys().map(String::as_str).collect();
-            format!("there is no recipe `{name}`; there are: {}", known.join(", "))
-        })
+        self.recipes
+            .get(name)
+            .with_context(|| Unknown::new("recipe", name, self.recipes.keys().map(String::as_str)))
     }
 
     /// The recipe and target of a node.
@@ -100,13 +93,14 @@ impl Project {
 
     /// Inputs by name. Errors: as of [`Project::input`]; those that nobody could reach are all in one [`Unavailable`].
     pub fn all_inputs<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<Vec<&Input>> {
-        let (mut inputs, mut lacking) = (Vec::new(), BTreeMap::new());
+        let (mut inputs, mut lacking, mut hints) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
         for name in names {
             match self.input(name) {
                 Ok(input) => inputs.push(input),
                 Err(error) => {
                     let unavailable: Unavailable = error.downcast()?;
                     lacking.insert(name.to_owned(), unavailable.problems);
+                    hints.extend(unavailable.hints);
                 }
             }
         }
@@ -114,7 +108,7 @@ impl Project {
             return Ok(inputs);
         }
         let (names, problems): (_, Vec<_>) = lacking.into_iter().unzip();
-        Err(Unavailable { names, problems: problems.join("\n") }.into())
+        Err(Unavailable { names, problems: problems.join("\n"), hints: hints.into_iter().collect() }.into())
     }
 
     /// What a manifest says of an input: the lock's entry, unless something else was given. Of that, where it was on
@@ -138,13 +132,17 @@ impl Project {
     fn locked(&self, name: &str) -> Result<&Input> {
         if self.inputs.pending.iter().any(|pending| pending == name) {
             let problems = format!(
-                "`{name}` could not be reached when recipes/inputs.lock was written, so nobody knows its digest\n  hint: run `cargo xtask lock update inputs` where its address in recipes/inputs.toml answers (with `--accept-license` if it has a licence to accept), or give a copy with `--input {name}=DIR`"
+                "`{name}` could not be reached when recipes/inputs.lock was written, so nobody knows its digest"
             );
-            return Err(Unavailable { names: vec![name.to_owned()], problems }.into());
+            let hint = format!(
+                "run `cargo xtask lock update inputs` where its address in recipes/inputs.toml answers (with `--accept-license` if it has a license to accept), or give a copy with `--input {name}=DIR`"
+            );
+            return Err(Unavailable { names: vec![name.to_owned()], problems, hints: vec![hint] }.into());
         }
-        self.inputs.get(name).with_context(|| {
-            format!(
-                "input `{name}` is not in recipes/inputs.lock\n  hint: add it to recipes/inputs.toml and run `cargo xtask lock update`"
+        self.inputs.get(name).with_hint(|| {
+            hinted(
+                format!("input `{name}` is not in recipes/inputs.lock"),
+                "add it to recipes/inputs.toml and run `cargo xtask lock update`",
             )
         })
     }
@@ -152,8 +150,9 @@ impl Project {
     /// The definition of an environment and its lock.
     pub fn environment(&self, name: &str) -> Result<(Definition, Lock)> {
         let path = self.root.join("containers").join(format!("{name}.toml"));
-        if !path.is_file() {
-            bail!("there is no environment `{name}` ({} does not exist)", path.display());
+        if check_name("environment", name).is_err() || !path.is_file() {
+            let known = self.environments()?;
+            bail!(Unknown::new("environment", name, known.iter().map(String::as_str)));
         }
         Ok((Definition::load(&path)?, Lock::load(&path.with_extension("lock"))?))
     }

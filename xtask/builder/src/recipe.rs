@@ -4,10 +4,12 @@ mod load;
 
 pub(crate) use load::find;
 
+use crate::name::{License, RecipeName, Triple};
 use anyhow::{Context, Result, ensure};
 use artifact::{AarMetadata, Metadata};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use store::{Unknown, check_name};
 
 /// A recipe: a TOML file in a directory below `recipes/packages`, `recipes/toolchain` or `recipes/checks`.
 ///
@@ -17,12 +19,12 @@ use std::collections::BTreeMap;
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// The name. That of `recipe.toml` is its directory's, or in `checks` also the directory's with `-test`.
-    pub name: String,
+    pub name: RecipeName,
     /// The version that names the artifact.
     pub version: String,
     /// SPDX expression over everything contained.
     #[serde(default)]
-    pub license: String,
+    pub license: License,
     /// A sentence for listings.
     #[serde(default)]
     pub description: String,
@@ -62,7 +64,7 @@ pub struct Sysroot {
     /// The name of the one that it can stand for.
     pub instead_of: String,
     /// The recipe of that one: who depends on it finds this one at `/build/src/dependencies/RECIPE`.
-    pub recipe: String,
+    pub recipe: RecipeName,
     /// The C++ standard library that comes with it; targets that are made with it have this one, whatever they say.
     pub cxx: Option<Cxx>,
 }
@@ -96,7 +98,7 @@ pub struct Source {
 #[serde(deny_unknown_fields)]
 pub struct Target {
     /// The LLVM triple.
-    pub triple: String,
+    pub triple: Triple,
     /// The environment (`containers/NAME.toml`) that it runs in.
     pub environment: String,
     /// The script, when it is another than the recipe's. Once loaded it is always known ([`Target::script`]).
@@ -110,7 +112,7 @@ pub struct Target {
     pub lib_files: Vec<String>,
     /// Recipes whose outputs for the same triple stand at `/build/src/dependencies/NAME`.
     #[serde(default)]
-    pub dependencies: Vec<String>,
+    pub dependencies: Vec<RecipeName>,
     /// The policy (`recipes/policies/NAME.toml`) that the outputs must satisfy.
     pub policy: Option<String>,
     /// Which C runtime and system headers it was made with (`open-msvc`, `debian-trixie`), for the manifest.
@@ -165,7 +167,7 @@ impl Target {
 
 impl Recipe {
     fn check(&self) -> Result<()> {
-        ensure!(is_name(&self.version), "`version` may have letters, digits and `.+-_` only");
+        check_name("version", &self.version)?;
         ensure!(self.wheel.is_none() || self.aar.is_none(), "a recipe makes a wheel or an AAR, not both");
         ensure!(!self.targets.is_empty(), "there is no `[[target]]`");
         for (index, target) in self.targets.iter().enumerate() {
@@ -177,11 +179,10 @@ impl Recipe {
                 target.triple
             );
             for (library, version) in target.contains.iter().chain(&target.needs) {
-                ensure!(
-                    is_name(library) && is_name(version),
-                    "`contains` and `needs` name libraries and versions with letters, digits and `.+-_` only (at `{}`)",
-                    target.triple
-                );
+                let whose = || format!("in `contains` or `needs` of `{}`", target.triple);
+                check_name("library", library)
+                    .and_then(|()| check_name("version", version))
+                    .with_context(whose)?;
             }
             for source in self.sources.iter().chain(&target.sources) {
                 ensure!(
@@ -209,18 +210,15 @@ impl Recipe {
         Ok(())
     }
 
-    /// The way to build it for a triple. Errors: there is none; the message lists those there are.
-    pub fn target(&self, triple: &str) -> Result<&Target> {
-        self.targets.iter().find(|target| target.triple == triple).with_context(|| {
-            let known: Vec<_> = self.targets.iter().map(|target| target.triple.as_str()).collect();
-            format!("recipe `{}` has no target `{triple}`; it has: {}", self.name, known.join(", "))
+    /// The way to build it for a target: its triple, or `windows`, `linux` or `android`. Errors: there is none; the message
+    /// names the nearest.
+    pub fn target(&self, text: &str) -> Result<&Target> {
+        let found = self.targets.iter().find(|target| target.triple.is_meant_by(text));
+        found.with_context(|| {
+            let known = self.targets.iter().map(|target| target.triple.as_str());
+            Unknown::new("target", text, known).of(format!("recipe `{}`", self.name))
         })
     }
-}
-
-/// Whether `text` can stand in a file name.
-fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".+-_".contains(c))
 }
 
 #[cfg(test)]
@@ -243,7 +241,8 @@ mod tests {
         let recipe = load(&format!("name = \"hello\"\nversion = \"1.0\"\n{TARGET}")).unwrap();
         assert!(recipe.target("x86_64-unknown-linux-gnu").is_ok());
         let error = recipe.target("wasm32").unwrap_err().to_string();
-        assert_eq!(error, "recipe `hello` has no target `wasm32`; it has: x86_64-unknown-linux-gnu");
+        assert_eq!(error, "recipe `hello` has no target `wasm32`; it has `x86_64-unknown-linux-gnu`");
+        assert_eq!(recipe.target("linux").unwrap().triple, "x86_64-unknown-linux-gnu");
         let more = "cxx = \"libc++\"\ncontains = { ffi = \"0.1.11\" }\nneeds = { zlib = \"1.3\" }\n";
         let recipe = load(&format!("name = \"hello\"\nversion = \"1.0\"\n{TARGET}{more}")).unwrap();
         let target = &recipe.targets[0];
@@ -258,7 +257,16 @@ mod tests {
                 format!("name = \"other\"\nversion = \"1\"\n{TARGET}"),
                 "recipe.toml of `recipes/packages/hello` is named `hello`",
             ),
-            (format!("name = \"hello\"\nversion = \"../1\"\n{TARGET}"), "letters, digits"),
+            (format!("name = \"hello\"\nversion = \"../1\"\n{TARGET}"), "`../1` cannot name a version"),
+            (format!("name = \"bad@x\"\nversion = \"1\"\n{TARGET}"), "`bad@x` cannot name a recipe"),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\n{}", TARGET.replace("x86_64-", "x/../../y/")),
+                "cannot name a target",
+            ),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\nlicense = \"Apche two, or so\"\n{TARGET}"),
+                "`Apche two, or so` is not a license expression of SPDX",
+            ),
             (format!("name = \"hello\"\nversion = \"1\"\n{TARGET}{TARGET}"), "twice"),
             (format!("name = \"hello\"\nversion = \"1\"\nspeed = 3\n{TARGET}"), "unknown field `speed`"),
             (
@@ -271,7 +279,7 @@ mod tests {
             ),
             (
                 format!("name = \"hello\"\nversion = \"1\"\n{TARGET}contains = {{ ffi = \"1 or 2\" }}\n"),
-                "`contains` and `needs` name libraries",
+                "in `contains` or `needs` of `x86_64-unknown-linux-gnu`: `1 or 2` cannot name a version",
             ),
             (
                 format!("name = \"hello\"\nversion = \"1\"\n[[source]]\npath = \"a\"\n{TARGET}"),

@@ -2,8 +2,8 @@
 
 use crate::{
     made_from::{Files, made_from},
+    node::Node,
     patch,
-    plan::Node,
     portable::Parts,
     project::Project,
     recipe::{Recipe, Source},
@@ -45,7 +45,7 @@ pub struct Resolved {
 pub fn variables(environment: &Environment, node: Option<(&Recipe, &Node)>) -> BTreeMap<String, String> {
     let mut variables = environment.variables.clone();
     if let Some((recipe, node)) = node {
-        variables.insert("TARGET".to_owned(), node.target.clone());
+        variables.insert("TARGET".to_owned(), node.target.to_string());
         variables.insert("VERSION".to_owned(), recipe.version.clone());
     }
     variables
@@ -357,7 +357,7 @@ mod tests {
             let fetch = FetchOptions { offline: true, ..FetchOptions::default() };
             let resolver =
                 Resolver { project: &project, store: &self.store, fetch: &fetch, progress: &Silent };
-            resolver.resolve(&Node::new("hello", TARGET), &self.environment, dependencies)
+            resolver.resolve(&Node::parse("hello", TARGET).unwrap(), &self.environment, dependencies)
         }
 
         fn key(&self) -> Digest {
@@ -418,7 +418,7 @@ mod tests {
         assert_eq!(variables, ["PATH=/usr/bin", "TARGET=x86_64-unknown-linux-gnu", "VERSION=1.0"]);
         assert_eq!(resolved.key.hex(), "9d5112fa87af5c3c14b9b0fc7d6c42e370ac3da88e52fd904568cacfa8d02b01");
         let project = Project::load(place.directory.path()).unwrap();
-        let node = Node::new("hello", TARGET);
+        let node = Node::parse("hello", TARGET).unwrap();
         let composition = Composition::read(&project, Some(&place.store), &node, &[]).unwrap();
         let own = place.store.import(&place.directory.path().join("own")).unwrap();
         let mut tree = Tree::new();

@@ -1,7 +1,8 @@
 //! Which sysroot targets are made with: the one that their recipes name, or another of the same shape (`--sysroot`).
 
-use crate::{plan::Node, project::Project, recipe::Sysroot};
+use crate::{node::Node, project::Project, recipe::Sysroot};
 use anyhow::{Result, bail, ensure};
+use store::{Unknown, hinted};
 
 impl Project {
     /// Lets a sysroot stand wherever the one that it can stand for is asked for. The name of one that recipes name anyway
@@ -12,9 +13,7 @@ impl Project {
         let Some((recipe, sysroot)) = others.clone().find(|(_, sysroot)| sysroot.name == name) else {
             let mut known: Vec<&str> = others.by_ref().map(|(_, sysroot)| sysroot.name.as_str()).collect();
             known.extend(targets().filter_map(|target| target.sysroot.as_deref()));
-            known.sort_unstable();
-            known.dedup();
-            ensure!(known.contains(&name), "there is no sysroot `{name}`; there are: {}", known.join(", "));
+            ensure!(known.contains(&name), Unknown::new("sysroot", name, known));
             return Ok(());
         };
         let (stand_in, Sysroot { instead_of, recipe: replaced, cxx, .. }) =
@@ -36,7 +35,7 @@ impl Project {
     /// Where the outputs of a recipe stand for those who depend on it: below `dependencies/`, under this name.
     pub fn place<'a>(&'a self, recipe: &'a str) -> &'a str {
         let sysroot = self.recipes.get(recipe).and_then(|recipe| recipe.sysroot.as_ref());
-        sysroot.map_or(recipe, |sysroot| &sysroot.recipe)
+        sysroot.map_or(recipe, |sysroot| sysroot.recipe.as_str())
     }
 
     /// Errors: the outputs of a node may not leave this machine, neither in a release nor as a copy: it is a sysroot of somebody
@@ -48,14 +47,18 @@ impl Project {
             .filter_map(|source| self.inputs.get(source.input.as_deref()?))
             .find(|input| !input.source.may_be_passed_on());
         if let Some(input) = private {
-            bail!(
-                "`{node}` stays on this machine: the licence of `{}` does not let it be passed on\n  hint: what is built with it may be",
+            let message = format!(
+                "`{node}` stays on this machine: the license of `{}` does not let it be passed on",
                 input.name
             );
+            bail!(hinted(message, "what is built with it may be"));
         }
         ensure!(
             self.recipe(&node.recipe)?.sysroot.is_none(),
-            "`{node}` stays on this machine: it is somebody else's sysroot\n  hint: what is built with it may be passed on"
+            hinted(
+                format!("`{node}` stays on this machine: it is somebody else's sysroot"),
+                "what is built with it may be passed on"
+            )
         );
         Ok(())
     }
@@ -91,8 +94,8 @@ mod tests {
     }
 
     fn plan(project: &Project) -> Vec<String> {
-        let plan = Plan::new(project, &[Node::new("hello", "x86_64-pc-windows-msvc")]).unwrap();
-        plan.nodes.into_iter().map(|node| node.recipe).collect()
+        let plan = Plan::new(project, &["hello@x86_64-pc-windows-msvc".parse().unwrap()]).unwrap();
+        plan.nodes.into_iter().map(|node| node.recipe.to_string()).collect()
     }
 
     #[test]
@@ -104,20 +107,20 @@ mod tests {
         assert_eq!(plan(&project), ["other-sysroot", "hello"]);
         assert_eq!(project.place("other-sysroot"), "open-sysroot");
         assert_eq!(project.place("hello"), "hello");
-        let hello = Node::new("hello", "x86_64-pc-windows-msvc");
+        let hello: Node = "hello@x86_64-pc-windows-msvc".parse().unwrap();
         assert_eq!(project.node(&hello).unwrap().1.sysroot.as_deref(), Some("other"), "what a manifest says");
         assert_eq!(project.node(&hello).unwrap().1.cxx, Some(crate::Cxx::MsvcStl), "what comes with it");
         let error = project.use_sysroot("third").unwrap_err().to_string();
-        assert_eq!(error, "there is no sysroot `third`; there are: other");
+        assert_eq!(error, "there is no sysroot `third`; there is `other`");
     }
 
     #[test]
     fn somebody_elses_sysroot_stays_here() {
         let (_directory, project) = project();
-        let target = "x86_64-pc-windows-msvc";
-        project.check_may_leave(&Node::new("hello", target)).unwrap();
-        project.check_may_leave(&Node::new("open-sysroot", target)).unwrap();
-        let error = project.check_may_leave(&Node::new("other-sysroot", target)).unwrap_err().to_string();
+        let node = |recipe: &str| Node::parse(recipe, "x86_64-pc-windows-msvc").unwrap();
+        project.check_may_leave(&node("hello")).unwrap();
+        project.check_may_leave(&node("open-sysroot")).unwrap();
+        let error = project.check_may_leave(&node("other-sysroot")).unwrap_err().to_string();
         assert!(error.starts_with("`other-sysroot@x86_64-pc-windows-msvc` stays on this machine"), "{error}");
     }
 }

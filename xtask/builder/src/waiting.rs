@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// for another reason, and what depends on it, is not among them.
 pub fn waiting(plan: &Plan, outcomes: &[Outcome]) -> BTreeMap<Node, Vec<String>> {
     let lacks = |index: usize| match outcomes.get(index)? {
-        Outcome::Failed(error) => Some(&error.downcast_ref::<Unavailable>()?.names),
+        Outcome::Failed(error) => Some(&store::find::<Unavailable>(error)?.names),
         _ => None,
     };
     let mut waiting = BTreeMap::new();
@@ -41,12 +41,12 @@ mod tests {
     #[test]
     fn what_waits_is_told_from_what_failed() {
         let names = ["lacks", "lacks-too", "after-both", "broken", "after-broken"];
-        let nodes = names.map(|name| Node::new(name, "t"));
+        let nodes = names.map(|name| Node::parse(name, "t").unwrap());
         let plan =
             Plan { nodes: nodes.to_vec(), dependencies: vec![vec![], vec![], vec![0, 1], vec![], vec![3]] };
         let unavailable = |names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
-            anyhow::Error::from(Unavailable { names, problems: "not there".into() })
+            anyhow::Error::from(Unavailable { names, problems: "not there".into(), hints: Vec::new() })
                 .context("cannot compose it")
         };
         let outcomes = [

@@ -2,9 +2,10 @@
 
 use crate::progress::Bars;
 use anyhow::{Context, Result};
-use builder::{Options, Project};
+use builder::Project;
 use environment::{Backend, Docker, Nix, Sandbox};
 use input::{FetchOptions, Model, Network};
+use operation::Session;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -132,6 +133,19 @@ impl BackendKind {
             Self::Nix => "nix",
         }
     }
+
+    fn open(self, session: &Session<'_>) -> Result<Box<dyn Backend>> {
+        let Session { project, store, fetch, progress, .. } = session;
+        let tools = || {
+            let (definition, lock) = project.environment("sandbox")?;
+            environment::assemble(store, "sandbox", &definition, &lock, fetch, *progress)
+        };
+        Ok(match self {
+            Self::Sandbox => Box::new(Sandbox::new(store, &tools()?, *progress)?),
+            Self::Docker => Box::new(Docker::new(None)?),
+            Self::Nix => Box::new(Nix::new(store, &tools()?, *progress)?),
+        })
+    }
 }
 
 impl Global {
@@ -197,24 +211,21 @@ impl Global {
         self.store.clone().map_or_else(Store::default_root, Ok)
     }
 
-    /// The way to run actions that was chosen.
-    pub fn open_backend(&self, project: &Project, store: &Store) -> Result<Box<dyn Backend>> {
-        let tools = || {
-            let (definition, lock) = project.environment("sandbox")?;
-            environment::assemble(
-                store,
-                "sandbox",
-                &definition,
-                &lock,
-                &self.fetch_options(),
-                &self.progress(),
-            )
-        };
-        Ok(match self.backend {
-            BackendKind::Sandbox => Box::new(Sandbox::new(store, &tools()?, &self.progress())?),
-            BackendKind::Docker => Box::new(Docker::new(None)?),
-            BackendKind::Nix => Box::new(Nix::new(store, &tools()?, &self.progress())?),
-        })
+    /// Opens the way to run actions that was chosen, for a session.
+    pub fn opener(&self) -> impl Fn(&Session<'_>) -> Result<Box<dyn Backend>> + use<> {
+        let kind = self.backend;
+        move |session| kind.open(session)
+    }
+
+    /// What operations work on.
+    pub fn session<'a>(
+        &self,
+        project: &'a Project,
+        store: &'a Store,
+        progress: &'a Bars,
+        open: operation::Opener<'a>,
+    ) -> Session<'a> {
+        Session::new(project, store, progress, open).with_fetch(self.fetch_options()).with_jobs(self.jobs())
     }
 
     /// How many processors to use.
@@ -235,11 +246,6 @@ impl Global {
             accept_license: self.accept_license,
             ..FetchOptions::default()
         }
-    }
-
-    /// How plans are run.
-    pub fn build_options(&self, keep_going: bool) -> Options {
-        Options { jobs: self.jobs(), keep_going, fetch: self.fetch_options() }
     }
 
     /// Where progress goes.

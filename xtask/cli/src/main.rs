@@ -1,4 +1,5 @@
-//! `cargo xtask`: arguments, progress and exit status over the rooms below. No logic lives here.
+//! `cargo xtask`: arguments, progress and exit status over the crates below. No logic lives here: a command
+//! reads its arguments, calls operations, and prints what they return.
 //!
 //! Exit status: 0 when all is well, 1 when a build or check failed, 2 for wrong usage, 141 when nobody reads what is written.
 
@@ -6,7 +7,9 @@
 mod output;
 mod command;
 mod context;
+mod options;
 mod progress;
+mod show;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -40,8 +43,6 @@ enum Command {
     Lock(command::lock::Arguments),
     Environment(command::environment::Arguments),
     Store(command::store::Arguments),
-    Report(command::report::Arguments),
-    Diff(command::diff::Arguments),
     Graph(command::graph::Arguments),
     Matrix(command::matrix::Arguments),
     Patch(command::patch::Arguments),
@@ -60,7 +61,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = options::parse();
     arguments.global.start_tracing();
     let global = arguments.global;
     let result = match arguments.command {
@@ -72,8 +73,6 @@ fn main() -> ExitCode {
         Command::Lock(arguments) => command::lock::run(&global, &arguments),
         Command::Environment(arguments) => command::environment::run(&global, &arguments),
         Command::Store(arguments) => command::store::run(&global, &arguments),
-        Command::Report(arguments) => command::report::run(&global, &arguments),
-        Command::Diff(arguments) => command::diff::run(&global, &arguments),
         Command::Graph(arguments) => command::graph::run(&global, &arguments),
         Command::Matrix(arguments) => command::matrix::run(&global, &arguments),
         Command::Patch(arguments) => command::patch::run(&global, &arguments),

@@ -114,11 +114,47 @@ impl Drop for Bar {
     }
 }
 
-/// `error: …`, then what it was part of, a line each, then hints.
+/// `error: …`, then what caused it, a line each, then every hint once.
 pub fn error_text(error: &anyhow::Error) -> String {
-    let mut text = format!("error: {}\n", error.to_string().trim_end());
-    for cause in error.chain().skip(1) {
-        text += &format!("  caused by: {}\n", cause.to_string().trim_end());
+    const HINT: &str = "hint: ";
+    let (mut text, mut hints) = (String::new(), Vec::new());
+    for (index, cause) in error.chain().enumerate() {
+        let message = cause.to_string();
+        if let Some(hint) = cause.downcast_ref::<store::Hinted>().map(store::Hinted::hint)
+            && !hints.iter().any(|known| known == hint)
+        {
+            hints.push(hint.to_owned());
+        }
+        let mut lines = Vec::new();
+        for line in message.trim_end().lines() {
+            match line.trim_start().strip_prefix(HINT) {
+                Some(hint) if !hints.contains(&hint.to_owned()) => hints.push(hint.to_owned()),
+                Some(_) => {}
+                None => lines.push(line),
+            }
+        }
+        text += if index == 0 { "error: " } else { "  caused by: " };
+        text += lines.join("\n").trim_end();
+        text += "\n";
+    }
+    for hint in hints {
+        text += &format!("  {HINT}{hint}\n");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn hints_come_last_and_once() {
+        let error = anyhow!(store::hinted("it is not there", "fetch it"))
+            .context("cannot read it\nsecond line\n  hint: fetch it\n  hint: or look elsewhere")
+            .context("cannot build");
+        let expected = "error: cannot build\n  caused by: cannot read it\nsecond line\n  caused by: it is not there\n  \
+                        hint: fetch it\n  hint: or look elsewhere\n";
+        assert_eq!(error_text(&error), expected);
+    }
 }

@@ -89,13 +89,16 @@ impl FetchOptions {
 pub struct Unavailable {
     /// Their names, sorted.
     pub names: Vec<String>,
-    /// What was tried for each, and what to do.
+    /// What was tried for each.
     pub problems: String,
+    /// What can be done, each once.
+    pub hints: Vec<String>,
 }
 
 impl std::fmt::Display for Unavailable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.problems)
+        f.write_str(&self.problems)?;
+        self.hints.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
     }
 }
 
@@ -219,7 +222,7 @@ fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> R
 /// What is said of an input with `--offline`.
 pub const NOT_IN_STORE: &str = "not in the store, and nothing may be downloaded";
 
-/// One text of all problems: inputs with the same problem together, each hint once.
+/// One text of all problems: inputs with the same problem together.
 fn unavailable(gone: Vec<(&Input, Gone)>) -> Unavailable {
     let mut names: Vec<String> = gone.iter().map(|(input, _)| input.name.clone()).collect();
     names.sort();
@@ -246,8 +249,7 @@ fn unavailable(gone: Vec<(&Input, Gone)>) -> Unavailable {
         })
         .collect();
     texts.sort();
-    texts.extend(hints.into_iter().map(|hint| format!("  hint: {hint}")));
-    Unavailable { names, problems: texts.join("\n") }
+    Unavailable { names, problems: texts.join("\n"), hints: hints.into_iter().collect() }
 }
 
 /// The first names of many.

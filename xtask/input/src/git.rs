@@ -205,9 +205,10 @@ impl<'a> Repositories<'a> {
         command.args(["--", url, revision]);
         run(&mut command).map_err(|error| Unavailable {
             names: Vec::new(),
-            problems: format!(
-                "cannot fetch revision {revision} of {shown}: {error:#}\n  hint: if the branch was rewritten or the repository is gone, take it from a directory that `vendor` wrote (`--vendored DIR`), a server with such files (`--mirror URL`), or a copy of your own (`--input NAME=DIR`)"
-            ),
+            problems: format!("cannot fetch revision {revision} of {shown}: {error:#}"),
+            hints: vec![
+                "if the branch was rewritten or the repository is gone, take it from a directory that `vendor` wrote (`--vendored DIR`), a server with such files (`--mirror URL`), or a copy of your own (`--input NAME=DIR`)".to_owned(),
+            ],
         })?;
         let (tree, links) =
             self.read(&directory, revision).with_context(|| format!("cannot read {shown}"))?;

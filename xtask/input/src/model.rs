@@ -1,10 +1,10 @@
 //! `models/NAME.toml`: a model of a Hugging Face hub, by repository and commit. `models/NAME.lock` holds its files.
 
 use crate::{FetchOptions, Hub, Input, Lock, Source, hub::is_file_name, intent::write};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use store::{Digest, Progress, Store, Unit};
+use store::{Digest, Progress, Store, Unit, Unknown, check_name};
 
 /// A model that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ impl Model {
 
     /// `models/NAME.toml` in a repository. Errors: `name` is none.
     pub fn path(root: &Path, name: &str) -> Result<PathBuf> {
-        ensure!(is_file_name(name), "`{}` is no name for a model", name.escape_debug());
+        check_name("model", name)?;
         Ok(root.join("models").join(format!("{name}.toml")))
     }
 
@@ -67,15 +67,23 @@ impl Model {
         is_there.then(|| Self::load(root, name)).transpose()
     }
 
+    /// The names of the models of a repository.
+    fn names(root: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(root.join("models")).into_iter().flatten().flatten();
+        let name = |name: std::ffi::OsString| Some(name.to_str()?.strip_suffix(".toml")?.to_owned());
+        entries.filter_map(|entry| name(entry.file_name())).collect()
+    }
+
     /// Reads `models/NAME.toml`. Errors: there is none; it is malformed, or of a model that is called something else.
     pub fn load(root: &Path, name: &str) -> Result<Self> {
         let path = Self::path(root, name)?;
-        let text = std::fs::read_to_string(&path).with_context(|| {
-            format!(
-                "there is no model `{name}` ({} can't be read)\n  hint: `cargo xtask model fetch OWNER/{name}@REVISION` locks one",
-                path.display()
-            )
-        })?;
+        if !path.exists() {
+            let known = Self::names(root);
+            let unknown = Unknown::new("model", name, known.iter().map(String::as_str));
+            bail!("{unknown}\n  hint: `cargo xtask model fetch OWNER/{name}@REVISION` locks one");
+        }
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Self::parse(&path, &text)
     }
 

@@ -1,33 +1,11 @@
 //! Addresses: resolving, comparing and showing them.
 
 use ureq::http::Uri;
+use url::Url;
 
-/// Resolves an address that stands in an answer of `base`.
+/// Resolves an address that stands in an answer of `base` (RFC 3986, as browsers do it).
 pub fn join(base: &str, relative: &str) -> Option<String> {
-    if relative.contains("://") {
-        return Some(relative.to_owned());
-    }
-    let start = base.find("://")? + 3;
-    let base = base.split(['?', '#']).next().unwrap_or(base);
-    let host_end = base.get(start..)?.find('/').map_or(base.len(), |slash| start + slash);
-    if let Some(rest) = relative.strip_prefix("//") {
-        return Some(format!("{}{rest}", &base[..start]));
-    }
-    if relative.starts_with('/') {
-        return Some(format!("{}{relative}", &base[..host_end]));
-    }
-    let directory = &base[host_end..base.rfind('/').map_or(host_end, |slash| slash.max(host_end))];
-    let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
-    for part in relative.split('/') {
-        match part {
-            ".." => {
-                parts.pop();
-            }
-            "." | "" => {}
-            part => parts.push(part),
-        }
-    }
-    Some(format!("{}/{}", &base[..host_end], parts.join("/")))
+    Some(Url::parse(base).ok()?.join(relative).ok()?.into())
 }
 
 /// Whether two addresses are of one server. What is no address is of none.
@@ -93,6 +71,14 @@ mod tests {
             ("https://x.invalid", "e", "https://x.invalid/e"),
             ("https://x.invalid/a", "//y.invalid/b", "https://y.invalid/b"),
             ("https://x.invalid/a", "http://y.invalid/b", "http://y.invalid/b"),
+            // An address inside a query is not the answer's own.
+            (
+                "https://x.invalid/a",
+                "/login?next=https://y.invalid/b",
+                "https://x.invalid/login?next=https://y.invalid/b",
+            ),
+            ("https://x.invalid/simple/six/?page=1", "?page=2", "https://x.invalid/simple/six/?page=2"),
+            ("https://x.invalid/a/b", "c//d/", "https://x.invalid/a/c//d/"),
         ] {
             assert_eq!(join(base, relative).as_deref(), Some(expected));
         }

@@ -1,12 +1,11 @@
 //! From an executed plan to a manifest, and archives in the store.
 
 use crate::{
-    Definition, Manifest, Model, bom,
+    Definition, Manifest, Model,
     manifest::{
         Artifact, EnvironmentFacts, File, InputFacts, Missing, PROGRAM, PolicyFacts, SCHEMA, Step,
         archive_kind,
     },
-    parts::{self, Table},
     process, verifier,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -45,7 +44,6 @@ pub fn assemble(
         inputs: BTreeMap::new(),
         repository: Definition::files(&project.root, &definition.name)?,
         verifier: Some(File::new(verifier::NAME, &store.put_bytes(verifier::SCRIPT.as_bytes())?)),
-        bom: None,
         models: Vec::new(),
         licenses: Vec::new(),
         missing,
@@ -97,15 +95,6 @@ pub fn assemble(
     for node in &checks {
         manifest.checks.push(step(project, built[node])?);
     }
-    let table = Table::load(&project.root)?;
-    let parts: Result<Vec<_>> = manifest.artifacts.iter().map(|it| table.parts(it, &manifest)).collect();
-    for (artifact, parts) in manifest.artifacts.iter_mut().zip(parts?) {
-        artifact.parts = parts;
-        // A wheel's METADATA says what its recipe says.
-        if artifact.wheel().is_none() {
-            artifact.license = parts::license(&artifact.license, artifact)?;
-        }
-    }
     for (model, inputs) in models {
         let path = format!("models/{}.toml", model.conversion.name);
         manifest.repository.insert(path.clone(), Digest::of_file(&project.root.join(&path))?);
@@ -118,8 +107,6 @@ pub fn assemble(
         "the artifacts of the release can't share a process:\n  {}\n  hint: `contains`, `needs` and `cxx` of their recipes say so",
         conflicts.join("\n  ")
     );
-    let text = bom::text(&manifest, &bom::packages(&manifest, project)?)?;
-    manifest.bom = Some(File::new(bom::NAME, &store.put_bytes(text.as_bytes())?));
     Ok(manifest)
 }
 
@@ -127,13 +114,13 @@ fn step(project: &Project, built: &Built) -> Result<Step> {
     let node = &built.resolved.node;
     let (_, target) = project.node(node)?;
     Ok(Step {
-        recipe: node.recipe.clone(),
-        target: node.target.clone(),
+        recipe: node.recipe.to_string(),
+        target: node.target.to_string(),
         action: built.resolved.key,
         outputs: built.result.outputs,
         environment: built.resolved.environment.name.clone(),
         inputs: built.resolved.inputs.clone(),
-        dependencies: target.dependencies.clone(),
+        dependencies: target.dependencies.iter().map(ToString::to_string).collect(),
         made_from: built.resolved.made_from.keys().cloned().collect(),
         imported: None,
     })
@@ -170,7 +157,7 @@ fn artifact(
     let checked_by = checks
         .iter()
         .filter(|check| check.target == node.target && needs(plan, check, node))
-        .map(|check| check.recipe.clone())
+        .map(|check| check.recipe.to_string())
         .collect();
     let packed_from = match root == built.result.outputs && built.wheel.is_none() {
         true => Vec::new(),
@@ -178,7 +165,7 @@ fn artifact(
     };
     let artifact = Artifact {
         archive: packed.archive,
-        license: recipe.license.clone(),
+        license: recipe.license.to_string(),
         version: recipe.version.clone(),
         policy,
         sysroot: target.sysroot.clone(),
@@ -187,7 +174,6 @@ fn artifact(
         links: packed.links,
         packed_from,
         cxx: target.cxx,
-        parts: Vec::new(),
         contains: target.contains.clone(),
         needs: target.needs.clone(),
         step: step(project, built)?,

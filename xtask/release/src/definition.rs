@@ -1,11 +1,11 @@
 //! `releases/NAME.toml`: which artifacts, for which targets, and what must pass first.
 
 use crate::{Conversion, Wanted};
-use anyhow::{Context, Result, ensure};
-use builder::{Files, Node, Project};
+use anyhow::{Context, Result, bail, ensure};
+use builder::{Files, Node, Project, RecipeName, Triple};
 use serde::Deserialize;
 use std::{collections::BTreeSet, path::Path};
-use store::Digest;
+use store::{Digest, Unknown, check_name};
 
 /// A release as it is asked for.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,8 +30,8 @@ pub struct Definition {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Selection {
-    recipe: String,
-    targets: Vec<String>,
+    recipe: RecipeName,
+    targets: Vec<Triple>,
 }
 
 impl Definition {
@@ -54,13 +54,14 @@ impl Definition {
     }
 
     fn read(root: &Path, name: &str) -> Result<Self> {
-        let is_name = !name.is_empty()
-            && !name.starts_with('.')
-            && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-        ensure!(is_name, "`{}` is no name for a release", name.escape_debug());
+        check_name("release", name)?;
         let path = root.join("releases").join(format!("{name}.toml"));
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("there is no release `{name}` ({} can't be read)", path.display()))?;
+        if !path.exists() {
+            let known = Self::names(root).unwrap_or_default();
+            bail!(Unknown::new("release", name, known.iter().map(String::as_str)));
+        }
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let definition: Self =
             toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
         ensure!(definition.name == name, "{} is named `{}` inside", path.display(), definition.name);
@@ -95,18 +96,24 @@ impl Definition {
 
     /// The definitions of a repository. Errors: one of them is malformed.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
+        Self::names(root)?.iter().map(|name| Self::load(root, name)).collect()
+    }
+
+    /// The names of the releases of a repository, sorted.
+    pub fn names(root: &Path) -> Result<Vec<String>> {
         let directory = root.join("releases");
-        let mut definitions = Vec::new();
+        let mut names = Vec::new();
         for entry in
             std::fs::read_dir(&directory).with_context(|| format!("cannot list {}", directory.display()))?
         {
             let path = entry?.path();
             let is_toml = path.extension().is_some_and(|extension| extension == "toml");
             if let (true, Some(name)) = (is_toml, path.file_stem().and_then(|stem| stem.to_str())) {
-                definitions.push(Self::load(root, name)?);
+                names.push(name.to_owned());
             }
         }
-        Ok(definitions)
+        names.sort();
+        Ok(names)
     }
 
     /// Asks for one thing less. Gives whether it was asked for.
@@ -150,7 +157,7 @@ fn nodes(selections: &[Selection], project: &Project) -> Result<Vec<Node>> {
         let recipe = project.recipe(&selection.recipe)?;
         for triple in &selection.targets {
             recipe.target(triple)?;
-            nodes.push(Node::new(&selection.recipe, triple));
+            nodes.push(Node::new(&recipe.name, triple));
         }
     }
     Ok(nodes)
@@ -221,7 +228,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for name in ["", "../recipes/x", "/etc/passwd", ".hidden"] {
             let error = Definition::load(directory.path(), name).unwrap_err().to_string();
-            assert!(error.contains("is no name for a release"), "{error}");
+            assert!(error.contains("release"), "{error}");
         }
         let error = Definition::load(directory.path(), "tvm").unwrap_err().to_string();
         assert!(error.contains("there is no release `tvm`"), "{error}");

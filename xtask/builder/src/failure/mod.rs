@@ -21,6 +21,8 @@ const WARNING: &str = "(?i)^(?:[^\"'`]*: )?warning: ";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Failures {
+    /// Lists of words, each an alternation: `{{NAME}}` in a message stands for one of them.
+    names: BTreeMap<String, String>,
     /// By tool: the regular expression of what it prints before a message.
     tools: BTreeMap<String, String>,
     /// The same for warnings, which explain a failure only when an error follows.
@@ -68,7 +70,7 @@ struct Matcher {
 
 impl Matcher {
     fn new() -> Result<Self> {
-        let Failures { tools, warnings, failure: failures } =
+        let Failures { names, tools, warnings, failure: failures } =
             toml::from_str(include_str!("failures.toml")).context("failures.toml")?;
         let (mut patterns, mut owners) = (Vec::new(), Vec::new());
         for (index, failure) in failures.iter().enumerate() {
@@ -81,6 +83,9 @@ impl Matcher {
                     }
                 };
                 for message in messages {
+                    let message = names.iter().fold(message.clone(), |message, (name, words)| {
+                        message.replace(&format!("{{{{{name}}}}}"), &format!("(?:{words})"))
+                    });
                     patterns.push(format!("^(?:{prefix})(?:{message})"));
                     owners.push((index, warning));
                 }

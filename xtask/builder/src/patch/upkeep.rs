@@ -86,7 +86,8 @@ fn directories(project: &Project, names: &[String]) -> Result<Vec<String>> {
     }
     known.sort();
     for name in names {
-        ensure!(known.contains(name), "there is no patches/{name}; there are: {}", known.join(", "));
+        let names = known.iter().map(String::as_str);
+        ensure!(known.contains(name), store::Unknown::new("directory of patches/ named", name, names));
     }
     known.retain(|name| names.is_empty() || names.contains(name));
     Ok(known)
@@ -296,7 +297,7 @@ mod tests {
     fn what_nobody_uses_and_what_is_not_there_is_named() {
         let place = Place::new("one\ntwo\nthree\n");
         let error = check(&place.project(), &place.store, &["bye".into()]).unwrap_err().to_string();
-        assert_eq!(error, "there is no patches/bye; there are: hello");
+        assert_eq!(error, "there is no directory of patches/ named `bye`; there is `hello`");
         std::fs::create_dir(place.directory.path().join("patches/unused")).unwrap();
         let error = check(&place.project(), &place.store, &[]).unwrap_err().to_string();
         assert!(error.starts_with("no recipe uses patches/unused"), "{error}");

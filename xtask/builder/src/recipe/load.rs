@@ -27,9 +27,6 @@ struct Library {
     sources: Vec<Source>,
 }
 
-/// What stands in `recipes/` itself: what inputs are asked for, and what `licenses/` of artifacts hold.
-const TABLES: [&str; 2] = ["inputs.toml", "licenses.toml"];
-
 /// The recipe files of a repository, sorted, from its top.
 ///
 /// # Errors
@@ -37,7 +34,7 @@ const TABLES: [&str; 2] = ["inputs.toml", "licenses.toml"];
 pub(crate) fn find(root: &Path) -> Result<Vec<String>> {
     let recipes = root.join("recipes");
     for name in names(&recipes).context("is this the repository?")? {
-        if name.ends_with(".toml") && !TABLES.contains(&name.as_str()) {
+        if name.ends_with(".toml") && name != "inputs.toml" {
             let stem = name.trim_end_matches(".toml");
             bail!(
                 "recipes/{name} is not in a package's directory; move it to recipes/packages/{stem}/recipe.toml, and its script to build.sh beside it"
@@ -89,9 +86,9 @@ impl Recipe {
     fn complete(&mut self, root: &Path) -> Result<()> {
         let (directory, name) = self.file.rsplit_once('/').unwrap_or_default();
         let package = directory.rsplit('/').next().unwrap_or_default();
-        let is_check = directory.starts_with("recipes/checks/") && self.name == format!("{package}-test");
+        let is_check = directory.starts_with("recipes/checks/") && self.name == *format!("{package}-test");
         ensure!(
-            name != "recipe.toml" || self.name == package || is_check,
+            name != "recipe.toml" || self.name == *package || is_check,
             "recipe.toml of `{directory}` is named `{package}`{}, but its `name` is `{}`",
             if directory.starts_with("recipes/checks/") { " or the same with `-test`" } else { "" },
             self.name
@@ -285,7 +282,6 @@ mod tests {
     fn recipes_are_found_in_directories_of_packages_alone() {
         let here = repository(&[
             ("inputs.toml", ""),
-            ("licenses.toml", ""),
             ("checks/smoke/recipe.toml", ""),
             ("checks/smoke/program.toml", ""),
             ("checks/smoke/src/data.toml", ""),

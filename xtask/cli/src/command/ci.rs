@@ -47,7 +47,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let all: Steps = toml::from_str(&text).with_context(|| format!("{} is malformed", path.display()))?;
     for name in &arguments.steps {
         let known: Vec<_> = all.steps.iter().map(|step| step.name.as_str()).collect();
-        ensure!(known.contains(&name.as_str()), "there is no step `{name}`; there are: {}", known.join(", "));
+        ensure!(known.contains(&name.as_str()), store::Unknown::new("step", name, known));
     }
     let wanted = |step: &&Step| arguments.steps.is_empty() || arguments.steps.contains(&step.name);
     if arguments.list {

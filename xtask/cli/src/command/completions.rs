@@ -1,7 +1,6 @@
 //! `completions SHELL`.
 
 use anyhow::Result;
-use clap::CommandFactory;
 use std::process::ExitCode;
 
 /// Print a completion script for a shell
@@ -15,11 +14,9 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    clap_complete::generate(
-        arguments.shell,
-        &mut crate::Arguments::command(),
-        "xtask",
-        &mut std::io::stdout(),
-    );
+    // The generator panics where nobody reads; what is printed by us ends quietly then.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut crate::options::command_line(), "xtask", &mut script);
+    print!("{}", String::from_utf8(script)?);
     Ok(ExitCode::SUCCESS)
 }

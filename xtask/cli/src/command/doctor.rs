@@ -177,5 +177,7 @@ fn debian(global: &Global) -> Result<String> {
 
 fn backend(global: &Global, kind: BackendKind) -> Result<String> {
     let global = Global { backend: kind, quiet: true, ..global.clone() };
-    global.open_backend(&global.project()?, &global.open_store()?)?.check()
+    let (project, store, progress) = (global.project()?, global.open_store()?, global.progress());
+    let open = global.opener();
+    global.session(&project, &store, &progress, &open).backend()?.check()
 }

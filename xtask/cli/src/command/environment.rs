@@ -124,7 +124,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             let store = global.open_store()?;
             let (name, node) = place(&project, name)?;
             let environment = assemble(global, &project, &store, &name)?;
-            let backend = global.open_backend(&project, &store)?;
+            let progress = global.progress();
+            let open = global.opener();
+            let session = global.session(&project, &store, &progress, &open);
+            let backend = session.backend()?;
             let node =
                 node.as_ref().map(|node| Ok::<_, anyhow::Error>((project.recipe(&node.recipe)?, node)));
             let mut variables = builder::variables(&environment, node.transpose()?);
@@ -134,7 +137,6 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 variables.insert("TERM".to_owned(), "xterm".to_owned());
             }
             let shell = ["/bin/bash".to_owned()];
-            let progress = global.progress();
             let launch = Launch {
                 store: &store,
                 environment: &environment,
@@ -207,7 +209,7 @@ fn place(project: &Project, text: &str) -> Result<(String, Option<Node>)> {
     if !text.contains('@') {
         return Ok((text.to_owned(), None));
     }
-    let node = super::build::goals(project, &[text.to_owned()])?.remove(0);
+    let node = operation::goals(project, &[text.to_owned()])?.remove(0);
     Ok((project.node(&node)?.1.environment.clone(), Some(node)))
 }
 

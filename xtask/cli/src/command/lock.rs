@@ -1,10 +1,10 @@
 //! `lock update` and `lock check`.
 
-use super::fetch::Locked;
 use crate::{context::Global, progress::Bars};
 use anyhow::{Context, Result, ensure};
 use input::{Input, Intent, Reach};
 use std::process::ExitCode;
+use store::Unknown;
 
 /// Resolve what is asked for, or check that the locks answer it
 #[derive(clap::Args)]
@@ -56,9 +56,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Update { names } => {
             let known: Vec<_> = intents.keys().map(String::as_str).collect();
             for name in names {
-                intents
-                    .get(name)
-                    .with_context(|| format!("there is no `{name}`; there are: {}", known.join(", ")))?;
+                ensure!(intents.contains_key(name), Unknown::new("lock", name, known.iter().copied()));
             }
             let store = global.open_store()?;
             for (name, intent) in intents.iter().filter(|(name, _)| names.is_empty() || names.contains(name))
@@ -78,10 +76,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
 /// Names the locked inputs that their ecosystems do not have any more. False where no mirror has one of them either.
 fn all_reachable(global: &Global, progress: &Bars) -> Result<bool> {
     let project = global.project()?;
-    let Locked { mut inputs, locks } = super::fetch::inputs(&project, None)?;
-    inputs.extend(super::model::fetch::all_inputs(&project.root)?);
-    let inputs: Vec<&Input> = inputs.iter().collect();
-    let options = super::fetch::options(global, &locks);
+    let locked = operation::inputs(&project, None)?;
+    let models = operation::model_inputs(&project.root)?;
+    let inputs: Vec<&Input> = locked.inputs.iter().chain(&models).collect();
+    let options = locked.fetch_options(global.fetch_options());
     ensure!(!options.offline, "`--reachable` asks the network, and `--offline` forbids it");
     let found = input::reach(&global.open_store()?, &inputs, &options, progress);
     let lost: Vec<&Reach> = found.iter().filter(|reach| !reach.live).collect();

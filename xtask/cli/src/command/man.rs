@@ -1,7 +1,6 @@
 //! `man DIR`.
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
 use std::{path::PathBuf, process::ExitCode};
 
 /// Write manual pages, one a command
@@ -16,7 +15,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let writing = || format!("cannot write manual pages to {}", arguments.directory.display());
     // The generator writes into the files that it finds; ours are replaced whole.
     let scratch = tempfile::tempdir().context("cannot make a temporary directory")?;
-    clap_mangen::generate_to(crate::Arguments::command(), scratch.path()).with_context(writing)?;
+    clap_mangen::generate_to(crate::options::command_line(), scratch.path()).with_context(writing)?;
     std::fs::create_dir_all(&arguments.directory).with_context(writing)?;
     for page in std::fs::read_dir(scratch.path()).with_context(writing)? {
         let page = page.with_context(writing)?;

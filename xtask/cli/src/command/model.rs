@@ -1,14 +1,13 @@
 //! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
 
+mod convert;
 pub mod fetch;
 pub mod former;
 mod published;
-pub mod store;
 mod summary;
 
 use self::summary::Summary;
 use crate::context::Global;
-use ::store::{Progress, printable};
 use anyhow::{Result, bail};
 use input::Published;
 use model::Chat;
@@ -18,6 +17,7 @@ use std::{
     process::ExitCode,
     time::Instant,
 };
+use store::{Progress, printable};
 
 /// Fetch Hugging Face checkpoints, convert them to MLC weights, and look at the result
 #[derive(clap::Args)]
@@ -169,7 +169,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             if *no_store {
                 convert(global, &options, chat.as_ref())?;
             } else {
-                store::convert(global, &options, chat.as_ref())?;
+                convert::convert(global, &options, chat.as_ref())?;
             }
         }
         Command::ChatConfig { source, conversation_template, sizes } => {
@@ -187,7 +187,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             let converted = published::directory(global, converted, Published::Whole)?;
             let errors = model::report(source, &converted, quantization, architecture)?;
             if let Some(path) = picture {
-                ::store::write_output(path, model::picture(&errors).as_bytes())?;
+                store::write_output(path, model::picture(&errors).as_bytes())?;
             }
             if global.json {
                 println!("{}", serde_json::to_string_pretty(&errors)?);
@@ -218,7 +218,7 @@ impl Source {
                 names.join(", ")
             );
         };
-        let directory = match store::locked(global, &self.directory)? {
+        let directory = match convert::locked(global, &self.directory)? {
             Some(_) => self.directory.clone(),
             None => model::checkpoint_directory(&self.directory)?,
         };
@@ -250,7 +250,7 @@ impl Sizes {
 /// Converts past the store.
 fn convert(global: &Global, options: &model::Options, chat: Option<&Chat>) -> Result<()> {
     let start = Instant::now();
-    let source = store::source_directory(global, &options.source)?;
+    let source = convert::source_directory(global, &options.source)?;
     let shown = &options.source;
     let options = model::Options { source, ..options.clone() };
     let converted = model::convert_with_chat(&options, chat, &global.progress())?;
@@ -267,7 +267,7 @@ fn convert(global: &Global, options: &model::Options, chat: Option<&Chat>) -> Re
 
 fn chat_config(global: &Global, options: &model::Options, chat: &Chat) -> Result<()> {
     let progress = global.progress();
-    let source = store::source_directory(global, &options.source)?;
+    let source = convert::source_directory(global, &options.source)?;
     let options = &model::Options { source, ..options.clone() };
     for note in model::chat_config_checked(&chat.options(options))? {
         progress.note(&note);

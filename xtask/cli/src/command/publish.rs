@@ -1,6 +1,9 @@
 //! `publish maven-local`.
 
-use crate::context::{GivenInputs, Global};
+use crate::{
+    context::{GivenInputs, Global},
+    show,
+};
 use anyhow::{Result, ensure};
 use builder::Plan;
 use std::{path::PathBuf, process::ExitCode};
@@ -41,17 +44,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let store = global.open_store()?;
     let progress = global.progress();
     given.apply(&mut project, &store, &progress)?;
-    let nodes = super::build::goals(&project, goals)?;
+    let nodes = operation::goals(&project, goals)?;
     for node in &nodes {
         ensure!(project.recipe(&node.recipe)?.aar.is_some(), "recipe `{}` makes no AAR", node.recipe);
     }
     let plan = Plan::new(&project, &nodes)?;
-    let outcomes = super::build::execute(global, &project, &store, &plan, false)?;
-    for built in outcomes.iter().filter_map(super::build::built) {
+    let open = global.opener();
+    let outcomes = global.session(&project, &store, &progress, &open).execute(&plan, false)?;
+    if global.json {
+        show::outcomes_json(&plan, &outcomes)?;
+    }
+    show::outcomes(&progress, &plan, &outcomes);
+    for built in outcomes.iter().filter_map(show::built) {
         if let (true, Some(tree)) = (nodes.contains(&built.resolved.node), built.aar) {
             let place = release::publish_maven(&store, &Tree::read(&store, &tree)?, directory)?;
             progress.line(&format!("{} is in {}", built.resolved.node, place.display()));
         }
     }
-    Ok(super::build::status(&outcomes))
+    Ok(show::status(&outcomes))
 }

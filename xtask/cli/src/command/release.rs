@@ -1,16 +1,14 @@
 //! `release`.
 
-use crate::context::{GivenInputs, Global};
-use anyhow::Result;
-use builder::{Outcome, Plan, Project};
-use input::Unavailable;
-use release::{Definition, Manifest, Missing, Wanted, Written};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Instant,
+use crate::{
+    context::{GivenInputs, Global},
+    progress::Bars,
+    show,
 };
-use store::{Reference, Store};
+use anyhow::Result;
+use operation::{Effort, ReleaseRequest, make_release};
+use release::Written;
+use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 /// Build a release: every artifact, every check, archives, manifest and checksums
 ///
@@ -34,17 +32,6 @@ pub struct Arguments {
     given: GivenInputs,
 }
 
-/// What to do when something can't be built.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Effort {
-    /// Stop.
-    Stop,
-    /// Build everything else, and write no release.
-    KeepGoing,
-    /// Build everything else, and write a release that lacks what waits for inputs.
-    Partial,
-}
-
 impl Arguments {
     fn effort(&self) -> Effort {
         match (self.partial, self.keep_going) {
@@ -63,16 +50,19 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     arguments.given.apply(&mut project, &store, &global.progress())?;
     let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
     let destination = directory.join(&arguments.name);
-    let Some((manifest, written)) =
-        make(global, &project, &store, &arguments.name, arguments.effort(), &[], &destination)?
-    else {
-        return Ok(ExitCode::FAILURE);
-    };
+    // With `--json` the manifest alone is printed.
+    let progress = Bars::new(global.quiet || global.json);
+    let open = global.opener();
+    let session = global.session(&project, &store, &progress, &open);
+    let (name, effort) = (arguments.name.as_str(), arguments.effort());
+    let request = ReleaseRequest { name, effort, left_out: &[], destination: &destination };
+    let outcome = make_release(&session, &request)?;
+    show::release(&progress, name, effort, &outcome);
+    let Some((manifest, written)) = outcome.release else { return Ok(ExitCode::FAILURE) };
     if global.json {
         println!("{}", manifest.to_json()?.trim_end());
         return Ok(ExitCode::SUCCESS);
     }
-    let progress = global.progress();
     for file in manifest.files().filter(|file| !file.path.contains('/')) {
         progress.line(&format!("{}  {}", file.sha256, file.path));
     }
@@ -87,109 +77,4 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         start.elapsed().as_secs_f64()
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Names what waits for inputs, and how to bring those.
-fn tell_waiting(name: &str, waiting: &[Missing], effort: Effort) {
-    if waiting.is_empty() {
-        return;
-    }
-    eprintln!("release `{name}` lacks what waits for inputs that can't be had:");
-    for missing in waiting {
-        eprintln!("  {} waits for {}", missing.wanted, missing.waits_for.join(", "));
-    }
-    eprintln!(
-        "  hint: bring an input with `cargo xtask fetch NAME` where its address answers, from a directory that `vendor` wrote \
-         (`--vendored DIR`), or from a copy of your own (`--input NAME=PATH`; of a model, `--input MODEL=DIRECTORY`)"
-    );
-    match effort {
-        Effort::Stop => eprintln!("  hint: `--keep-going` builds everything else first"),
-        Effort::KeepGoing => {
-            eprintln!("  hint: `--partial` writes the release without them, and says so in release.json")
-        }
-        Effort::Partial => {}
-    }
-}
-
-/// Builds and writes a release without what is `left_out`, which its manifest names as missing; nothing when something
-/// of it failed, which has been told then.
-pub fn make(
-    global: &Global,
-    project: &Project,
-    store: &Store,
-    name: &str,
-    effort: Effort,
-    left_out: &[Missing],
-    destination: &Path,
-) -> Result<Option<(Manifest, Written)>> {
-    let mut definition = Definition::load(&project.root, name)?;
-    for missing in left_out {
-        definition.leave_out(&missing.wanted);
-    }
-    let mut goals = definition.artifacts(project)?;
-    goals.extend(definition.checks(project)?);
-    let plan = Plan::new(project, &goals)?;
-    let quiet = Global { quiet: true, json: false, ..global.clone() };
-    let shown = if global.json { &quiet } else { global };
-    let outcomes = match goals.is_empty() {
-        true => Vec::new(),
-        false => super::build::execute(shown, project, store, &plan, effort != Effort::Stop)?,
-    };
-    let nodes = builder::waiting(&plan, &outcomes);
-    let mut waiting: Vec<_> = goals
-        .iter()
-        .filter_map(|node| {
-            Some(Missing { wanted: Wanted::Step(node.clone()), waits_for: nodes.get(node)?.clone() })
-        })
-        .collect();
-    let mut references = Vec::new();
-    let mut failed = false;
-    for (node, outcome) in plan.nodes.iter().zip(&outcomes) {
-        match outcome {
-            Outcome::Built(built) => {
-                references.push(Reference::Action(built.resolved.key));
-                references.push(Reference::Tree(built.resolved.environment.root));
-            }
-            Outcome::Failed(_) | Outcome::Skipped(_) => failed |= !nodes.contains_key(node),
-        }
-    }
-    let mut models = Vec::new();
-    for conversion in &definition.models {
-        if effort == Effort::Stop && (failed || !waiting.is_empty()) {
-            break;
-        }
-        match super::model::store::convert_for_release(shown, store, &project.root, conversion) {
-            Ok(model) => {
-                references.push(Reference::Action(model.0.action));
-                models.push(model);
-            }
-            Err(error) => {
-                eprint!("{}", crate::progress::error_text(&error));
-                match error.downcast_ref::<Unavailable>() {
-                    Some(unavailable) => waiting.push(Missing {
-                        wanted: Wanted::Model { model: conversion.title() },
-                        waits_for: unavailable.names.clone(),
-                    }),
-                    None => failed = true,
-                }
-            }
-        }
-    }
-    tell_waiting(name, &waiting, effort);
-    if failed || (effort != Effort::Partial && !waiting.is_empty()) {
-        return Ok(None);
-    }
-    for missing in &waiting {
-        definition.leave_out(&missing.wanted);
-    }
-    waiting.extend_from_slice(left_out);
-    let manifest = release::assemble(project, store, &definition, &plan, &outcomes, &models, waiting)?;
-    for file in manifest.files() {
-        references.push(Reference::Blob(store::Digest::from_hex(&file.sha256, file.size)?));
-    }
-    let written = release::write(store, &manifest, destination)?;
-    if written == Written::New {
-        store.add_root(name, &references)?;
-    }
-    Ok(Some((manifest, written)))
 }

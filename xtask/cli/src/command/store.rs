@@ -3,7 +3,7 @@
 use crate::context::Global;
 use anyhow::Result;
 use std::process::ExitCode;
-use store::{Digest, Reference};
+use store::Digest;
 
 /// Look after the store
 #[derive(clap::Args)]
@@ -38,18 +38,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Gc { dry_run } => {
             let project = global.project()?;
             let store = if *dry_run { global.look_at_store()? } else { global.open_store()? };
-            let mut kept: Vec<Reference> = super::fetch::inputs(&project, None)?
-                .inputs
-                .iter()
-                .chain(&super::model::fetch::all_inputs(&project.root)?)
-                .map(|input| Reference::Blob(input.digest))
-                .collect();
-            for name in project.environments()? {
-                let (definition, lock) = project.environment(&name)?;
-                let environment = environment::assembled(&store, &name, &definition, &lock)?;
-                kept.extend(environment.map(|environment| Reference::Tree(environment.root)));
-            }
-            let collected = store.collect_garbage(&kept, *dry_run, &progress)?;
+            let collected = operation::collect_garbage(&project, &store, *dry_run, &progress)?;
             if global.json {
                 println!("{}", serde_json::to_string_pretty(&collected)?);
             } else {

@@ -1,6 +1,5 @@
 //! `vendor DIR` and `vendor --push URL`.
 
-use super::fetch::Locked;
 use crate::context::Global;
 use anyhow::Result;
 use input::{Input, Unavailable};
@@ -35,8 +34,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
     let store = global.open_store()?;
     let progress = global.progress();
-    let Locked { inputs, locks } = super::fetch::inputs(&project, arguments.release.as_deref())?;
-    let mut inputs: Vec<&Input> = inputs.iter().collect();
+    let locked = operation::inputs(&project, arguments.release.as_deref())?;
+    let mut inputs: Vec<&Input> = locked.inputs.iter().collect();
     inputs.retain(|input| {
         let may_be_passed_on = input.source.may_be_passed_on();
         if !may_be_passed_on {
@@ -44,11 +43,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         }
         may_be_passed_on
     });
-    let options = super::fetch::options(global, &locks);
+    let options = locked.fetch_options(global.fetch_options());
     let fetched = input::fetch(&store, &inputs, &options, &progress);
     if let Err(error) = &fetched {
         // What can't be had is named at the end; nothing helps where this machine fails.
-        let Some(unavailable) = error.downcast_ref::<Unavailable>() else {
+        let Some(unavailable) = store::find::<Unavailable>(error) else {
             return fetched.map(|()| ExitCode::FAILURE);
         };
         inputs.retain(|input| !unavailable.names.contains(&input.name));

@@ -1,15 +1,14 @@
 //! `verify DIR`.
 
-use super::{diff::Report, release::Effort};
-use crate::context::Global;
-use anyhow::{Context, Result};
-use input::{Input, Model};
-use release::{Manifest, PROGRAM, Problem, Rebuild, Verdict};
+use crate::{context::Global, show};
+use anyhow::Result;
+use builder::Project;
+use operation::Effort;
+use release::{PROGRAM, Problem, Verdict};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use store::Store;
 
 /// Check a release: every file, every checksum, every archive, and the locks of this repository
 ///
@@ -26,30 +25,18 @@ pub struct Arguments {
     /// Do not compare with the locks of this repository
     #[arg(long, conflicts_with = "rebuild")]
     no_locks: bool,
-    /// With `--rebuild`: what differs, down to the symbol and byte, and why
-    #[command(flatten)]
-    report: Report,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let directory = &arguments.directory;
-    let report = &arguments.report;
-    anyhow::ensure!(
-        arguments.rebuild || report.report.is_none(),
-        "`--report` is about a rebuild\n  hint: add `--rebuild`; `cargo xtask report DIR` writes a page about the release itself"
-    );
-    report.check(directory)?;
     let project = if arguments.no_locks { None } else { Some(global.project()?) };
     let mut verdict = release::verify(directory, project.as_ref())?;
     let mut rebuilt_by = None;
     if let (true, Some(project)) = (arguments.rebuild && verdict.passes(), &project) {
-        let who = format!("{PROGRAM} on the backend `{}`", global.backend.name());
-        verdict.problems = rebuild(global, project, directory, &|rebuilt, manifest| {
-            write_report(report, (directory, rebuilt), manifest, verdict.manifest.clone(), &who)
-        })?;
+        verdict.problems = rebuild(global, project, directory)?;
         verdict.unchecked.retain(|what| !what.contains("`verify --rebuild`"));
-        rebuilt_by = Some(who);
+        rebuilt_by = Some(format!("{PROGRAM} on the backend `{}`", global.backend.name()));
     }
     if global.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict, rebuilt_by.as_deref()))?);
@@ -105,76 +92,11 @@ fn tell(directory: &Path, verdict: &Verdict, rebuilt_by: Option<&str>) {
     }
 }
 
-/// Writes what differs between a release and its rebuild, if that is asked for.
-fn write_report(
-    report: &Report,
-    (directory, rebuilt): (&Path, &Path),
-    manifest: &Manifest,
-    sha256: Option<String>,
-    who: &str,
-) -> Result<()> {
-    if report.report.is_none() {
-        return Ok(());
-    }
-    let comparison = artifact::compare_paths(directory, rebuilt)?;
-    let differs = |name: &str| {
-        let members = comparison.members.iter().map(|member| member.name.as_str());
-        let mut names = members.chain(comparison.changes.iter().map(|change| change.place.as_str()));
-        names.any(|other| other == name || other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
-    };
-    let archives = manifest.artifacts.iter().map(|artifact| artifact.archive.path.clone());
-    let names = archives.chain(manifest.models.iter().map(|model| model.conversion.title()));
-    let rebuild = Rebuild {
-        schema: Rebuild::SCHEMA,
-        release: manifest.name.clone(),
-        manifest_sha256: sha256,
-        rebuilt_by: who.to_owned(),
-        same: comparison.same,
-        artifacts: names.map(|name| (name.clone(), !differs(&name))).collect(),
-        comparison: comparison.clone(),
-    };
-    let json = serde_json::to_value(&rebuild)?;
-    report.write(&json, &release::rebuild_page(&rebuild), (directory, rebuilt))
-}
-
-/// What is done with a rebuilt directory before it goes away.
-type Look<'a> = dyn Fn(&Path, &Manifest) -> Result<()> + 'a;
-
-fn rebuild(
-    global: &Global,
-    project: &builder::Project,
-    directory: &Path,
-    look: &Look,
-) -> Result<Vec<Problem>> {
-    let text = std::fs::read_to_string(directory.join("release.json"))?;
-    let manifest: Manifest = serde_json::from_str(&text).context("the manifest is damaged")?;
-    let store = global.open_store()?;
-    let progress = global.progress();
-    let mut options = global.fetch_options().with_lock(&project.inputs);
-    let mut inputs = project.inputs.inputs.clone();
-    inputs.retain(|input| manifest.inputs.contains_key(&input.name));
-    for name in manifest.environments.keys().map(String::as_str).chain(["sandbox"]) {
-        let lock = project.environment(name)?.1;
-        options = options.with_lock(&lock);
-        inputs.extend(lock.inputs);
-    }
-    for model in &manifest.models {
-        inputs.extend(Model::load(&project.root, &model.conversion.name)?.lock(&project.root)?.inputs);
-    }
-    let inputs: Vec<&Input> = inputs.iter().collect();
-    input::fetch(&store, &inputs, &options, &progress)?;
-    // On the store's own file system, where inputs are handed over by hard links.
-    let scratch = store.scratch()?;
-    let vendored = scratch.path().join("inputs");
-    input::vendor(&store, &inputs, &vendored, &progress)?;
-    let fresh = Global { offline: true, vendored: Some(vendored), json: false, ..global.clone() };
-    let fresh_store = Store::open(&scratch.path().join("store"))?;
-    let rebuilt = scratch.path().join("dist").join(&manifest.name);
-    let (name, missing) = (&manifest.name, &manifest.missing);
-    let made = super::release::make(&fresh, project, &fresh_store, name, Effort::Stop, missing, &rebuilt)?;
-    if made.is_none() {
-        return Ok(vec![Problem { file: manifest.name, problem: "could not be built again".to_owned() }]);
-    }
-    look(&rebuilt, &manifest)?;
-    release::compare(directory, &rebuilt)
+fn rebuild(global: &Global, project: &Project, directory: &Path) -> Result<Vec<Problem>> {
+    let (store, progress) = (global.open_store()?, global.progress());
+    let open = global.opener();
+    let session = global.session(project, &store, &progress, &open);
+    operation::rebuild(&session, directory, &mut |name, outcome| {
+        show::release(&progress, name, Effort::Stop, outcome);
+    })
 }

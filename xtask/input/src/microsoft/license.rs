@@ -34,10 +34,11 @@ pub fn require(store: &Store, name: &str, license: &str, accept: bool) -> Result
     }
     if !accept {
         let problems = format!(
-            "`{name}` has a licence that you have to accept, and it was not accepted on this machine\n  hint: read {license}; `--accept-license` accepts it, and is remembered in {}",
-            path.display()
+            "`{name}` has a license that you have to accept, and it was not accepted on this machine"
         );
-        return Err(Unavailable { names: vec![name.to_owned()], problems }.into());
+        let hint =
+            format!("read {license}; `--accept-license` accepts it, and is remembered in {}", path.display());
+        return Err(Unavailable { names: vec![name.to_owned()], problems, hints: vec![hint] }.into());
     }
     let accepted = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?;
     let record = toml::to_string(&Record { license: license.to_owned(), accepted })?;

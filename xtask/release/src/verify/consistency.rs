@@ -49,9 +49,7 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
 pub fn paths<'a>(paths: impl Iterator<Item = &'a str>, whose: &str, problems: &mut Problems) {
     let mut seen = BTreeMap::new();
     for path in paths {
-        if let Some(why) = why_unsafe(path) {
-            problems.manifest(format!("{whose}names `{path}`, which is not a safe path: {why}"));
-        }
+        safe_path(path, whose, problems);
         match seen.insert(folded(path), path) {
             Some(other) if other == path => problems.manifest(format!("{whose}names `{path}` twice")),
             Some(other) => problems.manifest(format!(
@@ -67,6 +65,13 @@ pub fn paths<'a>(paths: impl Iterator<Item = &'a str>, whose: &str, problems: &m
                 problems.manifest(format!("{whose}names `{name}` below the file `{file}`"));
             }
         }
+    }
+}
+
+/// A path can be looked at and unpacked on every system.
+pub fn safe_path(path: &str, whose: &str, problems: &mut Problems) {
+    if let Some(why) = why_unsafe(path) {
+        problems.manifest(format!("{whose}names `{path}`, which is not a safe path: {why}"));
     }
 }
 
@@ -192,6 +197,9 @@ fn steps(manifest: &Manifest, problems: &mut Problems) {
     let all: Vec<_> = manifest.steps().collect();
     let mut known = BTreeSet::new();
     for step in &all {
+        if let Err(error) = step.node() {
+            problems.manifest(format!("has a step with a bad name: {error:#}"));
+        }
         if !known.insert((step.recipe.as_str(), step.target.as_str())) {
             problems.manifest(format!("names the step {}@{} twice", step.recipe, step.target));
         }

@@ -1,7 +1,7 @@
 //! The manifest against this repository: inputs, environments, recipes, policies, and what the release should hold.
 
 use super::{Problems, packed};
-use crate::{Artifact, Definition, FIRST_SCHEMA, Manifest, Step, Wanted, assemble::lock_digest, parts};
+use crate::{Artifact, Definition, FIRST_SCHEMA, Manifest, Step, Wanted, assemble::lock_digest};
 use anyhow::Result;
 use builder::{Cxx, Node, Plan, Project};
 use input::{Input, Source};
@@ -97,18 +97,16 @@ fn inputs(
 
 fn artifact(artifact: &Artifact, project: &Project, is_first: bool, problems: &mut Problems) {
     let title = artifact.title();
-    let node = Node::new(&artifact.step.recipe, &artifact.step.target);
     // That there is no such recipe is told with the steps.
+    let Ok(node) = artifact.step.node() else { return };
     let Ok((recipe, target)) = project.node(&node) else { return };
     let policy = artifact.policy.as_ref();
     let none = || "none".to_owned();
     let or_none = |name: Option<&String>| name.cloned().unwrap_or_else(none);
     let cxx = |cxx: Option<Cxx>| cxx.map_or_else(none, |cxx| cxx.to_string());
-    // What can't be combined is told by the check of the manifest.
-    let license = parts::license(&recipe.license, artifact).unwrap_or_else(|_| recipe.license.clone());
     let mut pairs = vec![
         ("version", artifact.version.clone(), recipe.version.clone()),
-        ("license", artifact.license.clone(), license),
+        ("license", artifact.license.clone(), recipe.license.to_string()),
         ("sysroot", or_none(artifact.sysroot.as_ref()), or_none(target.sysroot.as_ref())),
         ("policy", or_none(policy.map(|policy| &policy.name)), or_none(target.policy.as_ref())),
     ];
@@ -151,8 +149,7 @@ fn artifact(artifact: &Artifact, project: &Project, is_first: bool, problems: &m
 
 fn step(step: &Step, project: &Project, problems: &mut Problems) {
     let whose = format!("{}@{}", step.recipe, step.target);
-    let node = Node::new(&step.recipe, &step.target);
-    let found = project.node(&node).and_then(|(_, target)| Ok((target, project.sources(&node)?)));
+    let found = step.node().and_then(|node| Ok((project.node(&node)?.1, project.sources(&node)?)));
     let (target, sources) = match found {
         Ok(found) => found,
         Err(error) => return problems.manifest(format!("{whose}: {error:#}")),
@@ -168,7 +165,7 @@ fn step(step: &Step, project: &Project, problems: &mut Problems) {
     if !inputs.eq(&step.inputs) {
         problems.manifest(format!("{whose} was made from other inputs than its recipe says"));
     }
-    if step.dependencies != target.dependencies {
+    if !step.dependencies.iter().eq(target.dependencies.iter().map(|name| name.as_str())) {
         problems.manifest(format!("{whose} depends on other recipes than its recipe says"));
     }
 }
@@ -221,7 +218,7 @@ fn same<'a>(
     found: impl IntoIterator<Item = &'a Step>,
     problems: &mut Problems,
 ) {
-    let found: Vec<_> = found.into_iter().map(|step| Node::new(&step.recipe, &step.target)).collect();
+    let found: Vec<_> = found.into_iter().filter_map(|step| step.node().ok()).collect();
     let order = found.iter().zip(&expected).find(|(a, b)| a != b).map(|(a, b)| (a.clone(), b.clone()));
     let expected: BTreeSet<_> = expected.into_iter().collect();
     let found: BTreeSet<_> = found.into_iter().collect();

@@ -2,7 +2,7 @@
 
 use super::{Problems, commit};
 use crate::{Definition, Manifest, PROGRAM, verifier};
-use builder::{Files, Node, Project, made_from};
+use builder::{Files, Project, made_from};
 use std::collections::{BTreeMap, BTreeSet};
 use store::Digest;
 
@@ -46,8 +46,8 @@ pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) ->
 fn files_here(manifest: &Manifest, project: &Project, problems: &mut Problems) -> Files {
     let mut here = Files::new();
     for step in manifest.steps() {
-        let node = Node::new(&step.recipe, &step.target);
         // That there is no such recipe is told with the steps.
+        let Ok(node) = step.node() else { continue };
         if project.node(&node).is_err() {
             continue;
         }

@@ -1,13 +1,10 @@
 //! `model fetch`, and the checkpoints of locked models.
 
 use crate::context::Global;
-use anyhow::{Context, Result, bail, ensure};
-use input::{FetchOptions, Input, Model, Source, Terms};
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
-use store::{Entry, Progress, Store, Tree};
+use anyhow::{Result, bail, ensure};
+use input::{FetchOptions, Input, Model, Terms};
+use std::{path::PathBuf, process::ExitCode};
+use store::Progress;
 
 /// Lock a model of a Hugging Face hub, and download it
 ///
@@ -70,7 +67,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             Model::load(&root, &given)?
         }
     };
-    let tree = fetch(&store, &root, &model, &options, &progress)?;
+    let tree = operation::fetch_model(&store, &root, &model, &options, &progress)?;
     if let Some(directory) = &arguments.output {
         store.export(&tree.write(&store)?, directory)?;
     }
@@ -96,7 +93,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         bytes / 1_000_000
     ));
     progress.line(&format!("licence: {}", model.license));
-    warn(&model, &progress)?;
+    if let Some(warning) = operation::license_warning(&model)? {
+        progress.note(&warning);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -132,46 +131,4 @@ fn json(model: &Model, files: &[Input]) -> Result<serde_json::Value> {
         "repository": model.repository, "revision": model.revision, "license": model.license,
         "warning": Terms::of(&model.license)?.warning(), "files": files
     }))
-}
-
-/// Says what the licence of a model does not allow.
-pub fn warn(model: &Model, progress: &dyn Progress) -> Result<()> {
-    if let Some(warning) = Terms::of(&model.license)?.warning() {
-        progress.note(&format!("`{}` has the licence `{}`: {warning}", model.name(), model.license));
-    }
-    Ok(())
-}
-
-/// The files of every locked model of a repository.
-pub fn all_inputs(root: &Path) -> Result<Vec<Input>> {
-    let Ok(entries) = std::fs::read_dir(root.join("models")) else { return Ok(Vec::new()) };
-    let mut inputs = Vec::new();
-    for entry in entries {
-        let path = entry.context("cannot list models/")?.path();
-        if path.extension().is_some_and(|extension| extension == "lock") {
-            inputs.extend(input::Lock::load(&path)?.inputs);
-        }
-    }
-    Ok(inputs)
-}
-
-/// Fetches a locked model, and gives its files as a tree of the store.
-pub fn fetch(
-    store: &Store,
-    root: &Path,
-    model: &Model,
-    options: &FetchOptions,
-    progress: &dyn Progress,
-) -> Result<Tree> {
-    let lock = model.lock(root)?;
-    let inputs: Vec<&Input> = lock.inputs.iter().collect();
-    input::fetch(store, &inputs, options, progress)
-        .with_context(|| format!("cannot fetch the model `{}`", model.name()))?;
-    let mut tree = Tree::new();
-    for input in inputs {
-        if let Source::HuggingFace { file, .. } = &input.source {
-            tree.insert(file, Entry::File { digest: input.digest, executable: false })?;
-        }
-    }
-    Ok(tree)
 }

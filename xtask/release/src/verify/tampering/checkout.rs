@@ -15,7 +15,7 @@ fn missing(release: &mut Release, waits_for: &str) {
         it.licenses.pop();
         it.environments.remove("linux");
         it.repository.remove("containers/linux.toml");
-        let wanted = Wanted::Step(Node::new("hello", "x86_64-unknown-linux-gnu"));
+        let wanted = Wanted::Step("hello@x86_64-unknown-linux-gnu".parse::<Node>().unwrap());
         it.missing = vec![Missing { wanted, waits_for: vec![waits_for.into()] }];
     });
     std::fs::remove_file(release.path.join(crate::example::LINUX)).unwrap();

@@ -1,16 +1,15 @@
 //! Conversions as actions of the store.
 
-use super::{fetch, summary::Summary};
+use super::summary::Summary;
 use crate::context::Global;
-use anyhow::{Context, Result};
-use input::{Input, Model};
-use model::{Chat, Converted, Options, check_place, convert_in_store, place};
-use release::Conversion;
+use anyhow::Result;
+use input::Model;
+use model::{Chat, Options, check_place, convert_in_store, place};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
-use store::{Entry, Store, Tree};
+use store::{Entry, Progress, Store, Tree};
 
 /// `model convert`: a directory, or a locked model by its name.
 pub fn convert(global: &Global, options: &Options, chat: Option<&Chat>) -> Result<()> {
@@ -56,8 +55,12 @@ pub fn convert(global: &Global, options: &Options, chat: Option<&Chat>) -> Resul
 /// The directory of a checkpoint: the one that is given, or a locked model's in the store, and then its files.
 fn source(global: &Global, store: &Store, given: &Path) -> Result<(PathBuf, Option<Tree>)> {
     let Some((root, model)) = locked(global, given)? else { return Ok((given.to_owned(), None)) };
-    fetch::warn(&model, &global.progress())?;
-    let (directory, tree) = checkout(global, store, &root, &model)?;
+    let progress = global.progress();
+    if let Some(warning) = operation::license_warning(&model)? {
+        progress.note(&warning);
+    }
+    let (directory, tree) =
+        operation::checkout_model(store, &root, &model, &global.fetch_options(), &progress)?;
     Ok((directory, Some(tree)))
 }
 
@@ -78,56 +81,4 @@ pub fn locked(global: &Global, source: &Path) -> Result<Option<(PathBuf, Model)>
     // Outside of a checkout, it is a directory that does not exist.
     let Ok(root) = global.project_root() else { return Ok(None) };
     Ok(Model::find(&root, name)?.map(|model| (root, model)))
-}
-
-/// Converts a model of a release. Gives it with the files that it was made of.
-pub fn convert_for_release(
-    global: &Global,
-    store: &Store,
-    root: &Path,
-    conversion: &Conversion,
-) -> Result<(release::Model, Vec<Input>)> {
-    let model = Model::load(root, &conversion.name)?;
-    fetch::warn(&model, &global.progress())?;
-    let chat = conversion.conversation_template.as_ref().map(|template| Chat {
-        conversation_template: template.clone(),
-        overrides: conversion.sizes.iter().map(|(name, size)| (name.clone(), (*size).into())).collect(),
-    });
-    let mut options = Options::new(Path::new(""), Path::new(""), &conversion.quantization);
-    options.jobs = global.jobs();
-    let converted = convert_locked(global, store, root, &model, &options, chat.as_ref())
-        .with_context(|| format!("cannot make `{}`", conversion.title()))?;
-    let outcome = if converted.cached { "cached" } else { "built" };
-    global.progress().line(&format!("{outcome:>8} {}  {}", conversion.title(), &converted.root.hex()[..16]));
-    let inputs = model.lock(root)?.inputs;
-    let facts = release::Model::new(
-        conversion,
-        &model.license,
-        &converted.architecture,
-        converted.action,
-        (converted.root, &converted.outputs),
-        &inputs,
-    )?;
-    Ok((facts, inputs))
-}
-
-/// Fetches a locked model and converts it. `options.source` means nothing.
-pub fn convert_locked(
-    global: &Global,
-    store: &Store,
-    root: &Path,
-    model: &Model,
-    options: &Options,
-    chat: Option<&Chat>,
-) -> Result<Converted> {
-    let (source, tree) = checkout(global, store, root, model)?;
-    let options = Options { source, ..options.clone() };
-    convert_in_store(store, &options, chat, Some(&tree), &global.progress())
-}
-
-/// A locked model as a directory of the store, and its files.
-fn checkout(global: &Global, store: &Store, root: &Path, model: &Model) -> Result<(PathBuf, Tree)> {
-    let progress = global.progress();
-    let tree = fetch::fetch(store, root, model, &global.fetch_options(), &progress)?;
-    Ok((store.checkout(&tree.write(store)?, &progress)?, tree))
 }

@@ -1,0 +1,26 @@
+//! What commands do: each operation is a function, which prints nothing and returns what happened.
+//!
+//! What takes long reports through [`store::Progress`]. How actions are run is a [`environment::Backend`] that the session
+//! opens when it is first needed, so that tests bring one of their own.
+
+mod collect;
+#[cfg(test)]
+mod example;
+mod explain;
+mod goals;
+mod inputs;
+mod model;
+mod rebuild;
+mod release;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use self::model::{checkout_model, convert_locked, fetch_model, license_warning, model_inputs};
+pub use self::release::{Effort, ModelOutcome, ReleaseOutcome, ReleaseRequest, make_release};
+pub use collect::{collect_garbage, kept};
+pub use explain::{Explanation, Verdict, explain};
+pub use goals::goals;
+pub use inputs::{Locked, inputs};
+pub use rebuild::rebuild;
+pub use session::{Opener, Session};
