@@ -3,6 +3,7 @@
 mod aar;
 mod android;
 mod archive;
+mod diff;
 mod difference;
 mod elf;
 mod form;
@@ -17,6 +18,7 @@ mod wheel;
 pub use aar::{Aar, AarMetadata, Coordinates, Dependency, JniLibrary, inspect_aar, write_aar};
 pub use android::AndroidIdent;
 pub use archive::{Kind, write_archive};
+pub use diff::{Cause, Change, Comparison, Side, compare_bytes, compare_paths};
 pub use difference::{Difference, first_difference};
 pub use elf::{Elf, inspect_elf};
 pub use form::{Listing, ReadAt, list_in_form};

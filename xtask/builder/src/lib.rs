@@ -1,6 +1,7 @@
 //! Recipes become a plan, the plan becomes actions, actions are run or found in the store.
 
 mod aar;
+pub mod drawing;
 mod executor;
 mod failure;
 mod history;

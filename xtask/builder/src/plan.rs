@@ -1,6 +1,10 @@
 //! The graph of what has to be built.
 
-use crate::{node::Node, project::Project};
+use crate::{
+    drawing::{Box, Drawing, Shape},
+    node::Node,
+    project::Project,
+};
 use anyhow::{Result, bail};
 
 /// Nodes in an order in which every node stands after its dependencies.
@@ -66,48 +70,19 @@ impl Plan {
         levels
     }
 
-    /// The graph as a picture: one column a level, one box a node.
-    pub fn to_svg(&self) -> String {
-        const WIDTH: usize = 220;
-        const HEIGHT: usize = 44;
-        const GAP: (usize, usize) = (70, 20);
-        let levels = self.levels();
-        let mut rows = vec![0; levels.iter().max().map_or(0, |level| level + 1)];
-        let boxes: Vec<(usize, usize)> = levels
-            .iter()
-            .map(|&level| {
-                rows[level] += 1;
-                (20 + level * (WIDTH + GAP.0), 20 + (rows[level] - 1) * (HEIGHT + GAP.1))
-            })
-            .collect();
-        let width = 20 + rows.len() * (WIDTH + GAP.0);
-        let height = 20 + rows.iter().max().unwrap_or(&0) * (HEIGHT + GAP.1);
-        let mut text = format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n"
-        );
-        for (index, dependencies) in self.dependencies.iter().enumerate() {
-            let (x, y) = boxes[index];
-            for &dependency in dependencies {
-                let (from_x, from_y) = boxes[dependency];
-                let (x1, y1, y2) = (from_x + WIDTH, from_y + HEIGHT / 2, y + HEIGHT / 2);
-                text += &format!(
-                    "<path d=\"M{x1} {y1} C{} {y1} {} {y2} {x} {y2}\" fill=\"none\" stroke=\"#888\"/>\n",
-                    x1 + GAP.0 / 2,
-                    x - GAP.0 / 2
-                );
-            }
-        }
-        for (node, (x, y)) in self.nodes.iter().zip(&boxes) {
-            text += &format!(
-                "<rect x=\"{x}\" y=\"{y}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" rx=\"6\" fill=\"#eef3fa\" stroke=\"#456\"/>\n\
-                 <text x=\"{tx}\" y=\"{t1}\" font-weight=\"bold\">{}</text><text x=\"{tx}\" y=\"{t2}\" fill=\"#555\">{}</text>\n",
-                node.recipe,
-                node.target,
-                tx = x + 10,
-                t1 = y + 18,
-                t2 = y + 34
-            );
-        }
-        text + "</svg>\n"
+    /// The graph as a picture. What a recipe is, is told by where it stands.
+    pub fn to_svg(&self, project: &Project) -> String {
+        let shape = |node: &Node| match project.recipe(&node.recipe).map(|recipe| recipe.file.as_str()) {
+            Ok(file) if file.starts_with("recipes/checks/") => Shape::Check,
+            Ok(file) if file.starts_with("recipes/toolchain/") => Shape::Tool,
+            _ => Shape::Shipped,
+        };
+        let node = |node: &Node| Box {
+            title: node.recipe.to_string(),
+            subtitle: node.target.to_string(),
+            shape: shape(node),
+        };
+        let nodes = self.nodes.iter().map(node).collect();
+        Drawing { nodes, dependencies: self.dependencies.clone() }.to_svg("What is built from what")
     }
 }

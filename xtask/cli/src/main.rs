@@ -9,6 +9,7 @@ mod command;
 mod context;
 mod options;
 mod progress;
+mod report;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -43,6 +44,8 @@ enum Command {
     Lock(command::lock::Arguments),
     Environment(command::environment::Arguments),
     Store(command::store::Arguments),
+    Report(command::report::Arguments),
+    Diff(command::diff::Arguments),
     Graph(command::graph::Arguments),
     Matrix(command::matrix::Arguments),
     Patch(command::patch::Arguments),
@@ -73,6 +76,8 @@ fn main() -> ExitCode {
         Command::Lock(arguments) => command::lock::run(&global, &arguments),
         Command::Environment(arguments) => command::environment::run(&global, &arguments),
         Command::Store(arguments) => command::store::run(&global, &arguments),
+        Command::Report(arguments) => command::report::run(&global, &arguments),
+        Command::Diff(arguments) => command::diff::run(&global, &arguments),
         Command::Graph(arguments) => command::graph::run(&global, &arguments),
         Command::Matrix(arguments) => command::matrix::run(&global, &arguments),
         Command::Patch(arguments) => command::patch::run(&global, &arguments),

@@ -22,5 +22,5 @@ pub use collect::{collect_garbage, kept};
 pub use explain::{Explanation, Verdict, explain};
 pub use goals::goals;
 pub use inputs::{Locked, inputs};
-pub use rebuild::rebuild;
+pub use rebuild::{RebuildWatch, rebuild};
 pub use session::{Opener, Session};

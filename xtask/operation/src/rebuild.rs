@@ -7,15 +7,27 @@ use release::{Manifest, Problem};
 use std::path::Path;
 use store::Store;
 
+/// Told about a rebuild.
+pub trait RebuildWatch {
+    /// What became of the release of this name.
+    fn made(&mut self, name: &str, outcome: &ReleaseOutcome);
+
+    /// The rebuilt directory, before it goes away.
+    ///
+    /// # Errors
+    /// Those of whoever looks; they are passed on.
+    fn look(&mut self, rebuilt: &Path, manifest: &Manifest) -> Result<()>;
+}
+
 /// Builds a release directory again, with the inputs of the session's store, and gives every difference. The session's
-/// backend kind runs it. `made` is told what became of it, by the release's name.
+/// backend kind runs it.
 ///
 /// # Errors
 /// The manifest or a lock can't be read; an input can't be had; the backend can't be opened.
 pub fn rebuild(
     session: &Session<'_>,
     directory: &Path,
-    made: &mut dyn FnMut(&str, &ReleaseOutcome),
+    watch: &mut dyn RebuildWatch,
 ) -> Result<Vec<Problem>> {
     let Session { project, store, progress, .. } = session;
     let text = std::fs::read_to_string(directory.join("release.json"))
@@ -50,9 +62,10 @@ pub fn rebuild(
         destination: &rebuilt,
     };
     let outcome = make_release(&fresh, &request)?;
-    made(&manifest.name, &outcome);
+    watch.made(&manifest.name, &outcome);
     if outcome.release.is_none() {
         return Ok(vec![Problem { file: manifest.name, problem: "could not be built again".to_owned() }]);
     }
+    watch.look(&rebuilt, &manifest)?;
     release::compare(directory, &rebuilt)
 }

@@ -1,15 +1,17 @@
 //! Releases, keys and garbage, with a backend that runs nothing.
 
 use crate::{
-    Effort, ReleaseOutcome, ReleaseRequest, Session, Verdict, collect_garbage,
+    Effort, RebuildWatch, ReleaseOutcome, ReleaseRequest, Session, Verdict, collect_garbage,
     example::{Example, TARGET, far},
     explain, goals, inputs, make_release, rebuild,
 };
+use anyhow::Result;
 use builder::{Node, Outcome, Project};
 use release::{Manifest, Missing, Wanted};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
+    path::Path,
     time::Duration,
 };
 use store::{Digest, Silent};
@@ -263,6 +265,26 @@ fn a_release_is_made_from_what_its_recipes_name() {
     assert_eq!(error, "there is no release `smal`; did you mean `small`?");
 }
 
+/// What was told about a rebuild.
+#[derive(Default)]
+struct Watch {
+    made: Vec<String>,
+    looked: usize,
+}
+
+impl RebuildWatch for Watch {
+    fn made(&mut self, name: &str, outcome: &ReleaseOutcome) {
+        assert_eq!(name, "small");
+        self.made = said(outcome);
+    }
+
+    fn look(&mut self, rebuilt: &Path, manifest: &Manifest) -> Result<()> {
+        assert!(rebuilt.join(&manifest.artifacts[0].archive.path).is_file());
+        self.looked += 1;
+        Ok(())
+    }
+}
+
 #[test]
 fn a_rebuild_gives_the_same_bytes_or_says_what_differs() {
     let example = Example::new();
@@ -275,16 +297,17 @@ fn a_rebuild_gives_the_same_bytes_or_says_what_differs() {
     example.with(&project, |session| {
         make(&session, "small", Effort::Stop).release.unwrap();
         let directory = example.path().join("dist/small");
-        let mut built = Vec::new();
-        let problems = rebuild(&session, &directory, &mut |_, outcome| built = said(outcome)).unwrap();
+        let mut watch = Watch::default();
+        let problems = rebuild(&session, &directory, &mut watch).unwrap();
         assert!(problems.is_empty(), "{problems:?}");
-        assert_eq!(built, ["whole built", "waits built", "after built"]);
+        assert_eq!(watch.looked, 1);
+        assert_eq!(watch.made, ["whole built", "waits built", "after built"]);
         let text = std::fs::read_to_string(directory.join("release.json")).unwrap();
         let manifest: Manifest = serde_json::from_str(&text).unwrap();
         let archive = directory.join(&manifest.artifacts[0].archive.path);
         std::fs::remove_file(&archive).unwrap();
         std::fs::write(&archive, "something else").unwrap();
-        let problems = rebuild(&session, &directory, &mut |_, _| {}).unwrap();
+        let problems = rebuild(&session, &directory, &mut Watch::default()).unwrap();
         assert!(
             problems.iter().any(|problem| problem.file == manifest.artifacts[0].archive.path),
             "{problems:?}"

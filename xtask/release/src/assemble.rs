@@ -1,11 +1,12 @@
 //! From an executed plan to a manifest, and archives in the store.
 
 use crate::{
-    Definition, Manifest, Model,
+    Definition, Manifest, Model, bom,
     manifest::{
         Artifact, EnvironmentFacts, File, InputFacts, Missing, PROGRAM, PolicyFacts, SCHEMA, Step,
         archive_kind,
     },
+    parts::{self, Table},
     process, verifier,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -44,6 +45,7 @@ pub fn assemble(
         inputs: BTreeMap::new(),
         repository: Definition::files(&project.root, &definition.name)?,
         verifier: Some(File::new(verifier::NAME, &store.put_bytes(verifier::SCRIPT.as_bytes())?)),
+        bom: None,
         models: Vec::new(),
         licenses: Vec::new(),
         missing,
@@ -95,6 +97,15 @@ pub fn assemble(
     for node in &checks {
         manifest.checks.push(step(project, built[node])?);
     }
+    let table = Table::load(&project.root)?;
+    let parts: Result<Vec<_>> = manifest.artifacts.iter().map(|it| table.parts(it, &manifest)).collect();
+    for (artifact, parts) in manifest.artifacts.iter_mut().zip(parts?) {
+        artifact.parts = parts;
+        // A wheel's METADATA says what its recipe says.
+        if artifact.wheel().is_none() {
+            artifact.license = parts::license(&artifact.license, artifact)?;
+        }
+    }
     for (model, inputs) in models {
         let path = format!("models/{}.toml", model.conversion.name);
         manifest.repository.insert(path.clone(), Digest::of_file(&project.root.join(&path))?);
@@ -107,6 +118,8 @@ pub fn assemble(
         "the artifacts of the release can't share a process:\n  {}\n  hint: `contains`, `needs` and `cxx` of their recipes say so",
         conflicts.join("\n  ")
     );
+    let text = bom::text(&manifest, &bom::packages(&manifest, project)?)?;
+    manifest.bom = Some(File::new(bom::NAME, &store.put_bytes(text.as_bytes())?));
     Ok(manifest)
 }
 
@@ -174,6 +187,7 @@ fn artifact(
         links: packed.links,
         packed_from,
         cxx: target.cxx,
+        parts: Vec::new(),
         contains: target.contains.clone(),
         needs: target.needs.clone(),
         step: step(project, built)?,

@@ -56,7 +56,7 @@ fn difference(name: &str, given: &Path, rebuilt: &Path) -> Result<Option<String>
 }
 
 /// Every value that differs, by JSON Pointer (RFC 6901).
-fn values(place: String, left: &Value, right: &Value, lines: &mut Vec<String>) {
+pub(crate) fn values(place: String, left: &Value, right: &Value, lines: &mut Vec<String>) {
     match (left, right) {
         (Value::Object(a), Value::Object(b)) => {
             let keys: BTreeSet<_> = a.keys().chain(b.keys()).collect();

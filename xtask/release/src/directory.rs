@@ -234,12 +234,21 @@ mod tests {
         assert_eq!(names(&directory.path().join("dist")), [".lock", "test"]);
     }
 
+    fn bom_of(manifest: &Manifest) -> store::Digest {
+        manifest.bom.as_ref().unwrap().digest().unwrap()
+    }
+
     #[test]
     fn writers_at_the_same_time_never_mix() {
         let (directory, store, manifest) = example::release();
         let path = directory.path().join("dist/test");
         let mut other = manifest.clone();
         other.program = Some("mlc-repro 0.0.1".into());
+        let packages = crate::bom::packages_of(
+            &serde_json::from_slice(&store.read(&bom_of(&manifest)).unwrap()).unwrap(),
+        );
+        let bom = crate::bom::text(&other, &packages).unwrap();
+        other.bom = Some(crate::File::new(crate::BOM, &store.put_bytes(bom.as_bytes()).unwrap()));
         std::thread::scope(|scope| {
             for manifest in [&manifest, &other, &manifest, &other] {
                 scope.spawn(|| {

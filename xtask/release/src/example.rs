@@ -149,10 +149,24 @@ targets = ["aarch64-linux-android"]
     ("containers/linux.toml", "packages = [\"gcc\"]\n"),
     ("containers/windows.toml", "packages = [\"clang\"]\n"),
     ("containers/wine.toml", "packages = [\"wine\"]\n"),
-    ("containers/linux.lock", "# linux\n"),
-    ("containers/windows.lock", "# windows\n"),
-    ("containers/wine.lock", "# wine\n"),
+    ("containers/linux.lock", LINUX_LOCK),
+    ("containers/windows.lock", "# windows\nversion = 1\n"),
+    ("containers/wine.lock", "# wine\nversion = 1\n"),
 ];
+
+const LINUX_LOCK: &str = r#"# linux
+version = 1
+
+[[input]]
+name = "gcc"
+kind = "debian"
+package = "gcc"
+version = "14"
+architecture = "amd64"
+pool = "pool/main/g/gcc/gcc_14_amd64.deb"
+size = 3
+sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+"#;
 
 /// The repository in `directory/project`, a store in `directory/store`, and the manifest of the release `test`.
 pub fn release() -> (TempDir, Store, Manifest) {

@@ -1,6 +1,7 @@
 //! Releases: a directory of artifacts with a manifest and checksums, and the verification that trusts nothing but files.
 
 mod assemble;
+mod bom;
 mod compare;
 mod definition;
 mod directory;
@@ -10,18 +11,22 @@ mod manifest;
 mod maven;
 mod model;
 mod names;
+mod page;
+mod parts;
 mod process;
 mod verifier;
 mod verify;
 
 pub use assemble::assemble;
+pub use bom::NAME as BOM;
 pub use compare::compare;
 pub use definition::Definition;
 pub use directory::{Written, write};
 pub use manifest::{
-    Artifact, EnvironmentFacts, FIRST_SCHEMA, File, InputFacts, Manifest, Missing, PROGRAM, PolicyFacts,
-    SCHEMA, Step, Wanted, archive_kind,
+    Artifact, EnvironmentFacts, FIRST_SCHEMA, File, InputFacts, Manifest, Missing, PROGRAM, Part,
+    PolicyFacts, SCHEMA, SECOND_SCHEMA, Step, Wanted, archive_kind,
 };
 pub use maven::publish_maven;
 pub use model::{Conversion, Model};
+pub use page::{Rebuild, comparison_page, rebuild_page, release_page};
 pub use verify::{Counts, Problem, Verdict, verify};

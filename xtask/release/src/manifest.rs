@@ -13,10 +13,13 @@ use std::collections::BTreeMap;
 use store::Digest;
 
 /// The version of this format.
-pub const SCHEMA: &str = "mlc-repro/release/2";
+pub const SCHEMA: &str = "mlc-repro/release/3";
 
-/// The version before: it names no file of the repository, and what was packed as a wheel or AAR can't be held against
-/// the outputs. It is still read.
+/// The version before: it has no bill of materials, and does not say what parts an artifact contains. It is still read.
+pub const SECOND_SCHEMA: &str = "mlc-repro/release/2";
+
+/// The first version: it also names no file of the repository, and what was packed as a wheel or AAR can't be held
+/// against the outputs. It is still read.
 pub const FIRST_SCHEMA: &str = "mlc-repro/release/1";
 
 /// Who writes manifests, and in which version.
@@ -26,7 +29,7 @@ pub const PROGRAM: &str = concat!("mlc-repro ", env!("CARGO_PKG_VERSION"));
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// [`SCHEMA`] or [`FIRST_SCHEMA`].
+    /// [`SCHEMA`], [`SECOND_SCHEMA`] or [`FIRST_SCHEMA`].
     pub schema: String,
     /// [`PROGRAM`]: the name and version of the program that wrote it. Since the second schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,6 +53,9 @@ pub struct Manifest {
     /// The script in the release directory that checks it without this program. Since the second schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<File>,
+    /// The bill of materials ([`crate::BOM`]). Since the third schema.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bom: Option<File>,
     /// Converted models, in the order of the definition; left out when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
@@ -120,6 +126,10 @@ pub struct Artifact {
     /// The C++ standard library that it was built with, where its recipe names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cxx: Option<Cxx>,
+    /// What it contains of others, each with its license, sorted: one for each directory below its `licenses/`. Since
+    /// the third schema.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     /// Libraries that it bundles a copy of, with their versions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contains: BTreeMap<String, String>,
@@ -128,6 +138,19 @@ pub struct Artifact {
     pub needs: BTreeMap<String, String>,
     /// How it was made.
     pub step: Step,
+}
+
+/// Something that an artifact contains: linked in, or as headers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The directory below the artifact's `licenses/`.
+    pub name: String,
+    /// SPDX expression.
+    pub license: String,
+    /// The locked input that holds its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
 }
 
 /// An action that ran.
@@ -270,7 +293,7 @@ pub fn archive_kind(target: &str) -> Kind {
 impl Manifest {
     /// The canonical text.
     pub fn to_json(&self) -> Result<String> {
-        let value = sorted(serde_json::to_value(self).context("cannot write the manifest")?);
+        let value = canonical(serde_json::to_value(self).context("cannot write the manifest")?);
         Ok(serde_json::to_string_pretty(&value)? + "\n")
     }
 
@@ -283,7 +306,7 @@ impl Manifest {
     pub fn files(&self) -> impl Iterator<Item = &File> {
         let models = self.models.iter().flat_map(|model| &model.files);
         let archives = self.artifacts.iter().map(|artifact| &artifact.archive);
-        archives.chain(models).chain(&self.licenses).chain(&self.verifier)
+        archives.chain(models).chain(&self.licenses).chain(&self.verifier).chain(&self.bom)
     }
 
     /// `SHA256SUMS`: `HEX  PATH` lines sorted by path, as `sha256sum -c --strict` reads them. `json` is the manifest's
@@ -296,13 +319,14 @@ impl Manifest {
     }
 }
 
-fn sorted(value: serde_json::Value) -> serde_json::Value {
+/// The same value with all keys sorted.
+pub(crate) fn canonical(value: serde_json::Value) -> serde_json::Value {
     match value {
         serde_json::Value::Object(map) => {
-            let map: BTreeMap<_, _> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            let map: BTreeMap<_, _> = map.into_iter().map(|(key, value)| (key, canonical(value))).collect();
             serde_json::Value::Object(map.into_iter().collect())
         }
-        serde_json::Value::Array(list) => list.into_iter().map(sorted).collect(),
+        serde_json::Value::Array(list) => list.into_iter().map(canonical).collect(),
         other => other,
     }
 }
@@ -333,6 +357,7 @@ mod tests {
         assert_eq!(
             names,
             [
+                "bom.cdx.json",
                 example::ARCHIVE,
                 "hello-1.0-x86_64-unknown-linux-gnu.tar.gz",
                 "licenses/hello-1.0-x86_64-pc-windows-msvc/LICENSE",

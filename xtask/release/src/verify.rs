@@ -1,6 +1,7 @@
 //! Checking a release: a function of files alone. Every problem is found and named.
 
 mod archives;
+pub(crate) mod bom;
 mod commit;
 mod consistency;
 mod files;
@@ -13,7 +14,7 @@ mod tampering;
 #[cfg(test)]
 mod tests;
 
-use crate::{Artifact, FIRST_SCHEMA, Manifest, SCHEMA, names::printable};
+use crate::{Artifact, FIRST_SCHEMA, Manifest, SCHEMA, SECOND_SCHEMA, names::printable};
 use anyhow::{Context, Result};
 use builder::Project;
 pub(crate) use files::{Found, check_checksums, check_files, list};
@@ -108,6 +109,7 @@ impl Verdict {
 /// - the manifest is of a known schema, canonical, and does not contradict itself;
 /// - exactly the files that it names are there, regular files with its digests, and `SHA256SUMS` says the same;
 /// - every archive is, byte for byte, the one that this program writes of the members that the manifest names;
+/// - the bill of materials is, byte for byte, the one that this program writes of the manifest and the locks;
 /// - with `project`: the inputs, environments, recipes, scripts, patches, policies and the release's definition are those
 ///   of this checkout; Git is asked which commit has them.
 ///
@@ -130,6 +132,7 @@ pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Verdict> {
     redundant::check(&manifest, &mut problems);
     check_checksums(directory, &manifest, &json, &mut problems);
     check_files(directory, &found, &manifest, &mut problems)?;
+    bom::check(directory, &manifest, project, &mut problems);
     let recipe =
         |artifact: &Artifact| project?.node(&artifact.step.node().ok()?).ok().map(|(recipe, _)| recipe);
     let members = archives::check(directory, &found, &manifest, &recipe, &mut problems);
@@ -175,6 +178,9 @@ fn unchecked(manifest: &Manifest, has_checkout: bool) -> Vec<String> {
     ];
     if !has_checkout {
         list.push("inputs, recipes, scripts, patches and policies: no checkout was compared with".to_owned());
+        list.push(
+            "the packages of environments in `bom.cdx.json`: the locks of a checkout name them".to_owned(),
+        );
     }
     if manifest.schema == FIRST_SCHEMA {
         list.push(format!(
@@ -200,9 +206,9 @@ fn read_manifest(directory: &Path, problems: &mut Problems) -> Option<(Manifest,
         schema: String,
     }
     match serde_json::from_str::<Schema>(&json) {
-        Ok(Schema { schema }) if schema != SCHEMA && schema != FIRST_SCHEMA => {
+        Ok(Schema { schema }) if ![SCHEMA, SECOND_SCHEMA, FIRST_SCHEMA].contains(&&*schema) => {
             problems.manifest(format!(
-                "has the schema `{schema}`, and this program knows `{SCHEMA}` and `{FIRST_SCHEMA}`"
+                "has the schema `{schema}`, and this program knows `{SCHEMA}`, `{SECOND_SCHEMA}` and `{FIRST_SCHEMA}`"
             ));
             return None;
         }

@@ -27,6 +27,9 @@ struct Library {
     sources: Vec<Source>,
 }
 
+/// What stands in `recipes/` itself: what inputs are asked for, and what `licenses/` of artifacts hold.
+const TABLES: [&str; 2] = ["inputs.toml", "licenses.toml"];
+
 /// The recipe files of a repository, sorted, from its top.
 ///
 /// # Errors
@@ -34,7 +37,7 @@ struct Library {
 pub(crate) fn find(root: &Path) -> Result<Vec<String>> {
     let recipes = root.join("recipes");
     for name in names(&recipes).context("is this the repository?")? {
-        if name.ends_with(".toml") && name != "inputs.toml" {
+        if name.ends_with(".toml") && !TABLES.contains(&name.as_str()) {
             let stem = name.trim_end_matches(".toml");
             bail!(
                 "recipes/{name} is not in a package's directory; move it to recipes/packages/{stem}/recipe.toml, and its script to build.sh beside it"
@@ -282,6 +285,7 @@ mod tests {
     fn recipes_are_found_in_directories_of_packages_alone() {
         let here = repository(&[
             ("inputs.toml", ""),
+            ("licenses.toml", ""),
             ("checks/smoke/recipe.toml", ""),
             ("checks/smoke/program.toml", ""),
             ("checks/smoke/src/data.toml", ""),

@@ -3,6 +3,7 @@
 use crate::context::Global;
 use anyhow::Result;
 use builder::Plan;
+use release::Definition;
 use std::process::ExitCode;
 
 /// Show what is built from what
@@ -11,6 +12,9 @@ pub struct Arguments {
     /// Only what these need [default: every recipe]
     #[arg(value_name = "RECIPE[@TARGET]")]
     goals: Vec<String>,
+    /// Only what a release needs, its checks included
+    #[arg(long, value_name = "NAME", conflicts_with = "goals")]
+    release: Option<String>,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -22,18 +26,26 @@ enum Format {
     Text,
     /// For Graphviz
     Dot,
-    /// A picture
+    /// A picture, for light and dark pages: artifacts, what they are built with, and checks by shape
     Svg,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
-    let goals: Vec<String> = match arguments.goals.is_empty() {
-        true => project.recipes.keys().cloned().collect(),
-        false => arguments.goals.clone(),
+    let goals = match &arguments.release {
+        Some(name) => {
+            let definition = Definition::load(&project.root, name)?;
+            let mut goals = definition.artifacts(&project)?;
+            goals.extend(definition.checks(&project)?);
+            goals
+        }
+        None if arguments.goals.is_empty() => {
+            operation::goals(&project, &project.recipes.keys().cloned().collect::<Vec<_>>())?
+        }
+        None => operation::goals(&project, &arguments.goals)?,
     };
-    let plan = Plan::new(&project, &operation::goals(&project, &goals)?)?;
+    let plan = Plan::new(&project, &goals)?;
     if global.json {
         let nodes: Vec<_> = plan
             .nodes
@@ -49,7 +61,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     }
     match arguments.format {
         Format::Dot => print!("{}", plan.to_dot()),
-        Format::Svg => print!("{}", plan.to_svg()),
+        Format::Svg => print!("{}", plan.to_svg(&project)),
         Format::Text => {
             for ((node, level), dependencies) in plan.nodes.iter().zip(plan.levels()).zip(&plan.dependencies)
             {

@@ -1,10 +1,10 @@
 //! `verify DIR`.
 
-use crate::{context::Global, show};
+use crate::{context::Global, progress::Bars, report::Report, show};
 use anyhow::Result;
 use builder::Project;
-use operation::Effort;
-use release::{PROGRAM, Problem, Verdict};
+use operation::{Effort, RebuildWatch, ReleaseOutcome};
+use release::{Manifest, PROGRAM, Problem, Rebuild, Verdict};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -25,18 +25,30 @@ pub struct Arguments {
     /// Do not compare with the locks of this repository
     #[arg(long, conflicts_with = "rebuild")]
     no_locks: bool,
+    /// With `--rebuild`: what differs, down to the symbol and byte, and why
+    #[command(flatten)]
+    report: Report,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let directory = &arguments.directory;
+    let report = &arguments.report;
+    anyhow::ensure!(
+        arguments.rebuild || report.report.is_none(),
+        "`--report` is about a rebuild\n  hint: add `--rebuild`; `cargo xtask report DIR` writes a page about the release itself"
+    );
+    report.check(directory)?;
     let project = if arguments.no_locks { None } else { Some(global.project()?) };
     let mut verdict = release::verify(directory, project.as_ref())?;
     let mut rebuilt_by = None;
     if let (true, Some(project)) = (arguments.rebuild && verdict.passes(), &project) {
-        verdict.problems = rebuild(global, project, directory)?;
+        let who = format!("{PROGRAM} on the backend `{}`", global.backend.name());
+        let (progress, sha256) = (global.progress(), verdict.manifest.clone());
+        let mut watch = Watch { progress: &progress, report, directory, sha256, who: &who };
+        verdict.problems = rebuild(global, project, &mut watch)?;
         verdict.unchecked.retain(|what| !what.contains("`verify --rebuild`"));
-        rebuilt_by = Some(format!("{PROGRAM} on the backend `{}`", global.backend.name()));
+        rebuilt_by = Some(who);
     }
     if global.json {
         println!("{}", serde_json::to_string_pretty(&json(&verdict, rebuilt_by.as_deref()))?);
@@ -92,11 +104,61 @@ fn tell(directory: &Path, verdict: &Verdict, rebuilt_by: Option<&str>) {
     }
 }
 
-fn rebuild(global: &Global, project: &Project, directory: &Path) -> Result<Vec<Problem>> {
-    let (store, progress) = (global.open_store()?, global.progress());
+/// Writes what differs between a release and its rebuild, if that is asked for.
+fn write_report(
+    report: &Report,
+    (directory, rebuilt): (&Path, &Path),
+    manifest: &Manifest,
+    sha256: Option<String>,
+    who: &str,
+) -> Result<()> {
+    if report.report.is_none() {
+        return Ok(());
+    }
+    let comparison = artifact::compare_paths(directory, rebuilt)?;
+    let differs = |name: &str| {
+        let members = comparison.members.iter().map(|member| member.name.as_str());
+        let mut names = members.chain(comparison.changes.iter().map(|change| change.place.as_str()));
+        names.any(|other| other == name || other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
+    };
+    let archives = manifest.artifacts.iter().map(|artifact| artifact.archive.path.clone());
+    let names = archives.chain(manifest.models.iter().map(|model| model.conversion.title()));
+    let rebuild = Rebuild {
+        schema: Rebuild::SCHEMA,
+        release: manifest.name.clone(),
+        manifest_sha256: sha256,
+        rebuilt_by: who.to_owned(),
+        same: comparison.same,
+        artifacts: names.map(|name| (name.clone(), !differs(&name))).collect(),
+        comparison: comparison.clone(),
+    };
+    let json = serde_json::to_value(&rebuild)?;
+    report.write(&json, &release::rebuild_page(&rebuild), (directory, rebuilt))
+}
+
+/// Tells what became of a rebuild, and writes the report about it.
+struct Watch<'a> {
+    progress: &'a Bars,
+    report: &'a Report,
+    directory: &'a Path,
+    sha256: Option<String>,
+    who: &'a str,
+}
+
+impl RebuildWatch for Watch<'_> {
+    fn made(&mut self, name: &str, outcome: &ReleaseOutcome) {
+        show::release(self.progress, name, Effort::Stop, outcome);
+    }
+
+    fn look(&mut self, rebuilt: &Path, manifest: &Manifest) -> Result<()> {
+        write_report(self.report, (self.directory, rebuilt), manifest, self.sha256.clone(), self.who)
+    }
+}
+
+fn rebuild(global: &Global, project: &Project, watch: &mut Watch<'_>) -> Result<Vec<Problem>> {
+    let store = global.open_store()?;
     let open = global.opener();
-    let session = global.session(project, &store, &progress, &open);
-    operation::rebuild(&session, directory, &mut |name, outcome| {
-        show::release(&progress, name, Effort::Stop, outcome);
-    })
+    let session = global.session(project, &store, watch.progress, &open);
+    let directory = watch.directory;
+    operation::rebuild(&session, directory, watch)
 }

@@ -55,10 +55,11 @@ def check_archive(artifact):
 def check():
     text = regular("release.json").read()
     manifest = json.loads(text)
-    if manifest["schema"] != "mlc-repro/release/2":
+    if manifest["schema"] != "mlc-repro/release/3":
         fail("release.json", "has a schema that this script does not know")
     files = [artifact["archive"] for artifact in manifest["artifacts"]] + manifest["licenses"]
-    files += [file for model in manifest.get("models", []) for file in model["files"]] + [manifest["verifier"]]
+    files += [file for model in manifest.get("models", []) for file in model["files"]]
+    files += [manifest["verifier"], manifest["bom"]]
     expected = {file["path"]: (file["sha256"], file["size"]) for file in files}
     expected["release.json"] = (hashlib.sha256(text).hexdigest(), len(text))
     sums = "".join("%s  %s\n" % (expected[name][0], name) for name in sorted(expected, key=str.encode))

@@ -1,7 +1,7 @@
 //! The manifest against this repository: inputs, environments, recipes, policies, and what the release should hold.
 
 use super::{Problems, packed};
-use crate::{Artifact, Definition, FIRST_SCHEMA, Manifest, Step, Wanted, assemble::lock_digest};
+use crate::{Artifact, Definition, FIRST_SCHEMA, Manifest, Step, Wanted, assemble::lock_digest, parts};
 use anyhow::Result;
 use builder::{Cxx, Node, Plan, Project};
 use input::{Input, Source};
@@ -104,9 +104,11 @@ fn artifact(artifact: &Artifact, project: &Project, is_first: bool, problems: &m
     let none = || "none".to_owned();
     let or_none = |name: Option<&String>| name.cloned().unwrap_or_else(none);
     let cxx = |cxx: Option<Cxx>| cxx.map_or_else(none, |cxx| cxx.to_string());
+    // What can't be combined is told by the check of the manifest.
+    let license = parts::license(&recipe.license, artifact).unwrap_or_else(|_| recipe.license.to_string());
     let mut pairs = vec![
         ("version", artifact.version.clone(), recipe.version.clone()),
-        ("license", artifact.license.clone(), recipe.license.to_string()),
+        ("license", artifact.license.clone(), license),
         ("sysroot", or_none(artifact.sysroot.as_ref()), or_none(target.sysroot.as_ref())),
         ("policy", or_none(policy.map(|policy| &policy.name)), or_none(target.policy.as_ref())),
     ];

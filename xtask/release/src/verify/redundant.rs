@@ -2,7 +2,8 @@
 
 use super::{Problems, packed};
 use crate::{
-    Artifact, FIRST_SCHEMA, File, Manifest, PROGRAM, Step, Wanted, names::why_unsafe, process, verifier,
+    Artifact, FIRST_SCHEMA, File, Manifest, PROGRAM, SCHEMA, Step, Wanted, bom, names::why_unsafe, parts,
+    process, verifier,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Digest, Entry, Tree};
@@ -38,6 +39,49 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
     match is_first {
         true => first_schema(manifest, problems),
         false => second_schema(manifest, problems),
+    }
+    match manifest.schema == SCHEMA {
+        true => third_schema(manifest, problems),
+        false if manifest.bom.is_some() || manifest.artifacts.iter().any(|it| !it.parts.is_empty()) => {
+            problems.manifest(format!("has the schema `{}`, and fields that came later", manifest.schema));
+        }
+        false => {}
+    }
+}
+
+/// There is a bill of materials, and each artifact's parts are the directories of its license texts.
+fn third_schema(manifest: &Manifest, problems: &mut Problems) {
+    if manifest.bom.as_ref().is_none_or(|file| file.path != bom::NAME) {
+        problems.manifest(format!("does not name `{}`", bom::NAME));
+    }
+    for artifact in &manifest.artifacts {
+        let title = artifact.title();
+        let (named, there) = (artifact.parts.iter().map(|part| &part.name), parts::names(artifact));
+        if !named.eq(&there) {
+            let named: Vec<_> = artifact.parts.iter().map(|part| part.name.as_str()).collect();
+            problems.manifest(format!("`{title}` has the parts {named:?}, and license texts of {there:?}"));
+        }
+        if parts::license(&artifact.license, artifact).is_ok_and(|whole| whole != artifact.license) {
+            problems.manifest(format!(
+                "`{title}` has the license `{}`, which does not name those of all its parts",
+                artifact.license
+            ));
+        }
+        for part in &artifact.parts {
+            if !parts::is_expression(&part.license) {
+                problems.manifest(format!(
+                    "`{title}` has the part `{}` with the license `{}`, which is not an SPDX expression",
+                    part.name, part.license
+                ));
+            }
+            if part.input.as_ref().is_some_and(|name| !manifest.inputs.contains_key(name)) {
+                problems.manifest(format!(
+                    "`{title}` has the part `{}` out of `{}`, which is not an input of the release",
+                    part.name,
+                    part.input.as_deref().unwrap_or_default()
+                ));
+            }
+        }
     }
 }
 

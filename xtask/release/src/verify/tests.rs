@@ -47,6 +47,7 @@ impl Release {
     /// Writes a changed manifest as a forger would: canonical, and with checksums that fit.
     fn forge(&mut self, change: impl Fn(&mut Manifest)) {
         change(&mut self.manifest);
+        crate::bom::refresh(&self.path, &mut self.manifest);
         let json = self.manifest.to_json().unwrap();
         std::fs::write(self.path.join("SHA256SUMS"), self.manifest.checksums(&json)).unwrap();
         std::fs::write(self.path.join("release.json"), json).unwrap();
@@ -89,7 +90,7 @@ fn a_flipped_byte_of_any_file_is_found() {
         .filter(|(_, found)| matches!(found, Found::File(_)))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(files.len(), 7);
+    assert_eq!(files.len(), 8);
     for name in files {
         let release = release();
         let path = release.path.join(&name);
@@ -199,7 +200,7 @@ fn checksums_are_compared_line_by_line() {
         ("names `verify.py` twice", |text| format!("{text}{}\n", text.lines().last().unwrap())),
         ("names `../x`, which is not in the manifest", |text| format!("{text}{}  ../x\n", "0".repeat(64))),
         ("where it should be", |text| format!("{}{}", "0".repeat(64), &text[64..])),
-        ("does not name `hello-1.0-x86_64-pc-windows-msvc.zip`", |text| {
+        ("does not name `bom.cdx.json`", |text| {
             text.lines().skip(1).map(|line| format!("{line}\n")).collect()
         }),
         ("SHA256SUMS: is not written canonically", |text| {
@@ -423,9 +424,11 @@ fn an_artifact_that_was_left_out_is_missed() {
 fn downgrade(manifest: &mut Manifest) {
     manifest.schema = FIRST_SCHEMA.into();
     (manifest.program, manifest.verifier) = (None, None);
+    manifest.bom = None;
     manifest.repository.clear();
     for artifact in &mut manifest.artifacts {
         artifact.packed_from.clear();
+        artifact.parts.clear();
         artifact.cxx = None;
         artifact.contains.clear();
         artifact.needs.clear();
@@ -437,8 +440,21 @@ fn downgrade(manifest: &mut Manifest) {
 }
 
 #[test]
+fn the_second_schema_is_still_verified() {
+    let text = include_str!("../manifest/golden-2.json");
+    assert_eq!(serde_json::from_str::<Manifest>(text).unwrap().to_json().unwrap(), text);
+    let (directory, store, mut manifest) = example::release();
+    (manifest.schema, manifest.bom) = (crate::SECOND_SCHEMA.into(), None);
+    let path = directory.path().join("dist/test");
+    write(&store, &manifest, &path).unwrap();
+    let project = Project::load(&directory.path().join("project")).unwrap();
+    let verdict = verify(&path, Some(&project)).unwrap();
+    assert_eq!(self::text(&verdict.problems), "");
+    assert_eq!(verdict.schema.as_deref(), Some(crate::SECOND_SCHEMA));
+}
+
+#[test]
 fn the_first_schema_is_still_verified_as_far_as_it_goes() {
-    // As this program's version 0.1.0 wrote it before the second schema.
     let text = include_str!("../manifest/golden-1.json");
     assert_eq!(serde_json::from_str::<Manifest>(text).unwrap().to_json().unwrap(), text);
 
@@ -468,7 +484,7 @@ fn the_verdict_names_the_manifest_and_what_was_not_checked() {
     let json = std::fs::read(release.path.join("release.json")).unwrap();
     assert_eq!(verdict.manifest, Some(Digest::of(&json).hex()));
     let expected =
-        Counts { files: 7, artifacts: 2, members: 6, models: 0, steps: 4, inputs: 1, repository: 15 };
+        Counts { files: 8, artifacts: 2, members: 6, models: 0, steps: 4, inputs: 1, repository: 15 };
     assert_eq!(verdict.counts, expected);
     let text = [verdict.unchecked.join("\n"), verdict.notes.join("\n")].concat();
     for expected in [

@@ -1,6 +1,7 @@
 //! Every value of a manifest, changed one by one: what no check knows is listed here, and nothing else.
 
 use super::{Release, text};
+use crate::{BOM, Manifest};
 use serde_json::Value;
 
 /// What nobody can tell without building again, as JSON Pointers with `*` for a number or name.
@@ -78,15 +79,25 @@ fn changed(value: &Value) -> Option<Value> {
 
 /// The places in the manifest at which a change is not found.
 fn unfound(name: &str, change: impl Fn(&mut Value, &str) -> bool) -> Vec<String> {
-    let release = Release::new(name);
+    let mut release = Release::new(name);
     let json: Value = serde_json::from_slice(&release.read("release.json")).unwrap();
     let mut list = Vec::new();
     pointers(&json, "", &mut list);
     assert!(list.len() > 100);
+    let bom = release.read(BOM);
     list.retain(|pointer| {
         let mut json = json.clone();
         if !change(&mut json, pointer) {
             return false;
+        }
+        std::fs::write(release.path.join(BOM), &bom).unwrap();
+        // A bill of materials that does not fit would hide what else is not checked.
+        if let (false, Ok(mut manifest)) =
+            (pointer.starts_with("/bom"), serde_json::from_value::<Manifest>(json.clone()))
+        {
+            crate::bom::refresh(&release.path, &mut manifest);
+            json["bom"] = serde_json::to_value(&manifest.bom).unwrap();
+            release.manifest.bom = manifest.bom;
         }
         release.write_json(&(serde_json::to_string_pretty(&json).unwrap() + "\n"));
         text(&release.problems(true)).is_empty()

@@ -1,7 +1,7 @@
 //! Rows on the manifest alone: each is canonical and has checksums that fit, and contradicts itself.
 
 use super::{Case, Release, case};
-use crate::{File, Missing, Wanted};
+use crate::{File, Missing, Part, Wanted};
 use builder::{Cxx, Node};
 use store::Digest;
 
@@ -21,10 +21,14 @@ fn other(file: &File) -> File {
     File { executable: file.executable, ..File::new(&file.path, &Digest::of(b"other")) }
 }
 
+fn part(name: &str, license: &str, input: Option<&str>) -> Part {
+    Part { name: name.into(), license: license.into(), input: input.map(Into::into) }
+}
+
 pub fn cases() -> Vec<Case> {
     vec![
         case("a schema that nobody knows", "has the schema `mlc-repro/release/9`", |release| {
-            text(release, |json| json.replace("mlc-repro/release/2", "mlc-repro/release/9"));
+            text(release, |json| json.replace("mlc-repro/release/3", "mlc-repro/release/9"));
         }),
         case("the first schema, with what came later", "and fields that came later", |release| {
             release.forge(|it| it.schema = "mlc-repro/release/1".into());
@@ -53,6 +57,37 @@ pub fn cases() -> Vec<Case> {
             release.forge(|it| it.verifier = None);
             std::fs::remove_file(release.path.join("verify.py")).unwrap();
         }),
+        case("there is no bill of materials", "does not name `bom.cdx.json`", |release| {
+            release.forge(|it| it.bom = None);
+            std::fs::remove_file(release.path.join("bom.cdx.json")).unwrap();
+        }),
+        case(
+            "a part without license texts",
+            "has the parts [\"zlib\"], and license texts of {}",
+            |release| {
+                release.forge(|it| it.artifacts[0].parts.push(part("zlib", "Zlib", None)));
+            },
+        ),
+        case(
+            "a license that leaves a part's out",
+            "has the license `MIT`, which does not name those of all",
+            |release| {
+                release.forge(|it| it.artifacts[0].parts.push(part("zlib", "Zlib", None)));
+            },
+        ),
+        case("a part whose license is none", "`none at all`, which is not an SPDX expression", |release| {
+            release.forge(|it| it.artifacts[0].parts.push(part("zlib", "none at all", None)));
+        }),
+        case("a part out of no input", "out of `more`, which is not an input of the release", |release| {
+            release.forge(|it| it.artifacts[0].parts.push(part("zlib", "Zlib", Some("more"))));
+        }),
+        case(
+            "the second schema, with what came later",
+            "has the schema `mlc-repro/release/2`, and fields that",
+            |release| {
+                release.forge(|it| it.schema = "mlc-repro/release/2".into());
+            },
+        ),
         case(
             "`outputs` of an artifact are zeros",
             "the outputs of hello@x86_64-pc-windows-msvc has the digest",

@@ -1,6 +1,7 @@
 //! Releases that were tampered with: one row for each way, with what `verify` says of it. docs/tamperings.md is the
 //! table; the tests below write and compare it, and go on with random changes.
 
+mod bom;
 mod checkout;
 mod directory;
 mod leaves;
@@ -52,6 +53,13 @@ fn sections() -> Vec<Section> {
         section("Files of the directory", "test", false, directory::cases()),
         section("`release.json` against itself", "test", false, manifest::cases()),
         section("Names", "test", false, manifest::names()),
+        section(
+            "The bill of materials, the manifest and the checksums made to fit",
+            "test",
+            false,
+            bom::cases(),
+        ),
+        section("The bill of materials against the checkout", "test", true, bom::against_locks()),
         section("tar archives, the manifest and the checksums made to fit", "test", false, tar::cases()),
         section("gzip streams, likewise", "test", false, tar::gzip()),
         section("zip archives, likewise", "test", false, zip::cases()),
@@ -111,9 +119,10 @@ impl Release {
         verdict.problems
     }
 
-    /// Changes the manifest as a forger would: canonical, and with checksums that fit.
+    /// Changes the manifest as a forger would: canonical, and with a bill of materials and checksums that fit.
     pub fn forge(&mut self, change: impl FnOnce(&mut Manifest)) {
         change(&mut self.manifest);
+        crate::bom::refresh(&self.path, &mut self.manifest);
         let json = self.manifest.to_json().unwrap();
         self.write_json(&json);
     }
