@@ -35,3 +35,24 @@ impl Machine {
         }
     }
 }
+
+/// A processor by IMAGE_FILE_MACHINE_*, with the number where it has no name here.
+pub fn pe_name(number: u16) -> String {
+    named(
+        number,
+        &[(0x8664, "x86-64"), (0xaa64, "arm64"), (0x14c, "x86"), (0x1c4, "arm"), (0xa641, "arm64ec")],
+    )
+}
+
+/// A processor by EM_*, with the number where it has no name here.
+pub fn elf_name(number: u16) -> String {
+    named(
+        number,
+        &[(62, "x86-64"), (183, "arm64"), (3, "x86"), (40, "arm"), (243, "riscv"), (258, "loongarch")],
+    )
+}
+
+fn named(number: u16, names: &[(u16, &str)]) -> String {
+    let name = names.iter().find(|(known, _)| *known == number).map_or("unknown", |(_, name)| name);
+    format!("{name} ({number:#x})")
+}

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
-use std::{fmt::Write, path::Path};
+use std::path::Path;
 
 /// The error of a weight.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -206,59 +206,4 @@ fn results<'a>(
         None => 1.0,
     };
     Ok(Box::new(move |row, column| value(row * columns + column) * scale))
-}
-
-/// A picture of the relative error by layer: a line for each kind of weight, as SVG.
-pub fn picture(errors: &[WeightError]) -> String {
-    let mut kinds: Vec<(String, Vec<(usize, f64)>)> = Vec::new();
-    for error in errors {
-        let parts: Vec<&str> = error.name.split('.').collect();
-        let Some(position) = parts.iter().position(|part| part.parse::<usize>().is_ok()) else { continue };
-        let layer = parts[position].parse().unwrap_or(0);
-        let kind = parts[position + 1..].join(".");
-        match kinds.iter_mut().find(|(name, _)| *name == kind) {
-            Some((_, points)) => points.push((layer, error.relative)),
-            None => kinds.push((kind, vec![(layer, error.relative)])),
-        }
-    }
-    for (_, points) in &mut kinds {
-        points.sort_by_key(|(layer, _)| *layer);
-    }
-    let layers = kinds.iter().flat_map(|(_, points)| points).map(|(layer, _)| layer + 1).max().unwrap_or(1);
-    let top = kinds.iter().flat_map(|(_, points)| points).map(|(_, error)| *error).fold(1e-9, f64::max);
-    let height = 300.0f64.max(20.0 * kinds.len() as f64);
-    let x = |layer: usize| 60.0 + 560.0 * layer as f64 / (layers.max(2) - 1) as f64;
-    let y = |error: f64| 20.0 + height * (1.0 - error / top);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 {:.0}\" font-family=\"sans-serif\" font-size=\"11\">\n",
-        height + 60.0
-    );
-    let bottom = height + 20.0;
-    let _ = writeln!(svg, "<rect width=\"100%\" height=\"100%\" fill=\"white\"/>");
-    let _ = writeln!(svg, "<path d=\"M60 20V{bottom:.0}H620\" fill=\"none\" stroke=\"black\"/>");
-    let _ = writeln!(svg, "<text x=\"56\" y=\"24\" text-anchor=\"end\">{:.2} %</text>", top * 100.0);
-    let _ = writeln!(svg, "<text x=\"56\" y=\"{bottom:.0}\" text-anchor=\"end\">0</text>");
-    let _ = writeln!(
-        svg,
-        "<text x=\"340\" y=\"{:.0}\" text-anchor=\"middle\">relative error by layer, 0 to {}</text>",
-        bottom + 24.0,
-        layers - 1
-    );
-    for (index, (kind, points)) in kinds.iter().enumerate() {
-        let hue = 360 * index / kinds.len();
-        let line: Vec<String> =
-            points.iter().map(|(layer, error)| format!("{:.1},{:.1}", x(*layer), y(*error))).collect();
-        let _ = writeln!(
-            svg,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"hsl({hue},70%,40%)\"/>",
-            line.join(" ")
-        );
-        let kind = kind.replace('&', "&amp;").replace('<', "&lt;");
-        let _ = writeln!(
-            svg,
-            "<text x=\"630\" y=\"{}\" fill=\"hsl({hue},70%,40%)\">{kind}</text>",
-            24 + 20 * index
-        );
-    }
-    svg + "</svg>\n"
 }

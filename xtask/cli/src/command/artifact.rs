@@ -5,10 +5,14 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::{path::PathBuf, process::ExitCode};
 
-/// Show what stands in a library: imports, exports, hardening, time stamps; or in an AAR, and which rules it breaks
+/// Show what stands in a library, an archive, a wheel or an AAR
+///
+/// Of a DLL or shared library: imports, exports, hardening, time stamps, tools. Of a .zip or .tar.gz archive: its members, and
+/// what its libraries need. Of a wheel: its metadata too. Of an AAR: what Android build tools read, and which rules it
+/// breaks; then the exit status is 1.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A DLL, shared library or AAR
+    /// A DLL, shared library, archive, wheel or AAR
     file: PathBuf,
 }
 
@@ -17,22 +21,43 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let shown = arguments.file.display();
     let bytes = std::fs::read(&arguments.file).with_context(|| format!("cannot read {shown}"))?;
     let mut problems = Vec::new();
-    let value = match bytes.as_slice() {
-        [b'M', b'Z', ..] => serde_json::to_value(artifact::inspect_pe(&bytes)?)?,
-        [0x7f, b'E', b'L', b'F', ..] => serde_json::to_value(artifact::inspect_elf(&bytes)?)?,
-        [b'P', b'K', ..] => {
+    let name = arguments.file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut value = match bytes.as_slice() {
+        [b'M', b'Z', ..] => named(serde_json::to_value(artifact::inspect_pe(&bytes)?)?, artifact::pe_name),
+        [0x7f, b'E', b'L', b'F', ..] => {
+            named(serde_json::to_value(artifact::inspect_elf(&bytes)?)?, artifact::elf_name)
+        }
+        [b'P', b'K', ..] if artifact::is_aar(&name, &bytes) => {
             let aar = artifact::inspect_aar(&bytes).with_context(|| format!("{shown} is no sound AAR"))?;
             problems = aar.problems();
             serde_json::to_value(aar)?
         }
-        _ => bail!("{shown} is neither a PE file, an ELF file nor an AAR"),
+        [b'P', b'K', ..] | [0x1f, 0x8b, ..] => {
+            let contents = artifact::list_contents(&name, &bytes);
+            serde_json::to_value(contents.with_context(|| format!("{shown} is no sound archive"))?)?
+        }
+        _ => bail!("{shown} is neither a PE file, an ELF file nor an archive (.zip, .tar.gz, .whl, .aar)"),
     };
+    for library in value.get_mut("libraries").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(elf) = library.get_mut("elf") {
+            *elf = named(elf.take(), artifact::elf_name);
+        }
+    }
     if global.json {
         println!("{}", serde_json::to_string_pretty(&value)?);
         return Ok(verdict(&problems));
     }
     print!("{}", text(&value, ""));
     Ok(verdict(&problems))
+}
+
+/// A library's fields with its machine by name, beside the number that the file has.
+fn named(mut value: Value, name: fn(u16) -> String) -> Value {
+    let number = value.get("machine").and_then(Value::as_u64).and_then(|number| u16::try_from(number).ok());
+    if let (Some(number), Value::Object(fields)) = (number, &mut value) {
+        fields.shift_insert(1, "machine_name".to_owned(), name(number).into());
+    }
+    value
 }
 
 /// The fields of an object, one on a line, lists with their lengths.
@@ -73,6 +98,15 @@ fn verdict(problems: &[String]) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_machine_has_its_name_beside_the_number() {
+        let value = super::named(serde_json::json!({ "machine": 0x8664, "exports": [] }), artifact::pe_name);
+        assert_eq!(
+            super::text(&value, ""),
+            "machine: 34404\nmachine_name: \"x86-64 (0x8664)\"\nexports: 0\n"
+        );
+    }
+
     #[test]
     fn each_field_is_a_line_and_lists_have_lengths() {
         let value = serde_json::json!({

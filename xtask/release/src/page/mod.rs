@@ -73,8 +73,8 @@ fn size(bytes: u64) -> String {
     const FEW: u64 = 10 << 10;
     match bytes {
         0..FEW => format!("{bytes} bytes"),
-        _ if bytes < 10 << 20 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-        _ if bytes < 10 << 30 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ if bytes < 1 << 20 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ if bytes < 1 << 30 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
         _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
     }
 }

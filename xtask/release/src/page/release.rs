@@ -105,7 +105,11 @@ fn artifact(artifact: &Artifact) -> String {
     html += &pairs(&facts);
     if !artifact.parts.is_empty() {
         let row = |part: &crate::Part| {
-            vec![text(&part.name), text(&part.license), part.input.as_deref().map_or_else(String::new, code)]
+            vec![
+                text(&part.name),
+                text(&part.license),
+                part.input.as_deref().map_or_else(|| "this project, or its environments".to_owned(), code),
+            ]
         };
         html += &table(
             &format!("Parts of {}", artifact.archive.path),
