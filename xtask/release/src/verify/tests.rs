@@ -355,29 +355,15 @@ fn a_forged_archive_is_caught_by_the_manifest_even_when_its_digest_fits() {
 
 #[test]
 fn the_repository_must_say_the_same() {
+    const HELLO: &str = "recipes/packages/hello/recipe.toml";
     let cases: [(&str, &str, &str, &str); 8] = [
         ("containers/wine.lock", "# wine", "# other", "environment `wine` was made with another lock"),
         ("recipes/policies/hello.toml", "hello.dll", "other.dll", "was examined by another policy"),
+        (HELLO, "version = \"1.0\"", "version = \"1.1\"", "has the version `1.0`, and `1.1`"),
+        (HELLO, "open-msvc", "other", "has the sysroot `open-msvc`, and `other`"),
+        (HELLO, "[\"start-up\"]", "[]", "has the intermediate start-up@x86_64-pc-windows-msvc"),
         (
-            "recipes/packages/hello/recipe.toml",
-            "version = \"1.0\"",
-            "version = \"1.1\"",
-            "has the version `1.0`, and `1.1`",
-        ),
-        (
-            "recipes/packages/hello/recipe.toml",
-            "open-msvc",
-            "other",
-            "has the sysroot `open-msvc`, and `other`",
-        ),
-        (
-            "recipes/packages/hello/recipe.toml",
-            "[\"start-up\"]",
-            "[]",
-            "has the intermediate start-up@x86_64-pc-windows-msvc",
-        ),
-        (
-            "recipes/packages/hello/recipe.toml",
+            HELLO,
             "input = \"hello-source\"\npath = \"hello\"\npatches = \"hello\"",
             "project = \"sysroot\"\npath = \"hello\"",
             "was made from other inputs",
