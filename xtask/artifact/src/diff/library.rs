@@ -55,7 +55,10 @@ fn read(bytes: &[u8]) -> Option<(Vec<Member<'_>>, Facts)> {
         let name = String::from_utf8_lossy(member.name()).into_owned();
         facts.name("members", member.name());
         let mut number = |cause, what: &str, value: Option<u64>| {
-            facts.add_with(cause, fact::MEMBER_HEADERS, format!("{name}: {what}"), value.unwrap_or_default());
+            let value = value.unwrap_or_default();
+            // Modes are read in octal digits.
+            let value = if cause == Cause::Permissions { format!("{value:04o}") } else { value.to_string() };
+            facts.add_with(cause, fact::MEMBER_HEADERS, format!("{name}: {what}"), value);
         };
         number(Cause::TimeStamp, "time stamp", member.date());
         number(Cause::UserName, "owner", member.uid());

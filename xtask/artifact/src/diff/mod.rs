@@ -27,7 +27,10 @@ use store::Digest;
 const MEMORY: u64 = 1 << 30;
 
 /// Changes that are listed of one file.
-const MOST_CHANGES: usize = 60;
+const MOST_CHANGES: usize = 90;
+
+/// Changes that are listed of one place in it: a hundred imports must not hide the bytes of a section.
+const MOST_OF_PLACE: usize = 15;
 
 /// Files that are looked into, of all.
 const MOST_FILES: usize = 400;
@@ -107,7 +110,8 @@ impl Comparison {
 
     /// Adds a change, or counts it.
     fn add(&mut self, change: Change) {
-        match self.changes.len() < MOST_CHANGES {
+        let of_place = self.changes.iter().filter(|known| known.place == change.place).count();
+        match self.changes.len() < MOST_CHANGES && of_place < MOST_OF_PLACE {
             true => self.changes.push(change),
             false => self.left_out += 1,
         }

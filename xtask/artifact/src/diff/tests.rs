@@ -303,6 +303,18 @@ fn directories_are_compared_file_by_file() {
 }
 
 #[test]
+fn many_changes_of_one_place_hide_no_other() {
+    let list = |time: &str| {
+        let members: Vec<String> = (0..40).map(|index| format!("{index}.o")).collect();
+        let members: Vec<_> = members.iter().map(|name| (name.as_str(), time, &b"same"[..])).collect();
+        library(&[members, vec![("last.o", "0", time.as_bytes())]].concat())
+    };
+    let comparison = compare_bytes("x.a", &list("1700000000"), &list("1764237661"));
+    assert_eq!(comparison.changes.iter().filter(|it| it.place == "member headers").count(), MOST_OF_PLACE);
+    assert_eq!((comparison.left_out, comparison.members.len()), (40 - MOST_OF_PLACE, 1));
+}
+
+#[test]
 fn hostile_bytes_are_compared_and_never_break_anything() {
     let members: [(&str, &[u8]); 2] = [("a", b"one"), ("b", b"two")];
     let files = [

@@ -115,23 +115,7 @@ fn write_report(
     if report.report.is_none() {
         return Ok(());
     }
-    let comparison = artifact::compare_paths(directory, rebuilt)?;
-    let differs = |name: &str| {
-        let members = comparison.members.iter().map(|member| member.name.as_str());
-        let mut names = members.chain(comparison.changes.iter().map(|change| change.place.as_str()));
-        names.any(|other| other == name || other.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')))
-    };
-    let archives = manifest.artifacts.iter().map(|artifact| artifact.archive.path.clone());
-    let names = archives.chain(manifest.models.iter().map(|model| model.conversion.title()));
-    let rebuild = Rebuild {
-        schema: Rebuild::SCHEMA,
-        release: manifest.name.clone(),
-        manifest_sha256: sha256,
-        rebuilt_by: who.to_owned(),
-        same: comparison.same,
-        artifacts: names.map(|name| (name.clone(), !differs(&name))).collect(),
-        comparison: comparison.clone(),
-    };
+    let rebuild = Rebuild::new((directory, rebuilt), manifest, sha256, who)?;
     let json = serde_json::to_value(&rebuild)?;
     report.write(&json, &release::rebuild_page(&rebuild), (directory, rebuilt))
 }

@@ -1,8 +1,12 @@
 //! The page on a comparison: of a release with its rebuild, or of any two files or directories.
 
 use super::{code, page, pairs, size, table, text};
+use crate::{File, Manifest};
+use anyhow::Result;
 use artifact::{Change, Comparison, Side};
 use serde::Serialize;
+use std::path::Path;
+use store::Digest;
 
 /// How a release and its rebuild compare: what `verify --rebuild --report` writes as JSON.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +30,36 @@ pub struct Rebuild {
 impl Rebuild {
     /// The version of the format.
     pub const SCHEMA: &'static str = "mlc-repro/rebuild/1";
+
+    /// Compares a release directory with its rebuild; `who` built it again.
+    ///
+    /// # Errors
+    /// If one of them can't be read.
+    pub fn new(
+        (directory, rebuilt): (&Path, &Path),
+        manifest: &Manifest,
+        manifest_sha256: Option<String>,
+        who: &str,
+    ) -> Result<Self> {
+        // By digest, since a comparison with many differences does not list all of them.
+        let is_same = |file: &File| {
+            let of = |directory: &Path| Digest::of_file(&directory.join(&file.path)).ok();
+            of(directory).is_some_and(|digest| of(rebuilt) == Some(digest))
+        };
+        let archives = manifest.artifacts.iter().map(|it| (it.archive.path.clone(), is_same(&it.archive)));
+        let models = manifest.models.iter().map(|it| (it.conversion.title(), it.files.iter().all(is_same)));
+        let artifacts = archives.chain(models).collect();
+        let comparison = artifact::compare_paths(directory, rebuilt)?;
+        Ok(Self {
+            schema: Self::SCHEMA,
+            release: manifest.name.clone(),
+            manifest_sha256,
+            rebuilt_by: who.to_owned(),
+            same: comparison.same,
+            artifacts,
+            comparison,
+        })
+    }
 }
 
 /// Levels of headings below the first.

@@ -111,6 +111,28 @@ fn a_strangers_release_stays_text() {
 }
 
 #[test]
+fn a_rebuild_tells_of_each_artifact_whether_it_is_the_same() {
+    let (directory, store, manifest) = example::release();
+    let [given, rebuilt] = ["given", "rebuilt"].map(|name| directory.path().join(name));
+    write(&store, &manifest, &given).unwrap();
+    write(&store, &manifest, &rebuilt).unwrap();
+    let of = || Rebuild::new((&given, &rebuilt), &manifest, None, "mlc-repro").unwrap();
+    assert!(of().same && of().artifacts.iter().all(|(_, same)| *same));
+    check(&rebuild_page(&of()));
+    // More differs than is listed, and the archive comes behind all of it.
+    for index in 0..200 {
+        std::fs::write(rebuilt.join(format!("a{index}")), "").unwrap();
+    }
+    std::fs::remove_file(rebuilt.join(example::LINUX)).unwrap();
+    let rebuild = of();
+    assert_eq!(rebuild.artifacts, [(example::ARCHIVE.to_owned(), true), (example::LINUX.to_owned(), false)]);
+    assert!(!rebuild.same && rebuild.comparison.left_out > 0);
+    let html = rebuild_page(&rebuild);
+    check(&html);
+    assert!(html.contains("The rebuild differs") && html.contains("differs</span>"));
+}
+
+#[test]
 fn the_page_of_a_comparison_names_causes_and_stays_text() {
     let json =
         |text: &str| serde_json::json!({ EVIL: { "time": text, "list": [EVIL] } }).to_string().into_bytes();
