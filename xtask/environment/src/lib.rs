@@ -12,6 +12,8 @@ mod layers;
 mod links;
 mod nix;
 mod sandbox;
+mod session;
+mod system_calls;
 mod tarball;
 
 pub use assemble::{Environment, assemble, assembled};

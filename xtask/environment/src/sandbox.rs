@@ -8,13 +8,19 @@ use crate::{
     backend::{COMMAND, prepare},
     doctor,
     isolation::Isolation,
+    session,
+    system_calls::SystemCalls,
 };
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::fs::{MemfdFlags, memfd_create};
 use std::{
     collections::BTreeMap,
-    fs::Permissions,
-    io::{IsTerminal, PipeReader, Read},
-    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    fs::{File, Permissions},
+    io::{IsTerminal, PipeReader, Read, Write},
+    os::{
+        fd::AsRawFd,
+        unix::{fs::PermissionsExt, process::ExitStatusExt},
+    },
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Instant,
@@ -64,6 +70,13 @@ pub(crate) const SYSTEM: &[&str] = &[
     "/tmp",
 ];
 
+/// Opens the filter of system calls, its first word, for bubblewrap: only a shell can hand a file down to one program alone
+/// without unsafe code.
+const WITH_FILTER: &str = "exec \"$@\" 9<\"$0\"";
+
+/// Where [`WITH_FILTER`] opens it.
+pub(crate) const FILTER: &[&str] = &["--seccomp", "9"];
+
 /// Said first by the shell inside: before it, all that is said is bubblewrap's, and the command never began.
 const BEGIN: &str = "printf '\\0'; ";
 
@@ -91,6 +104,8 @@ const PROBLEMS: &[(&str, &str)] = &[
 pub struct Sandbox {
     tools: PathBuf,
     isolation: Isolation,
+    /// The system calls that a build may make, as the kernel takes them, in memory.
+    filter: File,
 }
 
 /// What stands at `/build` while a command runs.
@@ -107,19 +122,30 @@ impl Sandbox {
     /// it starts: an open directory would be a way out of the sandbox.
     pub fn new(store: &Store, tools: &Environment, progress: &dyn Progress) -> Result<Self> {
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
-        Ok(Self { tools: store.checkout(&tools.root, progress)?, isolation: Isolation::load()? })
+        let tools = store.checkout(&tools.root, progress)?;
+        let filter = memfd_create("system calls", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
+        let mut filter = File::from(filter);
+        filter.write_all(&SystemCalls::load()?.program()?).context("cannot write a file in memory")?;
+        Ok(Self { tools, isolation: Isolation::load()?, filter })
     }
 
     /// bubblewrap with a root, and nothing else of this machine.
     fn bubblewrap(&self, root: &Path) -> Command {
         let library = |directory: &str| self.tools.join(directory).display().to_string();
-        let mut command = Command::new(self.tools.join("usr/lib64/ld-linux-x86-64.so.2"));
+        let libraries = [library("usr/lib/x86_64-linux-gnu"), library("usr/lib64")].join(":");
+        let loader = self.tools.join("usr/lib64/ld-linux-x86-64.so.2");
+        let mut command = Command::new(&loader);
         command
             .env_clear()
-            .arg("--library-path")
-            .arg([library("usr/lib/x86_64-linux-gnu"), library("usr/lib64")].join(":"))
+            .args(["--library-path", &libraries])
+            .arg(self.tools.join("usr/bin/dash"))
+            .args(["-c", WITH_FILTER])
+            .arg(format!("/proc/{}/fd/{}", std::process::id(), self.filter.as_raw_fd()))
+            .arg(&loader)
+            .args(["--library-path", &libraries])
             .arg(self.tools.join("usr/bin/bwrap"))
             .args(ISOLATION)
+            .args(FILTER)
             .arg("--ro-bind")
             .args([root, Path::new("/")])
             .args(SYSTEM)
@@ -150,13 +176,13 @@ impl Sandbox {
     fn run_in(&self, places: &Places, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Exit> {
         let mut command = self.command(launch, places)?;
         if launch.interactive {
-            return Ok(exit(command.status().with_context(|| self.start_error())?));
+            let mut started = session::start(command).with_context(|| self.start_error())?;
+            return Ok(exit(started.child.wait().context("cannot wait for bubblewrap")?));
         }
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let mut child = command.spawn().with_context(|| self.start_error())?;
-        // It holds the pipe's other end; without this the reading would never end.
-        drop(command);
+        let mut started = session::start(command).with_context(|| self.start_error())?;
+        let child = &mut started.child;
         let passed = pass_on(reader, output);
         if passed.is_err() {
             // It may have ended by itself already.
@@ -203,11 +229,10 @@ impl Backend for Sandbox {
     fn check(&self) -> Result<String> {
         let start = Instant::now();
         let mut command = self.bubblewrap(&self.tools);
-        let output = command
-            .args(["--", "/bin/sh", "-c", ":"])
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| self.start_error())?;
+        command.args(["--", "/bin/sh", "-c", ":"]).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let started = session::start(command).with_context(|| self.start_error())?;
+        let output = started.child.wait_with_output().context("cannot wait for bubblewrap")?;
         match output.status.success() {
             true => Ok(format!("an empty action takes {:.0} ms", start.elapsed().as_secs_f64() * 1000.0)),
             false => Err(not_begun(&String::from_utf8_lossy(&output.stderr))),

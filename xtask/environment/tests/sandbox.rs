@@ -158,6 +158,7 @@ fn nothing_outside_can_be_written() {
 fn it_keeps_to_what_all_backends_promise() {
     machine::keeps_the_promise(sandbox());
     machine::hides_the_machine(sandbox());
+    machine::probe::filters_system_calls(sandbox());
     machine::keeps_trees_as_they_are(sandbox());
     machine::refuses_what_no_tree_holds(sandbox());
     machine::tells_how_it_ended(sandbox());

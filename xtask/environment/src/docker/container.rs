@@ -21,6 +21,7 @@ use bollard::{
 use futures_util::StreamExt;
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
@@ -42,6 +43,14 @@ const WATCH: &str = "exec 3<&0 4>&1 </dev/null >/dev/null 2>&1
 
 /// How often a name that is taken may be another process' by chance.
 const ATTEMPTS: u32 = 100;
+
+/// What the container that builds is given.
+struct Held<'a> {
+    /// The volume with the sources.
+    volume: &'a str,
+    /// The option that names the filter of system calls.
+    filter: &'a str,
+}
 
 /// What was made and has to go.
 #[derive(Default)]
@@ -104,7 +113,9 @@ impl Docker {
         };
         let carrier = self.create(made, carrier)?;
         self.send_source(&carrier, launch)?;
-        let container = self.create(made, self.container(image, launch, &volume))?;
+        let scratch = launch.store.scratch()?;
+        let filter = self.filter(scratch.path())?;
+        let container = self.create(made, self.container(image, launch, Held { volume: &volume, filter: &filter }))?;
         let exit = self.start(&container, output)?;
         let outputs = match exit.success() && !launch.interactive {
             true => self.fetch_outputs(&container, launch)?,
@@ -158,8 +169,20 @@ impl Docker {
         })
     }
 
+    /// What the engine is told about system calls: Docker takes the filter itself, podman the path of one, which it reads when
+    /// it makes the container.
+    fn filter(&self, scratch: &Path) -> Result<String> {
+        if !self.is_podman {
+            return Ok(format!("seccomp={}", self.filter));
+        }
+        let path = scratch.join("system-calls.json");
+        std::fs::write(&path, &self.filter).with_context(|| format!("cannot write {}", path.display()))?;
+        let path = std::path::absolute(&path).with_context(|| format!("cannot resolve {}", path.display()))?;
+        Ok(format!("seccomp={}", path.display()))
+    }
+
     /// The container that builds.
-    fn container(&self, image: &str, launch: &Launch, volume: &str) -> ContainerCreateBody {
+    fn container(&self, image: &str, launch: &Launch, held: Held) -> ContainerCreateBody {
         let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
         let script = format!(
             "{}{WATCH}{COMMAND} >&4 2>&4 3<&- 4>&-\nexit $?",
@@ -167,7 +190,7 @@ impl Docker {
         );
         let mut command = ["/bin/sh", "-c", &script, "sh"].map(str::to_owned).to_vec();
         command.extend_from_slice(launch.arguments);
-        let mut security = vec!["no-new-privileges".to_owned()];
+        let mut security = vec!["no-new-privileges".to_owned(), held.filter.to_owned()];
         if self.is_podman {
             // It leaves `masked_paths` out.
             security.push(format!("mask={}", self.isolation.hidden().collect::<Vec<_>>().join(":")));
@@ -196,7 +219,7 @@ impl Docker {
                     ["/tmp", "/dev/shm"].map(|path| (path.to_owned(), TEMPORARY.to_owned())),
                 )),
                 mounts: Some(vec![
-                    mount("/build/src", Some(volume), true),
+                    mount("/build/src", Some(held.volume), true),
                     mount("/build/work", None, false),
                     mount("/build/out", None, false),
                 ]),

@@ -10,7 +10,7 @@ mod leftovers;
 mod load;
 mod transfer;
 
-use crate::{Backend, Ended, Launch, image::Image, isolation::Isolation};
+use crate::{Backend, Ended, Launch, image::Image, isolation::Isolation, system_calls::SystemCalls};
 use address::Surroundings;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bollard::{API_DEFAULT_VERSION, models::SystemInfo};
@@ -38,6 +38,8 @@ pub struct Docker {
     runtime: Runtime,
     owner: Owner,
     isolation: Isolation,
+    /// The system calls that a build may make, as engines take them.
+    filter: String,
     /// Held while something is made that has to be removed; alone by who removes all before this process ends.
     making: Arc<RwLock<()>>,
 }
@@ -79,6 +81,7 @@ impl Docker {
             runtime,
             owner: Owner::this_process(),
             isolation: Isolation::load()?,
+            filter: SystemCalls::load()?.profile(),
             making: Arc::new(RwLock::new(())),
         };
         docker.suits()?;
@@ -98,6 +101,17 @@ impl Docker {
             self.url,
             info.os_type.as_deref().unwrap_or("?"),
             info.architecture.as_deref().unwrap_or("?")
+        );
+        ensure!(
+            info.security_options.iter().flatten().any(|option| option.starts_with("name=seccomp")),
+            "the engine at {} can't filter system calls (seccomp), which is a part of the isolation of builds\n  hint: use another engine or `--backend sandbox`",
+            self.url
+        );
+        // Podman takes the filter as a file of its own machine.
+        ensure!(
+            !self.is_podman || self.url.starts_with("unix://"),
+            "podman takes the filter of system calls as a file, and {} may be another machine\n  hint: use podman through its socket here (`unix://PATH`), or a Docker engine there",
+            self.url
         );
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Nix's own programs, on a store of ours.
 
+use crate::session;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     io::{ErrorKind, Read},
@@ -211,7 +212,9 @@ impl Client {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start Nix to run an action")?;
+        // Nix hands its session keyring down to what it builds.
+        let mut started = session::start(command).context("cannot start Nix to run an action")?;
+        let child = &mut started.child;
         // Closing it would end the build.
         let input = child.stdin.take();
         let mut errors = child.stderr.take().context("Nix has no stderr")?;
@@ -222,7 +225,7 @@ impl Client {
                 count => hear(&buffer[..count]),
             }
         }
-        let output = child.wait_with_output().context("cannot wait for Nix")?;
+        let output = started.child.wait_with_output().context("cannot wait for Nix")?;
         drop(input);
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let is_built = output.status.success() && path.starts_with("/nix/store/");

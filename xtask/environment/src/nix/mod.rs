@@ -10,7 +10,8 @@ mod output;
 use crate::{
     Backend, Ended, Environment, Exit, Launch,
     isolation::Isolation,
-    sandbox::{ISOLATION, SYSTEM, inside, not_begun},
+    sandbox::{FILTER, ISOLATION, SYSTEM, inside, not_begun},
+    system_calls::SystemCalls,
     tarball,
 };
 use anyhow::{Context, Result, ensure};
@@ -46,6 +47,8 @@ pub struct Nix {
     /// The store path of the environment with bubblewrap.
     tools: String,
     isolation: Isolation,
+    /// A command of a shell that writes the filter of system calls.
+    filter: String,
 }
 
 /// What is run, by paths of the Nix store.
@@ -69,7 +72,10 @@ impl Nix {
         let client = Client::new(&store.root().join("nix"))?;
         let tools = import(&client, store, &tools.root, progress)?;
         drop(turn);
-        Ok(Self { client, tools, isolation: Isolation::load()? })
+        let program = SystemCalls::load()?.program()?;
+        let filter: String = program.iter().map(|byte| format!("\\{byte:03o}")).collect();
+        let filter = format!("printf '{filter}' > filter\n");
+        Ok(Self { client, tools, isolation: Isolation::load()?, filter })
     }
 
     /// Runs a job, and gives its outputs to `keep` if it succeeded. Nothing of it is left in the Nix store, however it ends.
@@ -107,7 +113,7 @@ impl Nix {
         let expression = job.scratch.join("action.nix");
         std::fs::write(&expression, ACTION)
             .with_context(|| format!("cannot write {}", expression.display()))?;
-        let script = script(&self.isolation, job, follower);
+        let script = self.script(job, follower);
         let derivation = self.client.instantiate(
             &expression,
             &[
@@ -131,6 +137,31 @@ impl Nix {
             (Heard::Ended(0), None) => Err(self.client.explain("keep what an action wrote", &words)),
             (Heard::Ended(code), _) => Ok(failed(code)),
         }
+    }
+
+    /// What runs in Nix's sandbox.
+    fn script(&self, job: &Job, follower: &Follower) -> String {
+        let mut words: Vec<String> = Vec::new();
+        let mut add = |list: &[&str]| words.extend(list.iter().map(|word| quote(word)));
+        add(ISOLATION);
+        add(FILTER);
+        add(&["--new-session", "--ro-bind"]);
+        words.push("\"$root\" /".to_owned());
+        words.extend(SYSTEM.iter().map(|word| quote(word)));
+        words.extend(self.isolation.covers().iter().map(|word| quote(word)));
+        words.push("--ro-bind source /build/src --bind work /build/work --bind \"$out\" /build/out".to_owned());
+        let begin = format!("printf '{BEGIN}\\n'; ");
+        let inside = inside(&self.isolation, &begin, job.variables, job.arguments);
+        words.extend(inside.iter().map(|word| quote(word)));
+        format!(
+            r#"{TOOLS}{}status=0
+run bwrap {} </dev/null 9<filter 2>&1 || status=$?
+printf '\n%s %s\n' {} "$status"
+"#,
+            self.filter,
+            words.join(" "),
+            follower.end_mark()
+        )
     }
 }
 
@@ -205,28 +236,6 @@ fn import(client: &Client, store: &Store, root: &Digest, progress: &dyn Progress
         checkout.display()
     );
     Ok(path)
-}
-
-/// What runs in Nix's sandbox.
-fn script(isolation: &Isolation, job: &Job, follower: &Follower) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut add = |list: &[&str]| words.extend(list.iter().map(|word| quote(word)));
-    add(ISOLATION);
-    add(&["--new-session", "--ro-bind"]);
-    words.push("\"$root\" /".to_owned());
-    words.extend(SYSTEM.iter().map(|word| quote(word)));
-    words.extend(isolation.covers().iter().map(|word| quote(word)));
-    words.push("--ro-bind source /build/src --bind work /build/work --bind \"$out\" /build/out".to_owned());
-    let begin = format!("printf '{BEGIN}\\n'; ");
-    words.extend(inside(isolation, &begin, job.variables, job.arguments).iter().map(|word| quote(word)));
-    format!(
-        r#"{TOOLS}status=0
-run bwrap {} </dev/null 2>&1 || status=$?
-printf '\n%s %s\n' {} "$status"
-"#,
-        words.join(" "),
-        follower.end_mark()
-    )
 }
 
 /// A word for a POSIX shell.

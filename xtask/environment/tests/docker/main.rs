@@ -44,6 +44,7 @@ fn containers_do_what_the_sandbox_does() {
     assert!(docker.check().unwrap().contains("engine "), "{:?}", docker.check());
     keeps_the_promise(&docker);
     machine::hides_the_machine(&docker);
+    machine::probe::filters_system_calls(&docker);
     machine::keeps_trees_as_they_are(&docker);
     machine::refuses_what_no_tree_holds(&docker);
     tells_how_it_ended(&docker);
@@ -63,6 +64,7 @@ fn podman_does_what_docker_does() {
     let podman = Docker::new(Some(&engine.host())).unwrap();
     keeps_the_promise(&podman);
     machine::hides_the_machine(&podman);
+    machine::probe::filters_system_calls(&podman);
     machine::keeps_trees_as_they_are(&podman);
     machine::refuses_what_no_tree_holds(&podman);
     tells_how_it_ended(&podman);

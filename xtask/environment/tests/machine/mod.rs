@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod probe;
 pub mod wait;
 
 use environment::{Backend, Definition, Ended, Environment, Exit, Launch, Source, assemble};

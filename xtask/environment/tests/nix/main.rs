@@ -36,6 +36,7 @@ fn nixs_sandbox_does_what_ours_does() {
     assert!(nix.check().unwrap().contains("an empty action takes"));
     keeps_the_promise(&nix);
     machine::hides_the_machine(&nix);
+    machine::probe::filters_system_calls(&nix);
     machine::keeps_trees_as_they_are(&nix);
     machine::refuses_what_no_tree_holds(&nix);
     tells_how_it_ended(&nix);
