@@ -4,7 +4,7 @@ use crate::project::{Project, TARGET, text};
 use std::process::Command;
 
 /// A recipe `lib` whose outputs are packed as an AAR, with a class of this class file version and a library of this machine.
-fn library(project: &Project, abi: &str, class_version: u8) {
+pub fn library(project: &Project, abi: &str, class_version: u8) {
     project.write("parts/answer.c", "int answer(void) { return 42; }\n");
     let parts = project.directory.path().join("parts");
     let cc = [

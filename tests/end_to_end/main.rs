@@ -12,6 +12,7 @@ mod given;
 #[path = "../../xtask/input/tests/ways/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod http;
+mod kills;
 mod model;
 mod network;
 mod one_hash;

@@ -266,6 +266,7 @@ impl Executor<'_> {
             variables: &variables,
             source: Source::Tree(&sources),
             interactive: false,
+            needs: self.project.recipe(&node.recipe)?.limits,
             progress: self.progress,
         };
         meter.message("running");

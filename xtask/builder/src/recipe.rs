@@ -7,6 +7,7 @@ pub(crate) use load::find;
 use crate::name::{License, RecipeName, Triple};
 use anyhow::{Context, Result, ensure};
 use artifact::{AarMetadata, Metadata};
+use environment::Limits;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use store::{Unknown, check_name};
@@ -41,6 +42,9 @@ pub struct Recipe {
     /// Libraries (`recipes/lib/NAME.toml`) whose sources it has too, after its own.
     #[serde(default)]
     pub lib: Vec<String>,
+    /// What one of its builds needs, where `--limit` gives builds less. No part of any key.
+    #[serde(default)]
+    pub limits: Limits,
     /// What is composed into `/build/src` for every target.
     #[serde(default, rename = "source")]
     pub sources: Vec<Source>,
@@ -248,6 +252,9 @@ mod tests {
         let target = &recipe.targets[0];
         assert_eq!((target.cxx, target.contains["ffi"].as_str()), (Some(Cxx::Libcxx), "0.1.11"));
         assert_eq!(target.needs["zlib"], "1.3");
+        let limits = "[limits]\ntime = \"3h\"\nmemory = \"12G\"\n";
+        let recipe = load(&format!("name = \"hello\"\nversion = \"1.0\"\n{TARGET}{limits}")).unwrap();
+        assert_eq!((recipe.limits.memory, recipe.limits.outputs), (Some(12 << 30), None));
     }
 
     #[test]
@@ -269,6 +276,10 @@ mod tests {
             ),
             (format!("name = \"hello\"\nversion = \"1\"\n{TARGET}{TARGET}"), "twice"),
             (format!("name = \"hello\"\nversion = \"1\"\nspeed = 3\n{TARGET}"), "unknown field `speed`"),
+            (
+                format!("name = \"hello\"\nversion = \"1\"\n{TARGET}[limits]\ntime = \"long\"\n"),
+                "`long` is not a value of the limit `time`",
+            ),
             (
                 format!("name = \"hello\"\nversion = \"1\"\n{TARGET}tag = \"py3-none-any\"\n"),
                 "a recipe with `[wheel]`",

@@ -3,7 +3,7 @@
 use crate::progress::Bars;
 use anyhow::{Context, Result};
 use builder::Project;
-use environment::{Backend, Docker, Nix, Sandbox};
+use environment::{Backend, Docker, Limits, Nix, Sandbox};
 use input::{FetchOptions, Model, Network};
 use operation::Session;
 use std::{
@@ -96,6 +96,12 @@ pub struct Global {
     /// How actions are run; every way gives the same bytes
     #[arg(long, global = true, env = "MLC_REPRO_BACKEND", value_enum, default_value_t = BackendKind::Sandbox)]
     pub backend: BackendKind,
+    /// Limit what one build may take: time=2h, memory=16G, processes=4096, outputs=8G; may be given several times
+    ///
+    /// A build that takes more is ended, and the log says why. A recipe that says in `[limits]` that it needs more gets it. Nothing is
+    /// limited by default.
+    #[arg(long = "limit", global = true, env = "MLC_REPRO_LIMITS", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = limit)]
+    pub limits: Vec<String>,
     /// The sysroot that Windows artifacts are made with, instead of the one that recipes name (`microsoft`; docs/windows.md)
     #[arg(long, global = true, env = "MLC_REPRO_SYSROOT", value_name = "NAME")]
     pub sysroot: Option<String>,
@@ -111,6 +117,11 @@ pub struct Global {
     /// Say more; twice for everything
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+/// A setting of a limit, checked.
+fn limit(text: &str) -> Result<String, String> {
+    Limits::default().set(text).map(|()| text.to_owned()).map_err(|error| format!("{error:#}"))
 }
 
 /// A way to run actions.
@@ -134,16 +145,18 @@ impl BackendKind {
         }
     }
 
-    fn open(self, session: &Session<'_>) -> Result<Box<dyn Backend>> {
+    fn open(self, session: &Session<'_>, settings: &[String]) -> Result<Box<dyn Backend>> {
+        let mut limits = Limits::default();
+        settings.iter().try_for_each(|setting| limits.set(setting))?;
         let Session { project, store, fetch, progress, .. } = session;
         let tools = || {
             let (definition, lock) = project.environment("sandbox")?;
             environment::assemble(store, "sandbox", &definition, &lock, fetch, *progress)
         };
         Ok(match self {
-            Self::Sandbox => Box::new(Sandbox::new(store, &tools()?, *progress)?),
-            Self::Docker => Box::new(Docker::new(None)?),
-            Self::Nix => Box::new(Nix::new(store, &tools()?, *progress)?),
+            Self::Sandbox => Box::new(Sandbox::new(store, &tools()?, *progress)?.with_limits(limits)),
+            Self::Docker => Box::new(Docker::new(None)?.with_limits(limits)),
+            Self::Nix => Box::new(Nix::new(store, &tools()?, *progress)?.with_limits(limits)),
         })
     }
 }
@@ -213,8 +226,8 @@ impl Global {
 
     /// Opens the way to run actions that was chosen, for a session.
     pub fn opener(&self) -> impl Fn(&Session<'_>) -> Result<Box<dyn Backend>> + use<> {
-        let kind = self.backend;
-        move |session| kind.open(session)
+        let (kind, limits) = (self.backend, self.limits.clone());
+        move |session| kind.open(session, &limits)
     }
 
     /// What operations work on.

@@ -1,6 +1,6 @@
 //! What every way to run an action has in common.
 
-use crate::{Environment, isolation::Isolation, tarball};
+use crate::{Environment, Limits, isolation::Isolation, tarball};
 use anyhow::Result;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,8 +22,8 @@ const LAST_SIGNAL: i32 = 64;
 /// Inside, whatever the backend: read-only root; `/build/src` read-only, `/build/work` and `/build/out` writable,
 /// `/build/work` being the working directory; `/tmp` and `/dev/shm` empty and writable; user and group 1000; host name
 /// `builder`; `lo` as the only network; no variables but those given; file mode mask 022; no input; no open file but the
-/// output; no signal ignored; no capabilities, no way to gain any; resource limits of `isolation.toml` (no core dumps), and
-/// empty what that hides of `/proc`.
+/// output; no signal ignored; no capabilities, no way to gain any; a session keyring of its own, and no system calls but those
+/// of `system_calls.toml`; resource limits of `isolation.toml` (no core dumps), and empty what that hides of `/proc`.
 ///
 /// What depends on the machine all the same: its processors and memory (`/proc/cpuinfo`, `/proc/meminfo`, `/proc/stat`), the
 /// kernel's release, the clock, and the paths in `/proc/PID/mountinfo`, which no mount can cover for processes to come.
@@ -40,6 +40,8 @@ pub struct Launch<'a> {
     pub source: Source<'a>,
     /// Whether this process' input, output and terminal are given to the command, for a shell; outputs are thrown away.
     pub interactive: bool,
+    /// What it says that it needs, where the backend has limits.
+    pub needs: Limits,
     /// Told about the laying out of environments.
     pub progress: &'a dyn Progress,
 }
@@ -135,7 +137,8 @@ pub trait Backend: Send + Sync {
 
     /// Runs a command until it ends; `output` is given stdout and stderr, as they come, and in the end no process of it is
     /// left. When this process dies, so does the command. Errors when it can't be started, and when it left what no tree can
-    /// hold (devices, pipes, names that are not UTF-8); how the command ended is told: an exit status as such, and a signal as
+    /// hold (devices, pipes, names that are not UTF-8), or more than the disk or its limits have room for. A command that takes
+    /// more than its limits is ended by SIGKILL, and `output` is told why. How the command ended is told: an exit status as such, and a signal as
     /// such, also where a shell stood in between and said 128 + signal (an interactive command's status is passed on as it is).
     fn run(&self, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Ended>;
 }

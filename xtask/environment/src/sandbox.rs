@@ -4,10 +4,11 @@
 //! loader, so that nothing need be installed on this machine. It needs user namespaces, and no privileges.
 
 use crate::{
-    Backend, Ended, Environment, Exit, Launch, Source,
+    Backend, Ended, Environment, Exit, Launch, Limits, Source,
     backend::{COMMAND, prepare},
     doctor,
     isolation::Isolation,
+    limits::guard,
     session,
     system_calls::SystemCalls,
 };
@@ -50,25 +51,13 @@ pub(crate) const ISOLATION: &[&str] = &[
 ///
 /// User 1000 inside is the user outside. Where that is root, the kernel's switches below `/proc/sys` would be its own to
 /// write, `kernel.core_pattern` among them, which names a program that runs outside.
-pub(crate) const SYSTEM: &[&str] = &[
-    "--proc",
-    "/proc",
-    "--ro-bind",
-    "/proc/sys",
-    "/proc/sys",
-    "--dev",
-    "/dev",
-    "--perms",
-    "1777",
-    "--tmpfs",
-    "/dev/shm",
-    "--remount-ro",
-    "/dev",
-    "--perms",
-    "1777",
-    "--tmpfs",
-    "/tmp",
-];
+pub(crate) fn system(limits: &Limits) -> Vec<String> {
+    let size = limits.memory.map(|memory| format!("--size {memory} ")).unwrap_or_default();
+    let words = format!(
+        "--proc /proc --ro-bind /proc/sys /proc/sys --dev /dev --perms 1777 {size}--tmpfs /dev/shm --remount-ro /dev --perms 1777 {size}--tmpfs /tmp"
+    );
+    words.split(' ').map(str::to_owned).collect()
+}
 
 /// Opens the filter of system calls, its first word, for bubblewrap: only a shell can hand a file down to one program alone
 /// without unsafe code.
@@ -104,6 +93,7 @@ const PROBLEMS: &[(&str, &str)] = &[
 pub struct Sandbox {
     tools: PathBuf,
     isolation: Isolation,
+    limits: Limits,
     /// The system calls that a build may make, as the kernel takes them, in memory.
     filter: File,
 }
@@ -123,14 +113,20 @@ impl Sandbox {
     pub fn new(store: &Store, tools: &Environment, progress: &dyn Progress) -> Result<Self> {
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
         let tools = store.checkout(&tools.root, progress)?;
-        let filter = memfd_create("system calls", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
+        let filter =
+            memfd_create("system calls", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
         let mut filter = File::from(filter);
         filter.write_all(&SystemCalls::load()?.program()?).context("cannot write a file in memory")?;
-        Ok(Self { tools, isolation: Isolation::load()?, filter })
+        Ok(Self { tools, isolation: Isolation::load()?, limits: Limits::default(), filter })
+    }
+
+    /// What one action may take at most.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// bubblewrap with a root, and nothing else of this machine.
-    fn bubblewrap(&self, root: &Path) -> Command {
+    fn bubblewrap(&self, root: &Path, limits: &Limits) -> Command {
         let library = |directory: &str| self.tools.join(directory).display().to_string();
         let libraries = [library("usr/lib/x86_64-linux-gnu"), library("usr/lib64")].join(":");
         let loader = self.tools.join("usr/lib64/ld-linux-x86-64.so.2");
@@ -148,14 +144,14 @@ impl Sandbox {
             .args(FILTER)
             .arg("--ro-bind")
             .args([root, Path::new("/")])
-            .args(SYSTEM)
+            .args(system(limits))
             .args(self.isolation.covers());
         command
     }
 
     fn command(&self, launch: &Launch, places: &Places) -> Result<Command> {
         let root = launch.store.checkout(&launch.environment.root, launch.progress)?;
-        let mut command = self.bubblewrap(&root);
+        let mut command = self.bubblewrap(&root, &self.limits.raised_to(&launch.needs));
         // A session of its own keeps the command from typing into this terminal (TIOCSTI). A shell at the terminal needs the
         // terminal's session for its job control, so there whoever types stays responsible.
         if !launch.interactive || !std::io::stdin().is_terminal() {
@@ -183,7 +179,12 @@ impl Sandbox {
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let mut started = session::start(command).with_context(|| self.start_error())?;
         let child = &mut started.child;
-        let passed = pass_on(reader, output);
+        let (id, limits) = (child.id(), self.limits.raised_to(&launch.needs));
+        // It may have ended by itself already.
+        let (passed, why) = guard(&limits, id, || drop(child.kill()), || pass_on(reader, output));
+        if let Some(why) = why {
+            output(why.as_bytes());
+        }
         if passed.is_err() {
             // It may have ended by itself already.
             let _ = child.kill();
@@ -228,7 +229,7 @@ impl Backend for Sandbox {
 
     fn check(&self) -> Result<String> {
         let start = Instant::now();
-        let mut command = self.bubblewrap(&self.tools);
+        let mut command = self.bubblewrap(&self.tools, &Limits::default());
         command.args(["--", "/bin/sh", "-c", ":"]).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let started = session::start(command).with_context(|| self.start_error())?;
@@ -258,7 +259,7 @@ impl Backend for Sandbox {
         }
         let exit = self.run_in(&Places { source: &source, work: &work, out: &out }, launch, output)?;
         let outputs = match exit.success() && !launch.interactive {
-            true => launch.store.import_outputs(&out)?,
+            true => launch.store.import_outputs(&out, self.limits.raised_to(&launch.needs).outputs)?,
             false => Tree::new(),
         };
         Ok(Ended { exit, outputs })

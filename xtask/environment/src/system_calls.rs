@@ -13,7 +13,6 @@ const NOT_IMPLEMENTED: u32 = 38;
 #[serde(deny_unknown_fields)]
 pub(crate) struct SystemCalls {
     allow: Vec<Allowed>,
-    #[allow(dead_code, reason = "for whoever reads the table, and for tests")]
     refuse: Vec<Refused>,
 }
 
@@ -46,9 +45,9 @@ struct Condition {
 /// Calls that are not made; everything that is not allowed isn't.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "for whoever reads the table, and for tests")]
 struct Refused {
     /// The reason.
+    #[allow(dead_code, reason = "for whoever reads the table")]
     why: String,
     calls: Vec<String>,
 }
@@ -113,6 +112,9 @@ impl SystemCalls {
 
     /// The filter as container engines take it: their own JSON, of which the engine makes the program.
     ///
+    /// Docker before 23 does not know `defaultErrnoRet`, and says EPERM of what no rule names: of calls that are allowed with other
+    /// arguments. What is refused by name says the same in all.
+    ///
     /// <https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#seccomp>
     pub(crate) fn profile(&self) -> String {
         let rule = |call: &String, tests: &Vec<Test>| {
@@ -124,11 +126,14 @@ impl SystemCalls {
                 .collect();
             json!({"names": [call], "action": "SCMP_ACT_ALLOW", "args": arguments})
         };
+        let refused: Vec<&String> = self.refuse.iter().flat_map(|group| &group.calls).collect();
+        let mut rules = self.rules(&rule);
+        rules.push(json!({"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": NOT_IMPLEMENTED}));
         let profile = json!({
             "defaultAction": "SCMP_ACT_ERRNO",
             "defaultErrnoRet": NOT_IMPLEMENTED,
             "architectures": ["SCMP_ARCH_X86_64"],
-            "syscalls": self.rules(&rule),
+            "syscalls": rules,
         });
         profile.to_string()
     }
@@ -150,7 +155,8 @@ mod tests {
     #[test]
     fn every_call_has_one_place_and_a_reason() {
         let calls = SystemCalls::load().unwrap();
-        let reasons = calls.allow.iter().map(|group| &group.why).chain(calls.refuse.iter().map(|group| &group.why));
+        let reasons =
+            calls.allow.iter().map(|group| &group.why).chain(calls.refuse.iter().map(|group| &group.why));
         assert!(reasons.clone().all(|why| !why.is_empty()));
         let refused: Vec<&String> = calls.refuse.iter().flat_map(|group| &group.calls).collect();
         // A call that is allowed with all arguments stands once; one with conditions may stand in several groups.
@@ -175,7 +181,11 @@ mod tests {
         let program = calls.program().unwrap();
         // Eight bytes an instruction, and the kernel takes 4,096.
         assert!(program.len().is_multiple_of(8) && program.len() / 8 < 4096, "{}", program.len());
-        let refused = calls.refuse.into_iter().map(|group| Allowed { why: group.why, calls: group.calls, when: Vec::new() });
+        let refused = calls.refuse.into_iter().map(|group| Allowed {
+            why: group.why,
+            calls: group.calls,
+            when: Vec::new(),
+        });
         SystemCalls { allow: refused.collect(), refuse: Vec::new() }.program().unwrap();
     }
 
@@ -197,5 +207,8 @@ mod tests {
             assert_eq!(*found, serde_json::from_str::<Value>(expected).unwrap());
         }
         assert!(of("keyctl").is_empty());
+        let refused = profile["syscalls"].as_array().unwrap().last().unwrap();
+        assert!(refused["names"].as_array().unwrap().contains(&json!("keyctl")));
+        assert_eq!((&refused["action"], &refused["errnoRet"]), (&json!("SCMP_ACT_ERRNO"), &json!(38)));
     }
 }

@@ -200,6 +200,6 @@ mod tests {
         }
         let mut archive = Vec::new();
         write_tree(&store, &tree, "src", &mut archive).unwrap();
-        assert_eq!(input::unpack_outputs(&store, archive.as_slice()).unwrap(), tree);
+        assert_eq!(input::unpack_outputs(&store, archive.as_slice(), u64::MAX).unwrap(), tree);
     }
 }

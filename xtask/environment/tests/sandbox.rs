@@ -7,7 +7,7 @@
 
 mod machine;
 
-use environment::{Backend, Exit, Launch, Sandbox, Source};
+use environment::{Backend, Exit, Launch, Limits, Sandbox, Source};
 use input::{FetchOptions, Input};
 use machine::{
     Ran, SECONDS, assembled, lock, long, machine, must_pass, process, try_run, try_run_on, wait::lives,
@@ -165,6 +165,14 @@ fn it_keeps_to_what_all_backends_promise() {
 }
 
 #[test]
+fn it_keeps_to_limits() {
+    machine::limits::keeps_to_limits(&|limits| {
+        let sandbox = Sandbox::new(&machine().store, &machine().environment, &Silent).unwrap();
+        Box::new(sandbox.with_limits(limits))
+    });
+}
+
+#[test]
 fn nothing_on_this_machine_can_be_reached() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -258,6 +266,7 @@ fn wait_in_a_process() {
         variables: &[("PATH".to_owned(), "/usr/bin".to_owned())].into(),
         source: Source::Tree(&Tree::new()),
         interactive: false,
+        needs: Limits::default(),
         progress: &Silent,
     };
     sandbox().run(&launch, &mut |_| std::fs::write(directory.join("begun"), "").unwrap()).unwrap();
@@ -304,6 +313,7 @@ fn refusal_in_a_process() {
         variables: &BTreeMap::new(),
         source: Source::Directory(Path::new("/tmp")),
         interactive: false,
+        needs: Limits::default(),
         progress: &Silent,
     };
     let run = sandbox().run(&launch, &mut |_| panic!("bubblewrap's words are no output"));

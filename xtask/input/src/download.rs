@@ -6,7 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow};
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::PathBuf,
@@ -226,21 +226,15 @@ struct Part {
 impl Part {
     fn open(store: &Store, digest: &Digest) -> Result<Self> {
         let directory = store.root().join("downloads");
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
+        store::make_directory(&directory)?;
         let path = directory.join(digest.hex());
         loop {
-            let file = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .read(true)
-                .write(true)
-                .open(&path)
-                .with_context(|| format!("cannot write {}", path.display()))?;
+            let file = store::open_or_create(&path, false)
+                .with_context(|| format!("cannot write {}\n  hint: remove it", path.display()))?;
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
             // The process that had it before may have made it a blob or removed it; then the path is no file, or another's.
             let ours = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
-            if std::fs::metadata(&path)
+            if std::fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))
             {
                 return Ok(Self { path, file });
@@ -353,6 +347,35 @@ fn wrong_size(found: u64, locked: u64) -> anyhow::Error {
         true => anyhow!("the server sends more than the {locked} bytes of the lock"),
         false => anyhow!("the server has a file of {found} bytes, not of the {locked} of the lock"),
     }
+}
+
+/// Reads headers as downloads and hubs do: a way in for fuzzing, which has no server. The first line is the status and where the
+/// download stood, each other one `NAME: VALUE`.
+#[doc(hidden)]
+pub fn read_headers(bytes: &[u8]) {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let first = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let (status, start) = first.split_once(' ').unwrap_or((&first, "0"));
+    let mut response = Response::builder().status(status.parse::<u16>().unwrap_or(206));
+    for line in lines {
+        let mut parts = line.splitn(2, |byte| *byte == b':');
+        if let (Some(name), Some(value)) = (parts.next(), parts.next())
+            && let Ok(name) = ureq::http::HeaderName::from_bytes(name)
+            && let Ok(value) = ureq::http::HeaderValue::from_bytes(value.trim_ascii())
+        {
+            response = response.header(name, value);
+        }
+    }
+    let Ok(response) = response.body(Body::builder().data(Vec::new())) else { return };
+    let mut resume = Resume::default();
+    for start in [0, start.parse().unwrap_or(1)] {
+        if resume.place(&response, start).is_ok() {
+            let _ = resume.headers(start);
+        }
+    }
+    let _ = crate::hub::linked(response.headers());
+    let wait = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let _ = wait.and_then(crate::client::retry_after);
 }
 
 #[cfg(test)]

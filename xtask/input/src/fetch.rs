@@ -203,7 +203,8 @@ fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> R
     let needed = sum(&mut missing.iter().filter(is_far));
     let received: u64 = missing
         .iter()
-        .filter_map(|input| store.root().join("downloads").join(input.digest.hex()).metadata().ok())
+        .filter_map(|input| store.root().join("downloads").join(input.digest.hex()).symlink_metadata().ok())
+        .filter(std::fs::Metadata::is_file)
         .fold(0, |sum, part| sum.saturating_add(part.len()));
     let (needed, free) = (needed.saturating_sub(received), store.free_bytes()?);
     if !options.offline && needed > free {

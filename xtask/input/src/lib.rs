@@ -32,6 +32,7 @@ mod way;
 
 pub use archive::Archive;
 pub use cargo::Crate;
+pub use download::read_headers;
 pub use fetch::{FetchOptions, Unavailable, fetch};
 pub use given::Given;
 pub use hub::{Hub, Published, Terms, fetch_published};

@@ -1,11 +1,11 @@
 //! Blobs while they are written, and the stamp of a blob that was checked.
 
 use crate::{Digest, HashWriter, Store};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use std::{
     fs::{File, Metadata, Permissions},
-    io::Write,
+    io::{Seek, SeekFrom, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
 };
@@ -20,7 +20,51 @@ pub const BLOB_TIME: u64 = 315_532_800;
 /// A blob being written; nothing is visible before [`BlobWriter::finish`].
 pub struct BlobWriter<'a> {
     store: &'a Store,
-    inner: HashWriter<NamedTempFile>,
+    inner: HashWriter<Holes>,
+}
+
+/// The file of a blob. Zeros become a hole in it, so that what is sparse where it comes from stays so.
+struct Holes {
+    file: NamedTempFile,
+    /// Zeros at the end that were not written.
+    zeros: u64,
+}
+
+/// The fewest zeros in a piece that are worth a hole: a block of the usual file systems.
+const HOLE: usize = 4096;
+
+/// How much is looked at together.
+const PIECE: usize = 64 * 1024;
+
+impl Holes {
+    /// The file with all that was written to it.
+    fn finish(mut self) -> std::io::Result<NamedTempFile> {
+        if self.zeros > 0 {
+            let length = self.file.seek(SeekFrom::Current(self.zeros as i64))?;
+            self.file.as_file().set_len(length)?;
+        }
+        Ok(self.file)
+    }
+}
+
+impl Write for Holes {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        // A part, so that zeros in the middle of much else are seen too.
+        let bytes = &bytes[..bytes.len().min(PIECE)];
+        if bytes.len() >= HOLE && bytes.iter().all(|byte| *byte == 0) {
+            self.zeros += bytes.len() as u64;
+            return Ok(bytes.len());
+        }
+        if self.zeros > 0 {
+            self.file.seek(SeekFrom::Current(self.zeros as i64))?;
+            self.zeros = 0;
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
 }
 
 impl Write for BlobWriter<'_> {
@@ -37,7 +81,7 @@ impl Write for BlobWriter<'_> {
 
 impl<'a> BlobWriter<'a> {
     pub(crate) fn new(store: &'a Store) -> Result<Self> {
-        Ok(Self { store, inner: HashWriter::new(store.temporary_file()?) })
+        Ok(Self { store, inner: HashWriter::new(Holes { file: store.temporary_file()?, zeros: 0 }) })
     }
 
     /// Bytes written so far.
@@ -56,6 +100,7 @@ impl<'a> BlobWriter<'a> {
             );
         }
         if !self.store.contains(&digest) {
+            let file = file.finish().with_context(|| self.store.write_error())?;
             self.store.publish(file, &digest, false)?;
         }
         Ok(digest)

@@ -24,16 +24,30 @@ impl Store {
         tree_of(walk(directory, Access::AsItIs)?, &|path| self.put_file(path))
     }
 
-    /// Imports what a build wrote to a directory of its own, which is removed afterwards. As [`Store::import`], and for
-    /// whoever runs us: what the build made unreadable (mode 000) is made readable first. Errors: as [`Store::import`]; it
-    /// takes more than the disk has left, which is asked before anything is read.
-    pub fn import_outputs(&self, directory: &Path) -> Result<Tree> {
+    /// Imports what a build wrote to a directory of its own, which is removed afterwards.
+    ///
+    /// As [`Store::import`], and for whoever runs us: what the build made unreadable (mode 000) is made readable first.
+    ///
+    /// # Errors
+    /// As [`Store::import`]. If the files have more bytes than `most`, holes included, or than the disk has left; both are
+    /// asked before anything is read.
+    pub fn import_outputs(&self, directory: &Path, most: Option<u64>) -> Result<Tree> {
         let found = walk(directory, Access::Gain)?;
-        self.check_size(&found)?;
+        self.check_size(&found, most)?;
         tree_of(found, &|path| self.put_file(path))
     }
 
-    fn check_size(&self, found: &[Found]) -> Result<()> {
+    /// As [`Store::import_outputs`], of a directory that somebody keeps and nobody may change, as in Nix's store.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn import_kept_outputs(&self, directory: &Path, most: Option<u64>) -> Result<Tree> {
+        let found = walk(directory, Access::AsItIs)?;
+        self.check_size(&found, most)?;
+        tree_of(found, &|path| self.put_file(path))
+    }
+
+    fn check_size(&self, found: &[Found], most: Option<u64>) -> Result<()> {
         let files = found.iter().filter(|found| found.metadata.is_file());
         let (mut bytes, mut allocated) = (0_u64, 0_u64);
         for found in files.clone() {
@@ -44,6 +58,15 @@ impl Store {
         // What shares its blocks with the blob needs no second place.
         let room = if self.may_clone() { free.saturating_add(allocated) } else { free };
         let Some(largest) = files.max_by_key(|found| found.metadata.len()) else { return Ok(()) };
+        ensure!(
+            most.is_none_or(|most| bytes <= most),
+            "the outputs are too large: {}, of which `{}` has {}; the limit `outputs` is {}\n  hint: holes of a sparse file \
+             count as well; write less, or raise the limit",
+            size(bytes),
+            largest.path.escape_debug(),
+            size(largest.metadata.len()),
+            size(most.unwrap_or_default())
+        );
         ensure!(
             bytes <= room,
             "the outputs are too large to keep: {}, of which `{}` has {}; the store {} has room for {}\n  hint: holes of a \

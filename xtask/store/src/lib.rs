@@ -55,6 +55,7 @@ pub use removal::remove_tree;
 pub use result::ActionResult;
 pub use roots::Reference;
 pub use store::Store;
+pub use store_file::{make_directory, open_or_create};
 pub use temporary::Scratch;
 pub use tree::{Entry, Tree};
 pub use unknown::Unknown;

@@ -44,8 +44,11 @@ pub(crate) fn open_any(path: &Path) -> io::Result<(File, Metadata)> {
     regular(OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?)
 }
 
-/// Opens a file of the store that is created where there is none: a lock, or a list that grows.
-pub(crate) fn open_or_create(path: &Path, append: bool) -> io::Result<File> {
+/// Opens a file of the store that is created where there is none: a lock, a list that grows (`append`), a download.
+///
+/// # Errors
+/// If something else than a regular file stands there, a link to one included: nothing is followed or waited for.
+pub fn open_or_create(path: &Path, append: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).create(true).truncate(false);
     match append {
@@ -96,8 +99,11 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes a directory of the store where there is none. Errors: something else stands there, a link to a directory included.
-pub(crate) fn make_directory(path: &Path) -> Result<()> {
+/// Makes a directory of the store where there is none.
+///
+/// # Errors
+/// If something else stands there, a link to a directory included.
+pub fn make_directory(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
     let metadata =
         std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;

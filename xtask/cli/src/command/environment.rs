@@ -3,7 +3,7 @@
 use crate::context::Global;
 use anyhow::{Context, Result};
 use builder::{Node, Project};
-use environment::{Environment, Exit, Image, ImageFormat, Launch, Source};
+use environment::{Environment, Exit, Image, ImageFormat, Launch, Limits, Source};
 use std::{
     io::{BufWriter, IsTerminal, Write},
     path::{Path, PathBuf},
@@ -144,6 +144,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 variables: &variables,
                 source: Source::Directory(&std::env::current_dir()?),
                 interactive: true,
+                needs: Limits::default(),
                 progress: &progress,
             };
             let mut said = Ok(());

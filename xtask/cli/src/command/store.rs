@@ -2,7 +2,7 @@
 
 use crate::context::Global;
 use anyhow::Result;
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 use store::Digest;
 
 /// Look after the store
@@ -64,21 +64,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 println!("{}", serde_json::to_string_pretty(&examined)?);
             } else {
                 println!("{} blobs hashed", examined.blobs);
-                for blob in &examined.damaged {
-                    println!("damaged, now in quarantine: {blob}");
-                }
-                for result in &examined.incomplete {
-                    println!("incomplete, now removed: result {result}");
-                }
-                for result in &examined.derived {
-                    println!("made from something damaged, now removed: result {result}");
-                }
-                for path in &examined.foreign {
-                    println!("not a file of the store, now in quarantine: {}", path.escape_debug());
-                }
-                for root in &examined.roots {
-                    println!("may be wrong, make it again: release {}", root.escape_debug());
-                }
+                listing("damaged, now in quarantine", &examined.damaged);
+                listing("incomplete, now removed", &examined.incomplete);
+                listing("made from something damaged, now removed", &examined.derived);
+                let foreign: Vec<_> = examined.foreign.iter().map(|path| path.escape_debug()).collect();
+                listing("not a file of the store, now in quarantine", &foreign);
+                let roots: Vec<_> = examined.roots.iter().map(|root| root.escape_debug()).collect();
+                listing("may be wrong, make it again", &roots);
             }
             Ok(if examined.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -99,5 +91,22 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// How many of a kind `fsck` lists; `--json` has all.
+const LISTED: usize = 10;
+
+/// Says how many there are of a kind, and which the first of them are.
+fn listing(what: &str, found: &[impl Display]) {
+    if found.is_empty() {
+        return;
+    }
+    println!("{what}: {}", found.len());
+    for one in found.iter().take(LISTED) {
+        println!("  {one}");
+    }
+    if found.len() > LISTED {
+        println!("  … and {} more (`--json` lists all)", found.len() - LISTED);
     }
 }

@@ -5,7 +5,7 @@ use super::{
     transfer::{receive, send},
 };
 use crate::{
-    Ended, Exit, Launch,
+    Ended, Exit, Launch, Limits,
     backend::{COMMAND, prepare},
 };
 use anyhow::{Context, Result, anyhow, bail};
@@ -15,7 +15,7 @@ use bollard::{
     models::{ContainerCreateBody, HostConfig, Mount, MountType, ResourcesUlimits, VolumeCreateRequest},
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder,
-        UploadToContainerOptionsBuilder,
+        KillContainerOptionsBuilder, UploadToContainerOptionsBuilder,
     },
 };
 use futures_util::StreamExt;
@@ -26,6 +26,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 use store::Tree;
 
@@ -115,8 +116,9 @@ impl Docker {
         self.send_source(&carrier, launch)?;
         let scratch = launch.store.scratch()?;
         let filter = self.filter(scratch.path())?;
-        let container = self.create(made, self.container(image, launch, Held { volume: &volume, filter: &filter }))?;
-        let exit = self.start(&container, output)?;
+        let container =
+            self.create(made, self.container(image, launch, Held { volume: &volume, filter: &filter }))?;
+        let exit = self.start(&container, self.limits.raised_to(&launch.needs).time, output)?;
         let outputs = match exit.success() && !launch.interactive {
             true => self.fetch_outputs(&container, launch)?,
             false => Tree::new(),
@@ -177,7 +179,8 @@ impl Docker {
         }
         let path = scratch.join("system-calls.json");
         std::fs::write(&path, &self.filter).with_context(|| format!("cannot write {}", path.display()))?;
-        let path = std::path::absolute(&path).with_context(|| format!("cannot resolve {}", path.display()))?;
+        let path =
+            std::path::absolute(&path).with_context(|| format!("cannot resolve {}", path.display()))?;
         Ok(format!("seccomp={}", path.display()))
     }
 
@@ -195,8 +198,10 @@ impl Docker {
             // It leaves `masked_paths` out.
             security.push(format!("mask={}", self.isolation.hidden().collect::<Vec<_>>().join(":")));
         }
+        let limits = self.limits.raised_to(&launch.needs);
         // Swapping is not for builds; without it the limit is what it says.
-        let memory = self.info.mem_total.map(|total| total / 16 * 15);
+        let whole = self.info.mem_total.map(|total| total / 16 * 15);
+        let memory = limits.memory.and_then(|memory| i64::try_from(memory).ok()).or(whole);
         ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(Vec::new()),
@@ -216,7 +221,7 @@ impl Docker {
                 dns_search: words(&["."]),
                 readonly_rootfs: Some(true),
                 tmpfs: Some(HashMap::from(
-                    ["/tmp", "/dev/shm"].map(|path| (path.to_owned(), TEMPORARY.to_owned())),
+                    ["/tmp", "/dev/shm"].map(|path| (path.to_owned(), temporary(&limits))),
                 )),
                 mounts: Some(vec![
                     mount("/build/src", Some(held.volume), true),
@@ -226,7 +231,7 @@ impl Docker {
                 cap_drop: words(&["ALL"]),
                 security_opt: Some(security),
                 masked_paths: Some(self.isolation.hidden().map(str::to_owned).collect()),
-                pids_limit: Some(PROCESSES),
+                pids_limit: Some(limits.processes.map_or(PROCESSES, |most| most.min(i64::MAX as u64) as i64)),
                 memory,
                 memory_swap: memory,
                 // podman gives all that are not named more than a root without CAP_SYS_RESOURCE may set.
@@ -251,8 +256,8 @@ impl Docker {
         )
     }
 
-    /// Starts a container, passes its output on, and waits for its end.
-    fn start(&self, container: &str, output: &mut dyn FnMut(&[u8])) -> Result<Exit> {
+    /// Starts a container, passes its output on, and waits for its end, for no longer than `most`.
+    fn start(&self, container: &str, most: Option<Duration>, output: &mut dyn FnMut(&[u8])) -> Result<Exit> {
         self.runtime.block_on(async {
             let options = AttachContainerOptionsBuilder::new()
                 .stdin(true)
@@ -269,7 +274,25 @@ impl Docker {
                 .start_container(container, None)
                 .await
                 .map_err(|error| self.explain("start a container", error))?;
-            while let Some(piece) = attached.output.next().await {
+            let start = Instant::now();
+            let mut left = most;
+            loop {
+                let piece = match left {
+                    None => attached.output.next().await,
+                    Some(time) => match tokio::time::timeout(time, attached.output.next()).await {
+                        Ok(piece) => piece,
+                        Err(_) => {
+                            let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+                            // It may have ended by itself already.
+                            let _ = self.engine.kill_container(container, Some(options)).await;
+                            output(Limits::time_is_up(most.unwrap_or_default()).as_bytes());
+                            left = None;
+                            continue;
+                        }
+                    },
+                };
+                left = left.and(most).map(|most| most.saturating_sub(start.elapsed()));
+                let Some(piece) = piece else { break };
                 let piece =
                     piece.map_err(|error| self.explain("go on giving a container's output", error))?;
                 output(&piece.into_bytes());
@@ -295,6 +318,8 @@ impl Docker {
 
     /// Straight from the engine into the store: no file system of this machine has a say about names, links and modes.
     fn fetch_outputs(&self, container: &str, launch: &Launch) -> Result<Tree> {
+        let most = self.limits.raised_to(&launch.needs).outputs;
+        let room = launch.store.free_bytes()?.min(most.unwrap_or(u64::MAX));
         receive(
             |sender| {
                 self.runtime.block_on(async {
@@ -309,9 +334,17 @@ impl Docker {
                     Ok(())
                 })
             },
-            |archive| input::unpack_outputs(launch.store, archive),
+            |archive| input::unpack_outputs(launch.store, archive, room),
         )
         .context("cannot fetch the outputs")
+    }
+}
+
+/// What is said of a mount of [`TEMPORARY`].
+fn temporary(limits: &Limits) -> String {
+    match limits.memory {
+        Some(memory) => format!("{TEMPORARY},size={memory}"),
+        None => TEMPORARY.to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ mod leftovers;
 mod load;
 mod transfer;
 
-use crate::{Backend, Ended, Launch, image::Image, isolation::Isolation, system_calls::SystemCalls};
+use crate::{Backend, Ended, Launch, Limits, image::Image, isolation::Isolation, system_calls::SystemCalls};
 use address::Surroundings;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bollard::{API_DEFAULT_VERSION, models::SystemInfo};
@@ -38,6 +38,7 @@ pub struct Docker {
     runtime: Runtime,
     owner: Owner,
     isolation: Isolation,
+    limits: Limits,
     /// The system calls that a build may make, as engines take them.
     filter: String,
     /// Held while something is made that has to be removed; alone by who removes all before this process ends.
@@ -81,12 +82,18 @@ impl Docker {
             runtime,
             owner: Owner::this_process(),
             isolation: Isolation::load()?,
+            limits: Limits::default(),
             filter: SystemCalls::load()?.profile(),
             making: Arc::new(RwLock::new(())),
         };
         docker.suits()?;
         docker.clean_up_when_interrupted()?;
         Ok(docker)
+    }
+
+    /// What one action may take at most.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Whether our containers can run there.

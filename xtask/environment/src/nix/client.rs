@@ -1,6 +1,9 @@
 //! Nix's own programs, on a store of ours.
 
-use crate::session;
+use crate::{
+    limits::{Limits, guard},
+    session,
+};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::{
     io::{ErrorKind, Read},
@@ -195,13 +198,15 @@ impl Client {
         self.line("make a derivation", &mut command)
     }
 
-    /// Builds a derivation in `scratch`; `hear` gets what Nix and the builder say. Gives the path of what it built, if it did.
+    /// Builds a derivation in `scratch`; `hear` gets what Nix and the builder say. Gives the path of what it built, if it did,
+    /// and why the build was ended, if it was.
     pub(super) fn realise(
         &self,
         derivation: &str,
         scratch: &Path,
+        limits: &Limits,
         hear: &mut dyn FnMut(&[u8]),
-    ) -> Result<Option<String>> {
+    ) -> Result<(Option<String>, Option<String>)> {
         let nix = self.command("nix-store");
         let mut command = Command::new("sh");
         command.args(["-c", WATCHED, "sh"]).arg(nix.get_program()).args(nix.get_args());
@@ -216,20 +221,28 @@ impl Client {
         let mut started = session::start(command).context("cannot start Nix to run an action")?;
         let child = &mut started.child;
         // Closing it would end the build.
-        let input = child.stdin.take();
+        let mut input = child.stdin.take();
         let mut errors = child.stderr.take().context("Nix has no stderr")?;
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            match errors.read(&mut buffer).context("cannot read what Nix says")? {
-                0 => break,
-                count => hear(&buffer[..count]),
-            }
-        }
+        let (heard, why) = guard(
+            limits,
+            child.id(),
+            || drop(input.take()),
+            || -> Result<()> {
+                let mut buffer = vec![0; 1 << 16];
+                loop {
+                    match errors.read(&mut buffer).context("cannot read what Nix says")? {
+                        0 => return Ok(()),
+                        count => hear(&buffer[..count]),
+                    }
+                }
+            },
+        );
+        heard?;
         let output = started.child.wait_with_output().context("cannot wait for Nix")?;
         drop(input);
         let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let is_built = output.status.success() && path.starts_with("/nix/store/");
-        Ok(is_built.then_some(path))
+        Ok((is_built.then_some(path), why))
     }
 
     /// Writes down whose a run is.

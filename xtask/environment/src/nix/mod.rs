@@ -8,9 +8,9 @@ mod client;
 mod output;
 
 use crate::{
-    Backend, Ended, Environment, Exit, Launch,
+    Backend, Ended, Environment, Exit, Launch, Limits,
     isolation::Isolation,
-    sandbox::{FILTER, ISOLATION, SYSTEM, inside, not_begun},
+    sandbox::{FILTER, ISOLATION, inside, not_begun, system},
     system_calls::SystemCalls,
     tarball,
 };
@@ -25,6 +25,9 @@ use std::{
     time::Instant,
 };
 use store::{Digest, Progress, Store, Tree};
+
+/// SIGKILL.
+const KILL: i32 = 9;
 
 /// The derivation.
 const ACTION: &str = include_str!("action.nix");
@@ -47,6 +50,7 @@ pub struct Nix {
     /// The store path of the environment with bubblewrap.
     tools: String,
     isolation: Isolation,
+    limits: Limits,
     /// A command of a shell that writes the filter of system calls.
     filter: String,
 }
@@ -59,6 +63,9 @@ struct Job<'a> {
     variables: &'a BTreeMap<String, String>,
     arguments: &'a [String],
     scratch: &'a Path,
+    limits: Limits,
+    /// How many bytes its outputs may have.
+    room: u64,
 }
 
 impl Nix {
@@ -75,7 +82,12 @@ impl Nix {
         let program = SystemCalls::load()?.program()?;
         let filter: String = program.iter().map(|byte| format!("\\{byte:03o}")).collect();
         let filter = format!("printf '{filter}' > filter\n");
-        Ok(Self { client, tools, isolation: Isolation::load()?, filter })
+        Ok(Self { client, tools, isolation: Isolation::load()?, limits: Limits::default(), filter })
+    }
+
+    /// What one action may take at most.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Runs a job, and gives its outputs to `keep` if it succeeded. Nothing of it is left in the Nix store, however it ends.
@@ -124,8 +136,13 @@ impl Nix {
                 ("run", follower.run()),
             ],
         )?;
-        let built =
-            self.client.realise(&derivation, job.scratch, &mut |bytes| follower.hear(bytes, output))?;
+        let (built, why) = self.client.realise(&derivation, job.scratch, &job.limits, &mut |bytes| {
+            follower.hear(bytes, output);
+        })?;
+        if let Some(why) = why {
+            output(why.as_bytes());
+            return Ok(Ended { exit: Exit::Signalled(KILL), outputs: Tree::new() });
+        }
         let words = follower.words();
         let failed = |code| Ended { exit: Exit::of(code), outputs: Tree::new() };
         match (follower.end(), built) {
@@ -147,20 +164,32 @@ impl Nix {
         add(FILTER);
         add(&["--new-session", "--ro-bind"]);
         words.push("\"$root\" /".to_owned());
-        words.extend(SYSTEM.iter().map(|word| quote(word)));
+        words.extend(system(&job.limits).iter().map(|word| quote(word)));
         words.extend(self.isolation.covers().iter().map(|word| quote(word)));
-        words.push("--ro-bind source /build/src --bind work /build/work --bind \"$out\" /build/out".to_owned());
+        words.push(
+            "--ro-bind source /build/src --bind work /build/work --bind \"$out\" /build/out".to_owned(),
+        );
+        // Nix would read all of it to hash it. Shells count to this.
+        let room = job.room.min(i64::MAX as u64);
         let begin = format!("printf '{BEGIN}\\n'; ");
         let inside = inside(&self.isolation, &begin, job.variables, job.arguments);
         words.extend(inside.iter().map(|word| quote(word)));
         format!(
             r#"{TOOLS}{}status=0
 run bwrap {} </dev/null 9<filter 2>&1 || status=$?
+size=$(run du --apparent-size --block-size=1 --summarize "$out" 2>/dev/null) || true
+size=${{size%%[!0-9]*}}
 printf '\n%s %s\n' {} "$status"
+if [ "$status" = 0 ] && [ "${{#size}}" -gt 18 -o "${{size:-0}}" -gt {} ]; then
+    printf 'the outputs are too large to keep: %s bytes, and there is room for %s\n' "$size" {}
+    exit 1
+fi
 "#,
             self.filter,
             words.join(" "),
-            follower.end_mark()
+            follower.end_mark(),
+            room,
+            room
         )
     }
 }
@@ -182,6 +211,8 @@ impl Backend for Nix {
             variables: &BTreeMap::new(),
             arguments: &["/usr/bin/true".to_owned()],
             scratch: &work,
+            limits: Limits::default(),
+            room: u64::MAX,
         };
         let start = Instant::now();
         let mut said = Vec::new();
@@ -206,16 +237,19 @@ impl Backend for Nix {
         );
         let root = import(&self.client, launch.store, &launch.environment.root, launch.progress)?;
         let scratch = launch.store.scratch()?;
+        let limits = self.limits.raised_to(&launch.needs);
         let job = Job {
             root: &root,
             source: &|out| launch.source.write(launch.store, "source", out),
             variables: launch.variables,
             arguments: launch.arguments,
             scratch: scratch.path(),
+            limits,
+            room: launch.store.free_bytes()?.min(limits.outputs.unwrap_or(u64::MAX)),
         };
         self.run_job(&job, output, |outputs| match launch.interactive {
             true => Ok(Tree::new()),
-            false => launch.store.import(outputs),
+            false => launch.store.import_kept_outputs(outputs, limits.outputs),
         })
     }
 }

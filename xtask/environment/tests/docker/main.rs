@@ -45,6 +45,9 @@ fn containers_do_what_the_sandbox_does() {
     keeps_the_promise(&docker);
     machine::hides_the_machine(&docker);
     machine::probe::filters_system_calls(&docker);
+    let limited =
+        |limits| Box::new(Docker::new(Some(&engine.host())).unwrap().with_limits(limits)) as Box<dyn Backend>;
+    machine::limits::keeps_to_limits(&limited);
     machine::keeps_trees_as_they_are(&docker);
     machine::refuses_what_no_tree_holds(&docker);
     tells_how_it_ended(&docker);
@@ -65,6 +68,9 @@ fn podman_does_what_docker_does() {
     keeps_the_promise(&podman);
     machine::hides_the_machine(&podman);
     machine::probe::filters_system_calls(&podman);
+    let limited =
+        |limits| Box::new(Docker::new(Some(&engine.host())).unwrap().with_limits(limits)) as Box<dyn Backend>;
+    machine::limits::keeps_to_limits(&limited);
     machine::keeps_trees_as_they_are(&podman);
     machine::refuses_what_no_tree_holds(&podman);
     tells_how_it_ended(&podman);

@@ -2,10 +2,11 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
+pub mod limits;
 pub mod probe;
 pub mod wait;
 
-use environment::{Backend, Definition, Ended, Environment, Exit, Launch, Source, assemble};
+use environment::{Backend, Definition, Ended, Environment, Exit, Launch, Limits, Source, assemble};
 use input::{FetchOptions, Lock};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -103,6 +104,7 @@ pub fn try_run_on(
         variables: &variables.iter().map(text).collect(),
         source,
         interactive: false,
+        needs: Limits::default(),
         progress: &Silent,
     };
     let mut all = Vec::new();

@@ -32,11 +32,13 @@ fn stored() -> BTreeSet<String> {
 
 #[test]
 fn nixs_sandbox_does_what_ours_does() {
-    let nix = nix();
+    let nix = self::nix();
     assert!(nix.check().unwrap().contains("an empty action takes"));
     keeps_the_promise(&nix);
     machine::hides_the_machine(&nix);
     machine::probe::filters_system_calls(&nix);
+    let limited = |limits| Box::new(self::nix().with_limits(limits)) as Box<dyn Backend>;
+    machine::limits::keeps_to_limits(&limited);
     machine::keeps_trees_as_they_are(&nix);
     machine::refuses_what_no_tree_holds(&nix);
     tells_how_it_ended(&nix);

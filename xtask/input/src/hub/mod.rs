@@ -206,7 +206,7 @@ fn refused(failure: Failure, address: &Address) -> anyhow::Error {
 
 /// SHA-256 and size of a file as its headers say them, in the way of Python's `huggingface_hub`: the tag of a file that
 /// Git keeps outside of itself is its SHA-256, with or without the `X-Linked-` of a hub that redirects.
-fn linked(headers: &HeaderMap) -> Option<Digest> {
+pub(crate) fn linked(headers: &HeaderMap) -> Option<Digest> {
     let text = |name: &str| headers.get(name)?.to_str().ok();
     let said = |tag, size| {
         let tag = text(tag)?.trim_start_matches("W/").trim_matches('"');

@@ -21,13 +21,13 @@ struct Record {
 /// Errors ([`Unavailable`]): the licence of an input was not accepted on this machine, and is not now.
 pub fn require(store: &Store, name: &str, license: &str, accept: bool) -> Result<()> {
     let path = path(store.root(), name);
-    let record = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(
-            toml::from_str::<Record>(&text)
+    // What is no regular file says nothing, and is replaced when the licence is accepted.
+    let record = match store.read_note(&path) {
+        Some(text) => Some(
+            toml::from_slice::<Record>(&text)
                 .with_context(|| format!("{} is malformed\n  hint: remove it", path.display()))?,
         ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        None => None,
     };
     if record.is_some_and(|record| record.license == license) {
         return Ok(());
@@ -70,6 +70,23 @@ mod tests {
         assert!(record.contains("license = \"https://x.invalid/1\"\naccepted = \"20"), "{record}");
         ask("https://x.invalid/1", false).unwrap();
         ask("https://x.invalid/2", false).unwrap_err();
+
+        // A link or a pipe says nothing, keeps nobody waiting, and makes room for what is accepted.
+        let elsewhere = directory.path().join("elsewhere");
+        std::fs::rename(path(directory.path(), "sdk"), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, path(directory.path(), "sdk")).unwrap();
+        ask("https://x.invalid/1", false).unwrap_err();
+        std::fs::remove_file(path(directory.path(), "sdk")).unwrap();
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(path(directory.path(), "sdk"))
+                .status()
+                .unwrap()
+                .success()
+        );
+        ask("https://x.invalid/1", false).unwrap_err();
+        ask("https://x.invalid/1", true).unwrap();
+        ask("https://x.invalid/1", false).unwrap();
 
         std::fs::write(path(directory.path(), "sdk"), "yes").unwrap();
         let error = format!("{:#}", ask("https://x.invalid/1", true).unwrap_err());

@@ -124,7 +124,11 @@ fn work(archive: &Digest, format: Format, part: &Part) -> Action {
 ///
 /// As of [`unpack`], but that links may lead anywhere, as in every tree that a build leaves, and that the directory may be
 /// empty and large.
-pub fn unpack_outputs(store: &Store, archive: impl Read) -> Result<Tree> {
+///
+/// # Errors
+/// As of [`unpack`]. If the files have more than `most` bytes together: a file is refused by what the archive says of its size,
+/// before any of it is read.
+pub fn unpack_outputs(store: &Store, archive: impl Read, most: u64) -> Result<Tree> {
     let part = Part { strip: 1, subtrees: Vec::new() };
     let mut unpacker = Unpacker {
         store,
@@ -132,8 +136,7 @@ pub fn unpack_outputs(store: &Store, archive: impl Read) -> Result<Tree> {
         links: Links::Anywhere,
         tree: Tree::new(),
         entries: 0,
-        // What fits on the disk of the engine; the store says when its own is full.
-        left: u64::MAX - 1,
+        left: most.min(u64::MAX - 1),
     };
     tar::read(archive, &mut unpacker)?;
     Ok(unpacker.tree)
@@ -207,6 +210,19 @@ impl<'a> Unpacker<'a> {
         let left = size.saturating_mul(200).max(LEAST_LIMIT);
         let links = if format == Format::Deb { Links::FromItsRoot } else { Links::Inside };
         Self { store, part, links, tree: Tree::new(), entries: 0, left }
+    }
+
+    /// Refuses a file by the size that the archive says it has.
+    fn announce(&self, path: &str, size: u64) -> Result<()> {
+        ensure!(
+            self.links != Links::Anywhere || size <= self.left,
+            "the outputs are too large to keep: `{}` has {} MB, and there is room for {} MB more\n  hint: holes of a sparse file count \
+             as well; write less, raise the limit `outputs` if one is set, free some space, or choose a store on a larger disk with `--store`",
+            path.escape_debug(),
+            size / 1_000_000,
+            self.left / 1_000_000
+        );
+        Ok(())
     }
 
     /// Counts an entry, or a record of one.

@@ -91,6 +91,7 @@ fn member(mut entry: Entry<impl Read>, described: Described, unpacker: &mut Unpa
     let path = text(path, longest)?;
     let shown = path.escape_debug();
     let size = entry.size();
+    unpacker.announce(&path, size.max(described.size.unwrap_or(0)))?;
     ensure!(described.size.is_none_or(|said| said == size), "the archive says two sizes of `{shown}`");
     let link = described.link.or_else(|| entry.link_name_bytes().map(|link| link.into_owned()));
     let link = text(link.unwrap_or_default(), longest)?;

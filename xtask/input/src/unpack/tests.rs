@@ -251,17 +251,33 @@ fn outputs_of_engines_are_taken_by_their_names_below_the_directory() {
         archive
     };
     for top in ["out/", "/"] {
-        let found = unpack_outputs(&store, archive(top, None).as_slice()).unwrap();
+        let found = unpack_outputs(&store, archive(top, None).as_slice(), u64::MAX).unwrap();
         let paths: Vec<_> = found.iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["a", "away", "same"], "{top}");
         assert_eq!(found.get("a"), found.get("same"));
     }
+    // A file is refused by what is said of its size: none of it is there to be read.
+    let mut huge = ::tar::Header::new_gnu();
+    huge.as_old_mut().name[..8].copy_from_slice(b"out/huge");
+    huge.set_entry_type(::tar::EntryType::Regular);
+    huge.set_mode(0o644);
+    huge.set_size(8 << 40);
+    huge.set_cksum();
+    let archive_of_huge = [archive("out/", None)[..2048].to_vec(), huge.as_bytes().to_vec()].concat();
+    let error = format!("{:#}", unpack_outputs(&store, archive_of_huge.as_slice(), 1 << 30).unwrap_err());
+    assert!(
+        error.contains("too large to keep: `out/huge` has 8796093 MB, and there is room for 1073 MB more"),
+        "{error}"
+    );
     for (path, kind) in [
         ("out/../../x", ::tar::EntryType::Regular),
         ("out/away/x", ::tar::EntryType::Regular),
         ("out/pipe", ::tar::EntryType::Fifo),
         ("out/a/x", ::tar::EntryType::Directory),
     ] {
-        assert!(unpack_outputs(&store, archive("out/", Some((path, kind))).as_slice()).is_err(), "{path}");
+        assert!(
+            unpack_outputs(&store, archive("out/", Some((path, kind))).as_slice(), u64::MAX).is_err(),
+            "{path}"
+        );
     }
 }

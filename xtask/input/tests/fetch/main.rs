@@ -49,6 +49,31 @@ impl Place {
     }
 }
 
+/// What stands in the place of a download is neither followed nor waited for.
+#[test]
+fn a_part_is_a_regular_file() {
+    let (place, server) = (Place::new(), Server::start(vec![Answer::File(content())]));
+    let input = wanted(vec![server.url("/thing")]);
+    let downloads = place.store.root().join("downloads");
+    std::fs::create_dir_all(&downloads).unwrap();
+    let outside = downloads.parent().unwrap().join("outside");
+    std::fs::write(&outside, "theirs").unwrap();
+    let stands_there: [&dyn Fn(); 3] = [
+        &|| std::os::unix::fs::symlink(&outside, place.part(&input)).unwrap(),
+        &|| assert!(std::process::Command::new("mkfifo").arg(place.part(&input)).status().unwrap().success()),
+        &|| std::os::unix::fs::symlink("/dev/zero", place.part(&input)).unwrap(),
+    ];
+    for make in stands_there {
+        make();
+        let error = place.fetch(&input).unwrap_err();
+        assert!(error.contains("it is not a regular file"), "{error}");
+        std::fs::remove_file(place.part(&input)).unwrap();
+    }
+    assert_eq!(std::fs::read(&outside).unwrap(), b"theirs");
+    place.fetch(&input).unwrap();
+    place.assert_has_it(&input);
+}
+
 #[test]
 fn a_file_is_fetched_once() {
     let (place, server) = (Place::new(), Server::start(vec![Answer::File(content())]));

@@ -63,7 +63,7 @@ fn with_small_stack(root: &Path) {
     let scratch = store.scratch().unwrap();
     let place = scratch.path().join("work");
     nest(&place, 30_000);
-    for error in [store.import(&place).unwrap_err(), store.import_outputs(&place).unwrap_err()] {
+    for error in [store.import(&place).unwrap_err(), store.import_outputs(&place, None).unwrap_err()] {
         assert!(error.to_string().contains("256 components"), "{error}");
     }
     drop(scratch);
@@ -150,7 +150,7 @@ fn as_ordinary_user(root: &Path) {
         std::fs::create_dir(place).unwrap();
         lock_out(place);
     }
-    let outputs = store.import_outputs(&out).unwrap();
+    let outputs = store.import_outputs(&out, None).unwrap();
     let digest = Digest::of(b"text");
     assert_eq!(outputs.get("nothing/inner/file"), Some(&Entry::File { digest, executable: false }));
     let path = scratch.path().to_owned();
@@ -189,14 +189,17 @@ fn outputs_that_no_disk_holds_are_refused_at_once() {
     std::fs::write(out.join("lib/small"), "small").unwrap();
     std::fs::File::create(out.join("lib/huge")).unwrap().set_len(8 << 40).unwrap();
     let start = Instant::now();
-    let error = store.import_outputs(&out).unwrap_err().to_string();
+    let error = store.import_outputs(&out, None).unwrap_err().to_string();
     assert!(start.elapsed() < Duration::from_secs(5));
     for expected in ["too large to keep: 8796 GB", "`lib/huge` has 8796 GB", "hint: "] {
         assert!(error.contains(expected), "{expected}: {error}");
     }
+    // A limit is asked about before the disk.
+    let error = store.import_outputs(&out, Some(1 << 20)).unwrap_err().to_string();
+    assert!(error.contains("of which `lib/huge` has 8796 GB; the limit `outputs` is 1 MB"), "{error}");
     // One that fits keeps its holes.
     std::fs::File::options().write(true).open(out.join("lib/huge")).unwrap().set_len(64 << 20).unwrap();
-    let outputs = store.import_outputs(&out).unwrap();
+    let outputs = store.import_outputs(&out, None).unwrap();
     let Some(Entry::File { digest, .. }) = outputs.get("lib/huge") else { panic!("{outputs:?}") };
     let used = |path: &Path| std::fs::metadata(path).unwrap().blocks() * 512;
     assert!(used(&store.blob_path(digest, false).unwrap()) < 1 << 20);
@@ -205,6 +208,25 @@ fn outputs_that_no_disk_holds_are_refused_at_once() {
     store.materialise(&outputs, &copy).unwrap();
     assert!(used(&copy.join("lib/huge")) < 1 << 20);
     assert_eq!(store.import(&copy).unwrap(), outputs);
+}
+
+/// What comes as a stream, from a container engine say, is as sparse as it was.
+#[test]
+fn zeros_that_are_written_become_holes() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("store")).unwrap();
+    for (before, zeros, behind) in
+        [(0, 64 << 20, 0), (5, 64 << 20, 7), (1 << 20, 64 << 20, 0), (0, 100, 0), (0, 0, 3)]
+    {
+        let content = [vec![1; before], vec![0; zeros], vec![2; behind]].concat();
+        let mut writer = store.writer().unwrap();
+        std::io::copy(&mut content.as_slice(), &mut writer).unwrap();
+        let digest = writer.finish(None).unwrap();
+        assert_eq!(digest, Digest::of(&content));
+        assert!(store.read(&digest).unwrap() == content, "{before} {zeros} {behind}");
+        let used = std::fs::metadata(store.blob_path(&digest, false).unwrap()).unwrap().blocks() * 512;
+        assert!(used < (2 << 20), "{before} {zeros} {behind}: {used}");
+    }
 }
 
 /// What users get they may write to, also as root, whom a mode of 0444 does not stop.
