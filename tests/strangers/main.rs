@@ -108,7 +108,9 @@ fn no_bytes_break_a_reader() {
         for (path, bytes) in &seeds {
             run(&path.display().to_string(), bytes);
         }
-        let mut numbers = Numbers(target.bytes().fold(1, |sum, byte| sum * 31 + u64::from(byte)));
+        let mut numbers = Numbers(
+            target.bytes().fold(1_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))),
+        );
         for number in 0..MUTATIONS {
             let (path, seed) = &seeds[numbers.below(seeds.len())];
             let mut bytes = seed.clone();
