@@ -7,9 +7,14 @@ use std::process::Command;
 /// The help of a command and of all below it.
 fn help(path: &[&str], all: &mut String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    for name in
-        ["MLC_REPRO_STORE", "MLC_REPRO_BACKEND", "MLC_REPRO_SYSROOT", "MLC_REPRO_VERIFY_AGE", "COLUMNS"]
-    {
+    for name in [
+        "MLC_REPRO_STORE",
+        "MLC_REPRO_BACKEND",
+        "MLC_REPRO_LIMITS",
+        "MLC_REPRO_SYSROOT",
+        "MLC_REPRO_VERIFY_AGE",
+        "COLUMNS",
+    ] {
         command.env_remove(name);
     }
     let output = command.args(path).arg("--help").output().unwrap();

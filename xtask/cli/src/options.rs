@@ -6,7 +6,7 @@ const STORE: &[&str] = &["store"];
 const HASHING: &[&str] = &["verify_inputs", "verify_age"];
 const FETCHING: &[&str] = &["offline", "vendored", "mirrors", "accept_license"];
 const JOBS: &[&str] = &["jobs"];
-const BACKEND: &[&str] = &["backend"];
+const BACKEND: &[&str] = &["backend", "limits"];
 const SYSROOT: &[&str] = &["sysroot"];
 const JSON: &[&str] = &["json"];
 /// What every command reads.
