@@ -15,12 +15,15 @@ mod http;
 mod kills;
 mod model;
 mod network;
+mod oci;
 mod one_hash;
 mod project;
 mod registries;
+mod registry;
 #[path = "../../xtask/input/tests/fetch/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod server;
+mod sharing;
 mod snapshots;
 mod sysroot;
 #[path = "../../xtask/environment/tests/machine/wait.rs"]

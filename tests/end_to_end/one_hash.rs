@@ -2,7 +2,7 @@
 
 #[path = "../../xtask/environment/tests/docker/engine.rs"]
 #[allow(dead_code, reason = "the tests of the Docker backend use the rest")]
-mod engine;
+pub mod engine;
 
 use crate::project::{Project, outputs, text};
 use crate::wait;

@@ -10,7 +10,7 @@ use store::Digest;
 const PACKAGES: [&str; 6] = ["p0", "p1", "p2", "p3", "p4", "p5"];
 
 /// A project with an environment of six small packages, as of 2026-11-21.
-fn project() -> Project {
+pub fn project() -> Project {
     let project = Project::new();
     let packages: String = PACKAGES
         .iter()
@@ -35,7 +35,7 @@ fn content(name: &str) -> String {
 }
 
 /// A server that has all packages.
-fn mirror() -> Server {
+pub fn mirror() -> Server {
     Server::start(|_, request| {
         let name = request.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".deb");
         if PACKAGES.contains(&name) { Reply::file(content(name).as_bytes()) } else { Reply::status(404) }
@@ -43,7 +43,7 @@ fn mirror() -> Server {
 }
 
 /// `xtask` without a mirror that this machine is told of.
-fn fetch(project: &Project, store: &Path, arguments: &[&str]) -> Command {
+pub fn fetch(project: &Project, store: &Path, arguments: &[&str]) -> Command {
     let mut command = project.command(store, arguments);
     for name in [
         "MLC_REPRO_DEBIAN_MIRROR",

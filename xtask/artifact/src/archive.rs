@@ -119,7 +119,7 @@ pub(crate) fn tar_file(
     executable: bool,
     content: impl Read,
 ) -> Result<()> {
-    let mut header = header(EntryType::Regular, if executable { 0o755 } else { 0o644 });
+    let mut header = plain_header(EntryType::Regular, if executable { 0o755 } else { 0o644 });
     header.set_size(size);
     Ok(builder.append_data(&mut header, path, Whole(content))?)
 }
@@ -145,16 +145,16 @@ impl<R: Read> Read for Whole<R> {
 
 /// Adds a symbolic link to an archive that is not compressed.
 pub(crate) fn tar_link(builder: &mut tar::Builder<impl Write>, path: &str, target: &str) -> Result<()> {
-    Ok(builder.append_link(&mut header(EntryType::Symlink, 0o777), path, target)?)
+    Ok(builder.append_link(&mut plain_header(EntryType::Symlink, 0o777), path, target)?)
 }
 
 /// Adds an empty directory to an archive that is not compressed.
 pub(crate) fn tar_directory(builder: &mut tar::Builder<impl Write>, path: &str) -> Result<()> {
-    let mut header = header(EntryType::Directory, 0o755);
+    let mut header = plain_header(EntryType::Directory, 0o755);
     Ok(builder.append_data(&mut header, format!("{path}/"), std::io::empty())?)
 }
 
-fn header(kind: EntryType, mode: u32) -> Header {
+pub(crate) fn plain_header(kind: EntryType, mode: u32) -> Header {
     let mut header = Header::new_gnu();
     header.set_mtime(BLOB_TIME);
     header.set_uid(0);

@@ -14,6 +14,7 @@ mod names;
 mod pattern;
 mod pe;
 mod policy;
+mod results;
 mod wheel;
 
 pub use aar::{Aar, AarMetadata, Coordinates, Dependency, JniLibrary, inspect_aar, write_aar};
@@ -28,4 +29,5 @@ pub use machine::{Machine, elf_name, pe_name};
 pub use member::{Content, Limits, Member, list_archive};
 pub use pe::{Import, Pe, inspect_pe};
 pub use policy::{Amendment, Finding, Policy, check};
+pub use results::{ArchivePeer, Contents, read_results, write_results};
 pub use wheel::{Metadata, WheelName, record_text, wheel_tags, wheel_texts, write_wheel};

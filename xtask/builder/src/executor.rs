@@ -6,10 +6,11 @@ use crate::{
     plan::Plan,
     policy,
     project::Project,
-    resolve::{JOBS, Resolved, Resolver},
+    resolve::{Depth, JOBS, Resolved, Resolver},
     wheel,
 };
 use anyhow::{Context, Result, anyhow, bail};
+use artifact::Finding;
 use environment::{Backend, Environment, Launch, Source};
 use input::FetchOptions;
 use std::{
@@ -19,7 +20,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use store::{ActionResult, Digest, Meter, Progress, Store, Tree, Unit};
+use store::{ActionResult, Digest, Meter, Obtained, Progress, Store, Tree, Unit};
 
 /// How a plan is run.
 pub struct Options {
@@ -44,6 +45,8 @@ pub struct Built {
     pub aar: Option<Digest>,
     /// Whether the result was there already.
     pub cached: bool,
+    /// Who made the result, where that was not this store.
+    pub imported: Option<String>,
     /// How long it took.
     pub time: Duration,
 }
@@ -69,7 +72,8 @@ pub enum Outcome {
 struct State {
     outcomes: Vec<Option<Outcome>>,
     started: Vec<bool>,
-    environments: BTreeMap<String, Environment>,
+    /// With whether all of it is here.
+    environments: BTreeMap<String, (Environment, bool)>,
 }
 
 struct Executor<'a> {
@@ -196,9 +200,10 @@ impl Executor<'_> {
         if waiting { Next::Wait } else { Next::Done }
     }
 
-    fn environment(&self, name: &str) -> Result<Environment> {
-        if let Some(environment) = self.lock().environments.get(name) {
-            return Ok(environment.clone());
+    fn environment(&self, name: &str, depth: Depth) -> Result<(Environment, bool)> {
+        if let Some(known) = self.lock().environments.get(name).filter(|known| known.1 || depth == Depth::Key)
+        {
+            return Ok(known.clone());
         }
         // Assembled under a lock of its own name, so that two nodes do not assemble the same one side by side.
         let _guard = self.store.lock_work(
@@ -207,37 +212,56 @@ impl Executor<'_> {
             self.progress,
         )?;
         let (definition, lock) = self.project.environment(name)?;
-        let environment =
-            environment::assemble(self.store, name, &definition, &lock, &self.options.fetch, self.progress)
-                .with_context(|| format!("cannot assemble environment `{name}`"))?;
-        self.lock().environments.insert(name.to_owned(), environment.clone());
-        Ok(environment)
+        let promised = match depth {
+            Depth::Key => environment::promised(self.store, name, &definition, &lock, self.progress)?,
+            Depth::Whole => None,
+        };
+        let known = match promised {
+            Some(known) => known,
+            None => {
+                let fetch = &self.options.fetch;
+                let assembled =
+                    environment::assemble(self.store, name, &definition, &lock, fetch, self.progress)
+                        .with_context(|| format!("cannot assemble environment `{name}`"))?;
+                (assembled, true)
+            }
+        };
+        self.lock().environments.insert(name.to_owned(), known.clone());
+        Ok(known)
     }
 
-    fn build(&self, node: &Node, dependencies: &[(String, Digest)]) -> Result<Built> {
-        let start = Instant::now();
+    fn resolve(&self, node: &Node, dependencies: &[(String, Digest)], depth: Depth) -> Result<Resolved> {
         let (_, target) = self.project.node(node)?;
-        let environment = self.environment(&target.environment)?;
+        let (environment, whole) = self.environment(&target.environment, depth)?;
         let resolver = Resolver {
             project: self.project,
             store: self.store,
             fetch: &self.options.fetch,
             progress: self.progress,
+            depth,
         };
-        let resolved = resolver.resolve(node, &environment, dependencies)?;
-        let (result, cached) = match self.store.result(&resolved.key)? {
-            Some(result) => (result, true),
+        let mut resolved = resolver.resolve(node, &environment, dependencies)?;
+        resolved.whole &= whole;
+        Ok(resolved)
+    }
+
+    fn build(&self, node: &Node, dependencies: &[(String, Digest)]) -> Result<Built> {
+        let start = Instant::now();
+        let mut resolved = self.resolve(node, dependencies, Depth::Key)?;
+        let mut found = self.find(&resolved)?;
+        if found.is_none() && !resolved.whole {
+            // It has to run, or to be looked through: what is known by the word of others alone is made here.
+            resolved = self.resolve(node, dependencies, Depth::Whole)?;
+            found = self.find(&resolved)?;
+        }
+        let (found, findings, cached) = match found {
+            Some((found, findings)) => (found, findings, true),
             None => {
-                let _guard = self.store.lock_work(&resolved.key.hex(), &node.to_string(), self.progress)?;
-                match self.store.result(&resolved.key)? {
-                    Some(result) => (result, true),
-                    None => (self.run(&resolved)?, false),
-                }
+                let result = self.run_once(&resolved)?;
+                let found = Obtained { result, from: None };
+                let findings = self.examine(&resolved, &found)?.unwrap_or_default();
+                (found, findings, false)
             }
-        };
-        let findings = match &target.policy {
-            Some(policy) => policy::check(self.project, self.store, policy, &resolved, &result)?,
-            None => Vec::new(),
         };
         if !findings.is_empty() {
             let list: Vec<_> = findings.iter().map(|finding| format!("  {finding}")).collect();
@@ -246,9 +270,49 @@ impl Executor<'_> {
         if !cached {
             history::record(self.store, node, &resolved.key)?;
         }
+        let (result, imported) = (found.result, found.from);
         let wheel = wheel::pack(self.project, self.store, node, &result)?;
         let aar = aar::pack(self.project, self.store, node, &result)?;
-        Ok(Built { resolved, result, wheel, aar, cached, time: start.elapsed() })
+        Ok(Built { resolved, result, wheel, aar, cached, imported, time: start.elapsed() })
+    }
+
+    /// The result that the store or a peer has, and what its policy finds. Nothing where one of both is not known without what is
+    /// not here.
+    fn find(&self, resolved: &Resolved) -> Result<Option<(Obtained, Vec<Finding>)>> {
+        let node = resolved.node.to_string();
+        let found = match self.store.recall(&resolved.action)? {
+            Some(found) => found,
+            None => {
+                let _guard = self.store.lock_work(&resolved.key.hex(), &node, self.progress)?;
+                match self.store.obtain(&resolved.action, self.progress)? {
+                    Some(found) => found,
+                    None => return Ok(None),
+                }
+            }
+        };
+        Ok(self.examine(resolved, &found)?.map(|findings| (found, findings)))
+    }
+
+    /// What the policy of a node finds in a result; nothing where that needs what is not here.
+    fn examine(&self, resolved: &Resolved, found: &Obtained) -> Result<Option<Vec<Finding>>> {
+        let (_, target) = self.project.node(&resolved.node)?;
+        let Some(name) = &target.policy else { return Ok(Some(Vec::new())) };
+        let look = policy::Look { project: self.project, store: self.store, name, resolved };
+        match look.known(found, self.progress)? {
+            Some(findings) => Ok(Some(findings)),
+            None if resolved.whole => look.check(&found.result.outputs).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Runs an action, unless another process was faster.
+    fn run_once(&self, resolved: &Resolved) -> Result<ActionResult> {
+        let node = resolved.node.to_string();
+        let _guard = self.store.lock_work(&resolved.key.hex(), &node, self.progress)?;
+        match self.store.result(&resolved.key)? {
+            Some(result) => Ok(result),
+            None => self.run(resolved),
+        }
     }
 
     fn run(&self, resolved: &Resolved) -> Result<ActionResult> {

@@ -32,5 +32,5 @@ pub use plan::Plan;
 pub use portable::Parts;
 pub use project::Project;
 pub use recipe::{Cxx, Recipe, Source, Sysroot, Target};
-pub use resolve::{JOBS, Resolved, Resolver, variables};
+pub use resolve::{Depth, JOBS, Resolved, Resolver, variables};
 pub use waiting::waiting;

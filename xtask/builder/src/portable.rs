@@ -44,6 +44,8 @@ impl Parts {
     /// The action that runs `recipe.sh` of the sources in the environment; its input tree is kept. Errors: the environment has
     /// something of its own in `/build`, or is not in the store.
     pub fn action(&self, store: &Store, variables: BTreeMap<String, String>) -> Result<Action> {
+        // Of an environment that is known by its root alone, this is not here.
+        empty()?.write(store)?;
         self.make(store, variables, Store::graft)
     }
 

@@ -38,6 +38,17 @@ pub struct Resolved {
     pub inputs: Vec<String>,
     /// Files of the repository that it is made from.
     pub made_from: Files,
+    /// Whether environment and sources are here; else they are known by the word of others, and it can't run.
+    pub whole: bool,
+}
+
+/// What is needed of the trees that an action is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Their digests, for the key: others may have said them.
+    Key,
+    /// All of them.
+    Whole,
 }
 
 /// The variables of whatever runs in an environment: those of the environment, and for a recipe what it is and for whom.
@@ -61,6 +72,8 @@ pub struct Resolver<'a> {
     pub fetch: &'a FetchOptions,
     /// Told about fetching.
     pub progress: &'a dyn Progress,
+    /// How much of the sources is needed.
+    pub depth: Depth,
 }
 
 impl Resolver<'_> {
@@ -76,12 +89,15 @@ impl Resolver<'_> {
     ) -> Result<Resolved> {
         let (project, store) = (self.project, self.store);
         let composition = Composition::read(project, Some(store), node, dependencies)?;
-        let sources = store.once(&composition.work(project)?, || {
-            let inputs = project.all_inputs(composition.inputs())?;
-            input::fetch(store, &inputs, &self.fetch.clone().with_lock(&project.inputs), self.progress)?;
-            let unpack = |source: &Source, name: &str| unpack(project, store, source, name);
-            composition.compose(store, store, unpack)?.write(store)
-        })?;
+        let work = composition.work(project)?;
+        let promise = match self.depth {
+            Depth::Key => store.promised(&work, self.progress)?,
+            Depth::Whole => None,
+        };
+        let (sources, whole) = match promise {
+            Some(promise) => (promise.outputs, promise.whole),
+            None => (store.once(&work, || self.compose(&composition))?, true),
+        };
         let (recipe, _) = project.node(node)?;
         let parts = Parts { environment: environment.root, sources };
         let action = parts
@@ -95,7 +111,16 @@ impl Resolver<'_> {
             sources,
             inputs: composition.inputs().map(str::to_owned).collect(),
             made_from: made_from(project, node)?,
+            whole,
         })
+    }
+
+    fn compose(&self, composition: &Composition) -> Result<Digest> {
+        let (project, store) = (self.project, self.store);
+        let inputs = project.all_inputs(composition.inputs())?;
+        input::fetch(store, &inputs, &self.fetch.clone().with_lock(&project.inputs), self.progress)?;
+        let unpack = |source: &Source, name: &str| unpack(project, store, source, name);
+        composition.compose(store, store, unpack)?.write(store)
     }
 }
 
@@ -355,8 +380,13 @@ mod tests {
         fn resolve(&self, dependencies: &[(String, Digest)]) -> Result<Resolved> {
             let project = Project::load(self.directory.path())?;
             let fetch = FetchOptions { offline: true, ..FetchOptions::default() };
-            let resolver =
-                Resolver { project: &project, store: &self.store, fetch: &fetch, progress: &Silent };
+            let resolver = Resolver {
+                project: &project,
+                store: &self.store,
+                fetch: &fetch,
+                progress: &Silent,
+                depth: Depth::Whole,
+            };
             resolver.resolve(&Node::parse("hello", TARGET).unwrap(), &self.environment, dependencies)
         }
 

@@ -1,16 +1,17 @@
 //! Options that every command takes, and what they open.
 
 use crate::progress::Bars;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use artifact::ArchivePeer;
 use builder::Project;
 use environment::{Backend, Docker, Limits, Nix, Sandbox};
-use input::{FetchOptions, Model, Network};
+use input::{FetchOptions, Model, Network, ServerPeer};
 use operation::Session;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use store::{Progress, Rehash, Store};
+use store::{DirectoryPeer, Peer, Progress, Rehash, Store};
 
 /// Inputs of the user's own, for the commands that build.
 #[derive(Clone, Default, clap::Args)]
@@ -62,6 +63,84 @@ impl GivenInputs {
     }
 }
 
+/// Whose results are taken, for the commands that build.
+#[derive(Clone, Default, clap::Args)]
+pub struct Others {
+    /// Take results from a store, an archive that `store export` wrote, or a server; may be given several times
+    ///
+    /// DIR is a store or an unpacked archive, URL a server of such a directory. What they have is not built here: they are
+    /// trusted, release.json says of every step whose it is, and `verify --rebuild` builds all of it. Blobs are checked by
+    /// digest. MLC_REPRO_FROM names some as well, separated by spaces. NAME is what release.json says [default: the last part
+    /// of the path, or the server's name].
+    #[arg(long = "from", value_name = "[NAME=]DIR|FILE|URL")]
+    from: Vec<String>,
+}
+
+impl Others {
+    /// Opens them. That they are named here is why they are trusted; a policy would decide it in this place.
+    pub fn open(&self, global: &Global) -> Result<Vec<Box<dyn Peer>>> {
+        let configured = std::env::var("MLC_REPRO_FROM").unwrap_or_default();
+        let all = self.from.iter().map(String::as_str).chain(configured.split_whitespace());
+        all.map(|text| {
+            let (name, place) = peer_name(text)?;
+            global.progress().line(&format!("results of `{name}` are trusted, and not built here"));
+            let path = Path::new(place);
+            Ok(match place {
+                _ if place.contains("://") => {
+                    Box::new(ServerPeer::new(&name, place, &global.fetch_options())?) as Box<dyn Peer>
+                }
+                _ if path.is_dir() => Box::new(DirectoryPeer::open(&name, path)?),
+                _ => Box::new(ArchivePeer::open(&name, path)?),
+            })
+        })
+        .collect()
+    }
+}
+
+/// What somebody is called whose results are taken, and where they are.
+fn peer_name(text: &str) -> Result<(String, &str)> {
+    if let Some((name, place)) = text.split_once('=')
+        && !name.contains(['/', ':'])
+    {
+        return Ok((check_name(name)?, place));
+    }
+    Ok((default_name(text), text))
+}
+
+/// What a name for release.json may be: letters, digits, `.`, `_` and `-`.
+pub fn check_name(name: &str) -> Result<String> {
+    ensure!(
+        name.len() <= 64 && name == default_name(name),
+        "`{}` can't be the name of whoever made results: it needs letters and digits, at most 64, and `.`, `_`, `-` between",
+        name.escape_debug()
+    );
+    Ok(name.to_owned())
+}
+
+/// The name that a path or address gives.
+pub fn default_name(place: &str) -> String {
+    let place = place.trim_end_matches('/');
+    let part = match place.split_once("://") {
+        Some((_, rest)) => {
+            let host = rest.split('/').next().unwrap_or_default();
+            let host = host.rsplit('@').next().unwrap_or_default();
+            host.rsplit_once(':').map_or(host, |(host, _)| host)
+        }
+        None => {
+            let last = place.rsplit('/').next().unwrap_or_default();
+            last.strip_suffix(".tar").unwrap_or(last)
+        }
+    };
+    let plain: String =
+        part.chars().map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' }).collect();
+    let plain: String = plain.trim_matches(['.', '-', '_']).chars().take(64).collect();
+    let plain = plain.trim_end_matches(['.', '-', '_']);
+    match plain {
+        "" => "somebody".to_owned(),
+        _ => plain.to_owned(),
+    }
+}
+
 /// Options of every command.
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "Global options")]
@@ -84,7 +163,8 @@ pub struct Global {
     /// Take inputs from a directory that `vendor` wrote
     #[arg(long, global = true, value_name = "DIR")]
     pub vendored: Option<PathBuf>,
-    /// Take inputs from a server that holds them as `vendor` lays them out (URL/sha256/HEX); may be given several times
+    /// Take inputs from a server that holds them as `vendor` lays them out (URL/sha256/HEX), or from a repository of a registry
+    /// (oci://HOST/NAME); may be given several times
     ///
     /// Asked in order, before the registries; whatever comes is checked by size and SHA-256. MLC_REPRO_MIRROR names servers
     /// as well, separated by spaces.
@@ -215,6 +295,12 @@ impl Global {
         Ok(Store::open(&self.store_root()?)?.with_rehash(rehash))
     }
 
+    /// The store, for commands that may take results of others.
+    pub fn open_store_with(&self, others: &Others) -> Result<Store> {
+        let peers = others.open(self)?;
+        Ok(self.open_store()?.with_peers(peers))
+    }
+
     /// The store, for commands that only look: nothing in it is made or changed, also where there is none.
     pub fn look_at_store(&self) -> Result<Store> {
         Store::look(&self.store_root()?)
@@ -225,7 +311,7 @@ impl Global {
     }
 
     /// Opens the way to run actions that was chosen, for a session.
-    pub fn opener(&self) -> impl Fn(&Session<'_>) -> Result<Box<dyn Backend>> + use<> {
+    pub fn opener(&self) -> impl Fn(&Session<'_>) -> Result<Box<dyn Backend>> + Sync + use<> {
         let (kind, limits) = (self.backend, self.limits.clone());
         move |session| kind.open(session, &limits)
     }

@@ -11,13 +11,25 @@ pub fn outcomes(progress: &Bars, plan: &Plan, outcomes: &[Outcome]) {
         match outcome {
             Outcome::Built(built) => progress.line(&format!(
                 "{:>8} {node}  {}{}",
-                if built.cached { "cached" } else { "built" },
+                word(built),
                 &built.result.outputs.hex()[..16],
-                if built.cached { String::new() } else { format!("  {:.1} s", built.time.as_secs_f64()) }
+                match &built.imported {
+                    Some(from) => format!("  from {from}"),
+                    None if built.cached => String::new(),
+                    None => format!("  {:.1} s", built.time.as_secs_f64()),
+                }
             )),
             Outcome::Failed(error) => eprint!("{}", error_text(error)),
             Outcome::Skipped(cause) => progress.line(&format!("{:>8} {node}  because of {cause}", "skipped")),
         }
+    }
+}
+
+fn word(built: &Built) -> &'static str {
+    match (&built.imported, built.cached) {
+        (Some(_), _) => "imported",
+        (None, true) => "cached",
+        (None, false) => "built",
     }
 }
 
@@ -29,7 +41,7 @@ pub fn outcomes_json(plan: &Plan, outcomes: &[Outcome]) -> anyhow::Result<()> {
         .zip(outcomes)
         .map(|(node, outcome)| match outcome {
             Outcome::Built(built) => serde_json::json!({
-                "recipe": node.recipe, "target": node.target, "outcome": if built.cached { "cached" } else { "built" },
+                "recipe": node.recipe, "target": node.target, "outcome": word(built), "imported": built.imported,
                 "action": built.resolved.key, "outputs": built.result.outputs, "log": built.result.log,
             }),
             Outcome::Failed(error) => serde_json::json!({

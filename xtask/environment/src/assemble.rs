@@ -68,6 +68,22 @@ pub fn assembled(
     Ok(result.map(|result| environment(name, definition, lock, result.outputs)))
 }
 
+/// What is known of an environment without fetching or making anything: what [`assemble`] gave here, or else would give by the
+/// word of others ([`Store::promised`]), and whether all of it is here.
+///
+/// # Errors
+/// If the definition can't be written as a key, or the store can't be read.
+pub fn promised(
+    store: &Store,
+    name: &str,
+    definition: &Definition,
+    lock: &Lock,
+    progress: &dyn Progress,
+) -> Result<Option<(Environment, bool)>> {
+    let promise = store.promised(&work(definition, lock)?, progress)?;
+    Ok(promise.map(|promise| (environment(name, definition, lock, promise.outputs), promise.whole)))
+}
+
 /// All that the tree depends on.
 fn work(definition: &Definition, lock: &Lock) -> Result<Action> {
     let mut words = vec!["assemble".to_owned(), VERSION.to_owned(), definition.fix_ups()?];

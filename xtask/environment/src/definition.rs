@@ -19,6 +19,14 @@ pub struct Definition {
     /// The Debian suite.
     #[serde(default, skip_serializing)]
     pub suite: String,
+    /// More suites: where one has a newer version of a package, that is taken, as apt does (`trixie-updates`,
+    /// `trixie-security`). Of a suite that is not automatic (backports), only what `suite_of` names is.
+    #[serde(default, skip_serializing)]
+    pub suites: Vec<String>,
+    /// Source packages whose packages come from another suite: `rustc = "trixie-backports"` for the compiler, its library and
+    /// cargo.
+    #[serde(default, skip_serializing)]
+    pub suite_of: BTreeMap<String, String>,
     /// The Debian architecture.
     #[serde(default, skip_serializing)]
     pub architecture: String,
@@ -109,6 +117,17 @@ impl Definition {
     pub fn load(path: &Path) -> Result<Self> {
         let mut definition = Self::parse(path)?;
         ensure!(!definition.packages.is_empty(), "{} asks for no packages", path.display());
+        let named = definition.suite_of.iter().flat_map(|(source, suite)| [source, suite]);
+        for name in definition.suites.iter().chain(named) {
+            let is_name = !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+_./".contains(&byte));
+            ensure!(
+                is_name,
+                "{} has `{}`, which is neither a suite nor a source package",
+                path.display(),
+                name.escape_debug()
+            );
+        }
         if let Some(name) = definition.include.take() {
             let path = path.with_file_name(&name);
             let common = Self::parse(&path).with_context(|| format!("included by {}", path.display()))?;
@@ -215,7 +234,9 @@ mod tests {
         let plain = text("packages = ['bash']");
         assert_eq!(
             plain,
-            text("packages = ['bash', 'dash']\ndescription = 'd'\nsuite = 's'\nvariables = { A = '1' }")
+            text(
+                "packages = ['bash', 'dash']\ndescription = 'd'\nsuite = 's'\nsuites = ['u']\nvariables = { A = '1' }\nsuite_of = { bash = 't' }"
+            )
         );
         assert_ne!(plain, text("packages = ['bash']\ndirectories = ['tmp']"));
         assert_ne!(plain, text("packages = ['bash']\n[[copy]]\npath = 'a'\nfrom = 'b'\nzeros = 1"));

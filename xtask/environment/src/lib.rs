@@ -17,7 +17,7 @@ mod session;
 mod system_calls;
 mod tarball;
 
-pub use assemble::{Environment, assemble, assembled};
+pub use assemble::{Environment, assemble, assembled, promised};
 pub use backend::{Backend, Ended, Exit, Launch, Source};
 pub use definition::Definition;
 pub use docker::Docker;

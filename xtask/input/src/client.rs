@@ -4,11 +4,15 @@
 //! `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`. `Retry-After` (RFC 9110, 10.2.3) is obeyed, failures are counted by
 //! server, and a server that trickles is given up.
 
+mod exchange;
+
 use crate::{
     host::{Hosts, Next},
     url::{join, same_origin, server},
 };
 use anyhow::anyhow;
+use base64::{Engine, engine::general_purpose::STANDARD};
+pub use exchange::{Content, Method};
 use std::{
     fmt,
     io::{ErrorKind, Read},
@@ -30,7 +34,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The least that a server must send, in bytes a second, over the time of the client's patience.
 const LEAST_RATE: u64 = 1024;
 
-/// What proves to a server who asks. It is shown nowhere.
+/// What proves to a server who asks, as it stands behind `Authorization:`. It is shown nowhere.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token(String);
 
@@ -38,12 +42,18 @@ impl Token {
     /// Nothing where `text` is none that can stand in a header.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.trim();
-        (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())).then(|| Self(text.to_owned()))
+        (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()))
+            .then(|| Self(format!("Bearer {text}")))
+    }
+
+    /// User and password (RFC 7617).
+    pub fn basic(user: &str, password: &str) -> Self {
+        Self(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
     }
 
     /// The value of `Authorization`.
-    pub fn bearer(&self) -> String {
-        format!("Bearer {}", self.0)
+    pub fn value(&self) -> String {
+        self.0.clone()
     }
 }
 
@@ -303,7 +313,7 @@ impl Client {
         let size = content.metadata().map_err(Failure::local)?.len();
         let mut request = self.agent.put(&address.url).header(header::CONTENT_LENGTH, size.to_string());
         if let Some(token) = &address.token {
-            request = request.header(header::AUTHORIZATION, token.bearer());
+            request = request.header(header::AUTHORIZATION, token.value());
         }
         self.accept(request.send(content), address).map(drop)
     }
@@ -393,7 +403,7 @@ fn at_home(address: &Address, request: impl Fn(&str) -> Request) -> Result<Answe
     let mut url = address.url.clone();
     for _ in 0..=REDIRECTIONS {
         let request = match &address.token {
-            Some(token) => request(&url).header(header::AUTHORIZATION, token.bearer()),
+            Some(token) => request(&url).header(header::AUTHORIZATION, token.value()),
             None => request(&url),
         };
         let response = request.config().max_redirects(0).max_redirects_will_error(false).build().call()?;

@@ -1,31 +1,43 @@
 //! Debian closures, resolved by apt itself in isolation from this machine's own packages.
 //!
-//! apt sees one suite, an empty list of installed packages and nothing of /etc/apt, so that everybody resolves the
+//! apt sees the suites that are asked for, an empty list of installed packages and nothing of /etc/apt, so that everybody resolves the
 //! same closure from the same archive state. Maintainer scripts, recommendations and suggestions play no part.
 
 use crate::{Archive, Input, Source, apt::Release};
 use anyhow::{Context, Result, bail, ensure};
-use std::{collections::BTreeMap, path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
 use store::{Digest, Progress, Unit};
 use tempfile::TempDir;
 
 /// The key ring that signs Debian's archive; `MLC_REPRO_DEBIAN_KEYRING` names another.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// An apt that knows one suite only.
+/// An apt that knows some suites only.
 pub struct IsolatedApt {
     directory: TempDir,
     architecture: String,
-    suite: String,
+    /// Each with the mirror that has it.
+    suites: Vec<(String, String)>,
 }
 
 impl IsolatedApt {
-    /// Reads the suite's package lists from the first of `mirrors` that has it.
+    /// Reads the package lists of suites, each from the first of `mirrors` that has it: security updates stand in another archive
+    /// than what they update.
     ///
     /// # Errors
-    /// If none has it, or its signature is not by a key of the key ring.
-    pub fn new(suite: &str, architecture: &str, mirrors: &[String], progress: &dyn Progress) -> Result<Self> {
-        let _meter = progress.begin(&format!("reading the package lists of {suite}"), 0, Unit::Items);
+    /// If none has one of them, or its signature is not by a key of the key ring.
+    pub fn new(
+        suites: &[&str],
+        architecture: &str,
+        mirrors: &[String],
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let _meter =
+            progress.begin(&format!("reading the package lists of {}", suites.join(", ")), 0, Unit::Items);
         let keyring = std::env::var_os("MLC_REPRO_DEBIAN_KEYRING")
             .map_or_else(|| PathBuf::from(KEYRING), PathBuf::from);
         ensure!(
@@ -33,27 +45,49 @@ impl IsolatedApt {
             "{} is missing\n  hint: install the package debian-archive-keyring, or set MLC_REPRO_DEBIAN_KEYRING",
             keyring.display()
         );
-        let mut problems = Vec::new();
-        for mirror in mirrors {
-            let apt = Self {
-                directory: tempfile::tempdir()?,
-                architecture: architecture.to_owned(),
-                suite: suite.to_owned(),
-            };
-            for part in ["lists/partial", "cache/archives/partial", "state", "etc"] {
-                std::fs::create_dir_all(apt.directory.path().join(part))?;
+        let mut found = Vec::new();
+        let mut last = None;
+        for suite in suites {
+            let mut problems = Vec::new();
+            for mirror in mirrors {
+                match Self::of(vec![((*suite).to_owned(), mirror.clone())], architecture, &keyring) {
+                    Ok(apt) => {
+                        found.extend(apt.suites.clone());
+                        last = Some(apt);
+                        break;
+                    }
+                    Err(error) => problems.push(format!("{error:#}")),
+                }
             }
-            std::fs::write(apt.directory.path().join("state/status"), "")?;
-            let sources: String = ["deb", "deb-src"]
-                .map(|kind| format!("{kind} [signed-by={}] {mirror} {suite} main\n", keyring.display()))
-                .concat();
-            std::fs::write(apt.directory.path().join("etc/sources.list"), sources)?;
-            match apt.run("apt-get", &["update", "-qq", "-o", "APT::Update::Error-Mode=any"]) {
-                Ok(_) => return Ok(apt),
-                Err(error) => problems.push(format!("{error:#}")),
-            }
+            ensure!(
+                problems.len() < mirrors.len(),
+                "no configured archive has the suite `{suite}`:\n{}",
+                problems.join("\n")
+            );
         }
-        bail!("no configured archive has the suite `{suite}`:\n{}", problems.join("\n"))
+        match last {
+            Some(apt) if found.len() == 1 => Ok(apt),
+            _ => Self::of(found, architecture, &keyring),
+        }
+    }
+
+    fn of(suites: Vec<(String, String)>, architecture: &str, keyring: &Path) -> Result<Self> {
+        let sources: String = suites
+            .iter()
+            .flat_map(|(suite, mirror)| {
+                let signed = keyring.display();
+                ["deb", "deb-src"].map(|kind| format!("{kind} [signed-by={signed}] {mirror} {suite} main\n"))
+            })
+            .collect();
+        let apt = Self { directory: tempfile::tempdir()?, architecture: architecture.to_owned(), suites };
+        for part in ["lists/partial", "cache/archives/partial", "state", "etc/preferences.d"] {
+            std::fs::create_dir_all(apt.directory.path().join(part))?;
+        }
+        std::fs::write(apt.directory.path().join("state/status"), "")?;
+        std::fs::write(apt.directory.path().join("etc/sources.list"), sources)?;
+        std::fs::write(apt.directory.path().join("etc/preferences"), "")?;
+        apt.run("apt-get", &["update", "-qq", "-o", "APT::Update::Error-Mode=any"])?;
+        Ok(apt)
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
@@ -62,6 +96,8 @@ impl IsolatedApt {
             ("Dir::Etc::main", "/dev/null".to_owned()),
             ("Dir::Etc::parts", "/dev/null".to_owned()),
             ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+            ("Dir::Etc::preferences", path("etc/preferences")),
+            ("Dir::Etc::preferencesparts", path("etc/preferences.d")),
             ("Dir::Etc::sourcelist", path("etc/sources.list")),
             ("Dir::State", path("state")),
             ("Dir::State::status", path("state/status")),
@@ -92,20 +128,75 @@ impl IsolatedApt {
             .with_context(|| format!("`{program}` printed something that is not UTF-8"))
     }
 
-    /// The state of the suite, as its Release file says it. apt has verified its signature.
-    pub fn archive(&self) -> Result<Archive> {
+    /// The states of the suites, sorted, as their Release files say them. apt has verified the signatures.
+    ///
+    /// # Errors
+    /// If apt has kept no Release file of one.
+    pub fn archives(&self) -> Result<Vec<Archive>> {
+        let mut archives =
+            self.suites.iter().map(|(suite, _)| self.archive(suite)).collect::<Result<Vec<_>>>()?;
+        archives.sort();
+        Ok(archives)
+    }
+
+    fn archive(&self, suite: &str) -> Result<Archive> {
         let lists = self.directory.path().join("lists");
+        // apt writes the `/` of an address as `_`.
+        let ends = ["InRelease", "Release"].map(|name| format!("_dists_{}_{name}", suite.replace('/', "_")));
         for entry in std::fs::read_dir(&lists).with_context(|| format!("cannot list {}", lists.display()))? {
             let path = entry?.path();
-            let is_release =
-                path.to_str().is_some_and(|path| path.ends_with("_InRelease") || path.ends_with("_Release"));
-            if is_release {
+            if path.to_str().is_some_and(|path| ends.iter().any(|end| path.ends_with(end))) {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("cannot read {}", path.display()))?;
-                return Archive::of(&self.suite, &Release::parse(&text));
+                return Archive::of(suite, &Release::parse(&text));
             }
         }
-        bail!("apt has kept no Release file of `{}`", self.suite)
+        bail!("apt has kept no Release file of `{suite}`")
+    }
+
+    /// From now on, the packages of these source packages come from these suites, whatever the others have.
+    pub fn pin(&self, suite_of: &BTreeMap<String, String>) -> Result<()> {
+        // A suite is known by its code name (`trixie-backports`) or by its part in the archive (`stable-backports`).
+        let text: String = suite_of
+            .iter()
+            .flat_map(|(source, suite)| {
+                ["n", "a"].map(|key| {
+                    format!("Package: src:{source}\nPin: release {key}={suite}\nPin-Priority: 990\n\n")
+                })
+            })
+            .collect();
+        let path = self.directory.path().join("etc/preferences");
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// apt takes what it finds where a suite has nothing that fits.
+    ///
+    /// # Errors
+    /// If no package is of one of these source packages, or it comes from another suite.
+    pub fn check_pins(&self, suite_of: &BTreeMap<String, String>, inputs: &[Input]) -> Result<()> {
+        for (source, suite) in suite_of {
+            let mut is_asked_for = false;
+            for input in inputs {
+                let Source::Debian { package, version, pool, .. } = &input.source else { continue };
+                if pool.rsplit('/').nth(1) != Some(source) {
+                    continue;
+                }
+                is_asked_for = true;
+                // NAME | VERSION | ADDRESS SUITE/COMPONENT ARCHITECTURE Packages
+                let listed = self.run("apt-cache", &["madison", "--", package])?;
+                let is_there = listed.lines().any(|line| {
+                    let fields: Vec<&str> = line.split('|').map(str::trim).collect();
+                    fields.get(1) == Some(&version.as_str())
+                        && fields.get(2).is_some_and(|place| place.contains(&format!(" {suite}/")))
+                });
+                ensure!(is_there, "`{suite}` has no `{package}` that fits: {version} is of another suite");
+            }
+            ensure!(
+                is_asked_for,
+                "`suite_of` names `{source}`, and no package that is needed is made from a source package of this name"
+            );
+        }
+        Ok(())
     }
 
     /// The closure of some packages, sorted by name.

@@ -8,7 +8,7 @@ use crate::{
     vendor,
     way::{Fetcher, Gone},
 };
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -26,7 +26,8 @@ pub struct FetchOptions {
     pub offline: bool,
     /// A directory that [`crate::vendor`] wrote; nothing is downloaded that it has.
     pub vendored: Option<PathBuf>,
-    /// Servers that hold inputs by digest, as a vendored directory does: `URL/sha256/HEX`. They are asked before the registries.
+    /// Servers that hold inputs by digest, as a vendored directory does (`URL/sha256/HEX`), or as blobs of a registry's repository
+    /// (`oci://HOST/NAME`). They are asked before the registries.
     pub mirrors: Vec<String>,
     /// By file, the states of Debian's archive that it was locked from: where current archives lack it, dated ones may have it.
     /// [`FetchOptions::with_lock`] adds them.
@@ -145,16 +146,9 @@ pub fn fetch(
     if let Some(directory) = &options.vendored {
         vendor::check(directory)?;
     }
-    for mirror in &options.mirrors {
-        ensure!(
-            mirror.starts_with("https://") || mirror.starts_with("http://"),
-            "the mirror `{}` is not an address that starts with https:// or http://",
-            mirror.escape_debug()
-        );
-    }
+    let fetcher = Fetcher::new(store, options, progress)?;
     let total = require_space(store, &missing, options)?;
     let meter = progress.begin(&format!("fetching {} inputs", missing.len()), total, Unit::Bytes);
-    let fetcher = Fetcher::new(store, options, progress);
     let queue = Mutex::new(missing.iter());
     let gone = Mutex::new(Vec::new());
     let local = Mutex::new(None);

@@ -34,8 +34,20 @@ const ARCHITECTURE: &str = "amd64";
 #[derive(Deserialize)]
 struct Container {
     suite: String,
+    #[serde(default)]
+    suites: Vec<String>,
+    #[serde(default)]
+    suite_of: BTreeMap<String, String>,
     architecture: String,
     packages: Vec<String>,
+}
+
+impl Container {
+    /// Every suite that packages are taken from, sorted, each once.
+    fn all_suites(&self) -> Vec<&str> {
+        let more = self.suites.iter().chain(self.suite_of.values()).map(String::as_str);
+        more.chain([self.suite.as_str()]).collect::<BTreeSet<_>>().into_iter().collect()
+    }
 }
 
 impl Intent {
@@ -133,13 +145,19 @@ pub fn check(intent: &Intent) -> Result<()> {
     for package in &container.packages {
         ensure!(lock.get(package).is_some(), "{shown} lacks the package `{package}`\n  {hint}");
     }
+    let suites = container.all_suites();
     for archive in &lock.archives {
         ensure!(
-            archive.suite == container.suite,
-            "{shown}: its packages are of `{}`, not of `{}`\n  {hint}",
+            suites.contains(&archive.suite.as_str()),
+            "{shown}: its packages are of `{}`, not of {}\n  {hint}",
             archive.suite,
-            container.suite
+            quoted(&suites)
         );
+    }
+    for suite in &suites {
+        // Locks of older versions name no suite.
+        let is_named = lock.archives.is_empty() || lock.archives.iter().any(|it| it.suite == *suite);
+        ensure!(is_named, "{shown}: no package of it is of `{suite}`\n  {hint}");
     }
     for input in &lock.inputs {
         ensure!(
@@ -149,6 +167,10 @@ pub fn check(intent: &Intent) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn quoted(suites: &[&str]) -> String {
+    suites.iter().map(|suite| format!("`{suite}`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// Resolves an intent anew and writes its lock; gives a line for each change.
@@ -180,9 +202,12 @@ pub fn update(
         }
         _ => {
             let container: Container = intent.parse()?;
-            let Container { suite, architecture, packages } = container;
-            let apt = IsolatedApt::new(&suite, &architecture, options.network.debian()?, progress)?;
-            Lock { inputs: apt.closure(&packages)?, archives: vec![apt.archive()?], ..Lock::default() }
+            let (suites, mirrors) = (container.all_suites(), options.network.debian()?);
+            let apt = IsolatedApt::new(&suites, &container.architecture, mirrors, progress)?;
+            apt.pin(&container.suite_of)?;
+            let inputs = apt.closure(&container.packages)?;
+            apt.check_pins(&container.suite_of, &inputs)?;
+            Lock { inputs, archives: apt.archives()?, ..Lock::default() }
         }
     };
     write(&path, &new.to_toml()?)?;
@@ -225,9 +250,9 @@ fn resolve_inputs(
             continue;
         }
         if let Wanted::DebianSource { suite, package, suffix, .. } = wanted {
-            let apt = IsolatedApt::new(suite, ARCHITECTURE, options.network.debian()?, progress)?;
+            let apt = IsolatedApt::new(&[suite], ARCHITECTURE, options.network.debian()?, progress)?;
             let input = apt.source_file(&name, package, suffix)?;
-            lock.archives.push(apt.archive()?);
+            lock.archives.extend(apt.archives()?);
             fetch(store, &[&input], options, progress)?;
             lock.inputs.push(input);
             continue;
@@ -263,13 +288,13 @@ fn state_with(
 ) -> Option<Archive> {
     let Wanted::DebianSource { suite, package, suffix, .. } = wanted else { return None };
     let find = || {
-        let apt = IsolatedApt::new(suite, ARCHITECTURE, options.network.debian()?, progress)?;
+        let apt = IsolatedApt::new(&[suite], ARCHITECTURE, options.network.debian()?, progress)?;
         let now = apt.source_file(&input.name, package, suffix)?;
         ensure!(now == *input, "`{suite}` has another version today");
-        apt.archive()
+        Ok(apt.archives()?.pop())
     };
     match find() {
-        Ok(archive) => Some(archive),
+        Ok(archive) => archive,
         Err(error) => {
             progress.note(&format!(
                 "it stays unknown which state of the archive `{}` is of: {error:#}",

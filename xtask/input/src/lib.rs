@@ -18,9 +18,12 @@ mod intent;
 mod line_ends;
 mod lock;
 mod microsoft;
+mod mirror;
 mod model;
 mod network;
+mod oci;
 mod pack;
+mod peer;
 mod push;
 mod reachable;
 mod registries;
@@ -32,6 +35,7 @@ mod way;
 
 pub use archive::Archive;
 pub use cargo::Crate;
+pub use client::Content as OciContent;
 pub use download::read_headers;
 pub use fetch::{FetchOptions, Unavailable, fetch};
 pub use given::Given;
@@ -42,6 +46,11 @@ pub use lock::{Input, Lock, Payload, Source, Submodule};
 pub use microsoft::MicrosoftSdk;
 pub use model::{Model, lock_model};
 pub use network::Network;
+pub use oci::{
+    Descriptor, MANIFEST as OCI_MANIFEST, Manifest as OciManifest, Reference as OciReference, Registry,
+    SCHEME as OCI_SCHEME,
+};
+pub use peer::ServerPeer;
 pub use push::{Pushed, push};
 pub use reachable::{Reach, reach};
 pub use registries::{debian_registry, python_registry};

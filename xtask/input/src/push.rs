@@ -1,17 +1,20 @@
 //! Puts inputs on a server, where `--mirror` finds them: `URL/sha256/HEX`, as in a vendored directory, by HTTP PUT.
 //!
-//! Any static server with WebDAV, a bucket, or a store of artifacts takes that. What is there already is not sent again.
+//! Any static server with WebDAV, a bucket, or a store of artifacts takes that. A repository of a registry (`oci://HOST/NAME`) has
+//! them as blobs. What is there already is not sent again.
 
 use crate::{
     FetchOptions, Input,
-    client::{Address, Client, Failure, Token},
+    client::{Address, Client, Content, Failure, Token},
     configuration::variable,
+    mirror::repository,
+    oci::{Descriptor, Manifest, Registry, SCHEME},
     url::{is_private, without_credentials},
     vendor::{merged_index, require_passing_on},
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{io::Write, sync::Mutex};
-use store::{Progress, Store, Unit};
+use store::{Digest, Progress, Store, Unit};
 use ureq::http::header;
 
 /// The largest list of inputs, in bytes.
@@ -40,6 +43,9 @@ pub fn push(
 ) -> Result<Pushed> {
     require_passing_on(inputs)?;
     let url = url.trim_end_matches('/');
+    if url.starts_with(SCHEME) {
+        return push_to_registry(store, inputs, url, options, progress);
+    }
     let shown = without_credentials(url);
     ensure!(
         url.starts_with("https://") || url.starts_with("http://"),
@@ -54,6 +60,19 @@ pub fn push(
     };
     let client = options.network.client(options.patience);
     let server = Server { client, url: url.to_owned(), token };
+    let pushed = send_all(inputs, &shown, options, progress, &|input| server.send(store, input, progress))?;
+    server.send_index(inputs, progress)?;
+    Ok(pushed)
+}
+
+/// Sends every file once, by several connections. `send` says whether it was sent.
+fn send_all(
+    inputs: &[&Input],
+    shown: &str,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+    send: &(dyn Fn(&Input) -> Result<bool> + Sync),
+) -> Result<Pushed> {
     let mut files: Vec<&Input> = inputs.to_vec();
     files.sort_by_key(|input| input.digest);
     files.dedup_by_key(|input| input.digest);
@@ -68,7 +87,7 @@ pub fn push(
                 while lock().is_ok() {
                     let next = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
                     let Some(input) = next else { break };
-                    let sent = server.send(store, input, progress);
+                    let sent = send(input);
                     meter.add(input.digest.size);
                     let mut result = lock();
                     match sent {
@@ -83,8 +102,37 @@ pub fn push(
             });
         }
     });
-    let pushed = result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)?;
-    server.send_index(inputs, progress)?;
+    result.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// What a list of inputs is called among artifacts.
+const ARTIFACT_TYPE: &str = "application/vnd.mlc-repro.inputs.v1+json";
+
+/// The inputs become blobs of a repository. A manifest names them, so that the registry does not take them for garbage; who
+/// fetches needs none.
+fn push_to_registry(
+    store: &Store,
+    inputs: &[&Input],
+    url: &str,
+    options: &FetchOptions,
+    progress: &dyn Progress,
+) -> Result<Pushed> {
+    let registry = Registry::open(&repository(url)?, options, true);
+    let pushed = send_all(inputs, url, options, progress, &|input| {
+        let blob = store.open_blob(&input.digest)?;
+        registry
+            .push_blob(&input.digest, &Content::File(blob))
+            .with_context(|| format!("cannot send `{}`", input.name))
+    })?;
+    let mut layers: Vec<Descriptor> = inputs
+        .iter()
+        .map(|input| Descriptor::new("application/octet-stream", &input.digest).titled(&input.name))
+        .collect();
+    layers.sort_by(|a, b| (a.title(), &a.digest).cmp(&(b.title(), &b.digest)));
+    layers.dedup();
+    let manifest = Manifest::new(ARTIFACT_TYPE, layers);
+    let hex = Digest::of(&manifest.bytes()?).hex();
+    registry.push_manifest(&manifest, Some(&format!("inputs-{}", &hex[..16])))?;
     Ok(pushed)
 }
 

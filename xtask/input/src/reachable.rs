@@ -27,18 +27,21 @@ pub struct Reach {
 }
 
 /// Looks every input up, each file once, and gives those that the ecosystem or, where there are mirrors, no mirror has, by name.
+///
+/// # Errors
+/// If a mirror is neither an address nor a repository.
 pub fn reach(
     store: &Store,
     inputs: &[&Input],
     options: &FetchOptions,
     progress: &dyn Progress,
-) -> Vec<Reach> {
+) -> Result<Vec<Reach>> {
     let mut files: Vec<&Input> = inputs.to_vec();
     files.sort_by_key(|input| input.digest);
     files.dedup_by_key(|input| input.digest);
     let meter =
         progress.begin(&format!("looking {} inputs up", files.len()), files.len() as u64, Unit::Items);
-    let fetcher = Fetcher::new(store, options, progress);
+    let fetcher = Fetcher::new(store, options, progress)?;
     let client = options.network.client(options.patience);
     let queue = Mutex::new(files.iter());
     let found = Mutex::new(Vec::new());
@@ -49,10 +52,9 @@ pub fn reach(
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                     let Some(input) = next else { break };
                     let problems = look_up(&fetcher, &client, input, options, progress);
-                    let hex = input.digest.hex();
-                    let mirrored = options.mirrors.iter().any(|mirror| {
-                        look(&client, &format!("{mirror}/sha256/{hex}").into(), input, progress).is_ok()
-                    });
+                    let mirrors = fetcher.mirrors(input, &mut Vec::new());
+                    let mirrored =
+                        mirrors.iter().any(|mirror| look(&client, mirror, input, progress).is_ok());
                     let (live, problems) = match problems {
                         Ok(()) => (true, Vec::new()),
                         Err(problems) => (false, problems),
@@ -66,7 +68,7 @@ pub fn reach(
     });
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by(|a, b| a.name.cmp(&b.name));
-    found
+    Ok(found)
 }
 
 /// Errors: a line for each address that does not have it.

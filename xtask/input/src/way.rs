@@ -14,6 +14,7 @@ use crate::{
     git,
     hub::{self, Hub},
     index, microsoft,
+    mirror::Mirror,
     url::without_credentials,
     vendor,
 };
@@ -48,6 +49,7 @@ pub struct Fetcher<'a> {
     store: &'a Store,
     options: &'a FetchOptions,
     client: Client,
+    mirrors: Vec<Mirror>,
     hub: OnceLock<Result<Hub, String>>,
     progress: &'a dyn Progress,
     /// How many files came from the dated archives, by day.
@@ -58,8 +60,12 @@ pub struct Fetcher<'a> {
 
 impl<'a> Fetcher<'a> {
     /// A fetcher that has asked nothing yet.
-    pub fn new(store: &'a Store, options: &'a FetchOptions, progress: &'a dyn Progress) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// If a mirror is neither an address nor a repository.
+    pub fn new(store: &'a Store, options: &'a FetchOptions, progress: &'a dyn Progress) -> Result<Self> {
+        Ok(Self {
+            mirrors: Mirror::all(options)?,
             store,
             options,
             client: options.network.client(options.patience),
@@ -67,7 +73,19 @@ impl<'a> Fetcher<'a> {
             progress,
             dated: Mutex::default(),
             diagnoses: Mutex::default(),
+        })
+    }
+
+    /// Where mirrors have an input, if they do; what keeps one from saying so goes to `problems`.
+    pub fn mirrors(&self, input: &Input, problems: &mut Vec<String>) -> Vec<Address> {
+        let mut addresses = Vec::new();
+        for mirror in &self.mirrors {
+            match mirror.address(input) {
+                Ok(address) => addresses.push(address),
+                Err(error) => problems.push(format!("{error:#}")),
+            }
         }
+        addresses
     }
 
     /// Says what came from elsewhere than usual.
@@ -124,10 +142,8 @@ impl<'a> Fetcher<'a> {
         }
         let meter = self.progress.begin(&input.name, input.digest.size, Unit::Bytes);
         let meter = meter.as_ref();
-        let hex = input.digest.hex();
-        let mirrors =
-            self.options.mirrors.iter().map(|mirror| Address::from(format!("{mirror}/sha256/{hex}")));
-        if self.first_of(input, &mirrors.collect::<Vec<_>>(), gone, meter)?.is_some() {
+        let mirrors = self.mirrors(input, &mut gone.tried);
+        if self.first_of(input, &mirrors, gone, meter)?.is_some() {
             return Ok(true);
         }
         let live = match self.addresses(input) {

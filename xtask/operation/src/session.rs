@@ -2,13 +2,13 @@
 
 use anyhow::{Context, Result};
 use builder::{Options, Outcome, Plan, Project};
-use environment::Backend;
+use environment::{Backend, Ended, Launch};
 use input::FetchOptions;
 use std::sync::OnceLock;
 use store::{Progress, Store};
 
 /// Opens the way to run actions, for a session's project and store.
-pub type Opener<'a> = &'a dyn Fn(&Session<'_>) -> Result<Box<dyn Backend>>;
+pub type Opener<'a> = &'a (dyn Fn(&Session<'_>) -> Result<Box<dyn Backend>> + Sync);
 
 /// A project, a store, and how things are fetched, run and reported.
 pub struct Session<'a> {
@@ -79,6 +79,26 @@ impl<'a> Session<'a> {
             return Ok(Vec::new());
         }
         let options = Options { jobs: self.jobs, keep_going, fetch: self.fetch.clone() };
-        builder::execute(self.project, self.store, self.backend()?, plan, &options, self.progress)
+        // Where results of others are known, nothing may have to run; else it is better told at once that nothing can.
+        let late = Late(self);
+        let backend: &dyn Backend = if self.store.knows_others() { &late } else { self.backend()? };
+        builder::execute(self.project, self.store, backend, plan, &options, self.progress)
+    }
+}
+
+/// The backend of a session, opened when something has to run.
+struct Late<'s, 'a>(&'s Session<'a>);
+
+impl Backend for Late<'_, '_> {
+    fn name(&self) -> &'static str {
+        self.0.backend().map_or("unknown", Backend::name)
+    }
+
+    fn check(&self) -> Result<String> {
+        self.0.backend()?.check()
+    }
+
+    fn run(&self, launch: &Launch<'_>, output: &mut dyn FnMut(&[u8])) -> Result<Ended> {
+        self.0.backend()?.run(launch, output)
     }
 }

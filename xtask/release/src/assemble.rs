@@ -118,9 +118,27 @@ pub fn assemble(
         "the artifacts of the release can't share a process:\n  {}\n  hint: `contains`, `needs` and `cxx` of their recipes say so",
         conflicts.join("\n  ")
     );
-    let text = bom::text(&manifest, &bom::packages(&manifest, project)?)?;
-    manifest.bom = Some(File::new(bom::NAME, &store.put_bytes(text.as_bytes())?));
+    add_bom(project, store, &mut manifest)?;
     Ok(manifest)
+}
+
+fn add_bom(project: &Project, store: &Store, manifest: &mut Manifest) -> Result<()> {
+    let text = bom::text(manifest, &bom::packages(manifest, project)?)?;
+    manifest.bom = Some(File::new(bom::NAME, &store.put_bytes(text.as_bytes())?));
+    Ok(())
+}
+
+/// Says of each step what `other` says of whose result it is, and so does the bill of materials.
+///
+/// # Errors
+/// If a lock can't be read, or the store can't be written.
+pub fn take_marks(project: &Project, store: &Store, manifest: &mut Manifest, other: &Manifest) -> Result<()> {
+    let artifacts = manifest.artifacts.iter_mut().map(|artifact| &mut artifact.step);
+    for step in artifacts.chain(&mut manifest.checks).chain(&mut manifest.intermediates) {
+        let same = other.steps().find(|it| (&it.recipe, &it.target) == (&step.recipe, &step.target));
+        step.imported = same.and_then(|same| same.imported.clone());
+    }
+    add_bom(project, store, manifest)
 }
 
 fn step(project: &Project, built: &Built) -> Result<Step> {
@@ -135,7 +153,7 @@ fn step(project: &Project, built: &Built) -> Result<Step> {
         inputs: built.resolved.inputs.clone(),
         dependencies: target.dependencies.iter().map(ToString::to_string).collect(),
         made_from: built.resolved.made_from.keys().cloned().collect(),
-        imported: None,
+        imported: built.imported.clone(),
     })
 }
 

@@ -279,11 +279,13 @@ fn built(project: &Project, store: &Store, node: &Node) -> Built {
             sources: Tree::new().write(store).unwrap(),
             inputs: recipe.sources.iter().filter_map(|source| source.input.clone()).collect(),
             made_from: made_from(project, node).unwrap(),
+            whole: true,
         },
         result: ActionResult { outputs: outputs.write(store).unwrap(), log: None },
         wheel,
         aar,
         cached: false,
+        imported: None,
         time: Duration::ZERO,
     }
 }

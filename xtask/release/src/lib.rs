@@ -11,13 +11,14 @@ mod manifest;
 mod maven;
 mod model;
 mod names;
+mod oci;
 mod page;
 mod parts;
 mod process;
 mod verifier;
 mod verify;
 
-pub use assemble::assemble;
+pub use assemble::{assemble, take_marks};
 pub use bom::NAME as BOM;
 pub use compare::compare;
 pub use definition::Definition;
@@ -28,5 +29,6 @@ pub use manifest::{
 };
 pub use maven::publish_maven;
 pub use model::{Conversion, Model};
+pub use oci::{Fetched, Published, fetch_oci, oci_digest, publish_oci};
 pub use page::{Rebuild, comparison_page, rebuild_page, release_page};
 pub use verify::{Counts, Problem, Verdict, verify};

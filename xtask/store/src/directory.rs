@@ -3,6 +3,7 @@
 use crate::{
     Digest, Entry, Store,
     message::{from_message, to_message},
+    peer::Child,
     tree::{check_path, check_target},
 };
 use anyhow::{Context, Result, ensure};
@@ -188,6 +189,28 @@ impl Store {
         ended.reverse();
         Ok(reapi::Tree { root, children: ended }.encode_to_vec())
     }
+}
+
+/// What stands in a directory, without its links. Errors: as [`read`].
+pub(crate) fn for_each(store: &Store, directory: &Digest, each: &mut dyn FnMut(Child)) -> Result<()> {
+    let listing = read(store, directory)?;
+    listing.directories.iter().for_each(|(_, digest)| each(Child::Directory(*digest)));
+    for (_, entry) in &listing.leaves {
+        if let Entry::File { digest, .. } = entry {
+            each(Child::File(*digest));
+        }
+    }
+    Ok(())
+}
+
+/// Keeps every directory of a `Tree` message by itself.
+pub(crate) fn unpack_tree(store: &Store, tree: &Digest) -> Result<()> {
+    let message = reapi::Tree::decode(store.read(tree)?.as_slice())
+        .with_context(|| format!("{tree} is not a tree message"))?;
+    for directory in message.root.iter().chain(&message.children) {
+        store.put_bytes(&directory.encode_to_vec())?;
+    }
+    Ok(())
 }
 
 /// The directories and files that trees reach, each once, however often it is named.

@@ -142,7 +142,7 @@ impl Store {
     /// Moves what stands in the place of one of the store's own directories to quarantine.
     fn clear_directories(&self) -> Result<Vec<String>> {
         let mut foreign = Vec::new();
-        for name in ["quarantine", "locks", "downloads", "known", "history", "licenses", "nix"] {
+        for name in ["quarantine", "locks", "downloads", "known", "history", "licenses", "claims", "nix"] {
             let path = self.root.join(name);
             if std::fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_dir()) {
                 // By way of this process' own directory: it may be quarantine itself.

@@ -193,6 +193,17 @@ impl Collection<'_> {
             self.remove(&path)?;
         }
         self.foreign(found.foreign);
+        // A claim is of use as long as what was made from it stays: that holds the root of its outputs.
+        let found = shelves(&self.store.root.join("claims"))?;
+        for claim in found.files {
+            let kept = store_file::read(&claim.path).ok().and_then(|bytes| decode(&bytes));
+            let is_used = kept.is_some_and(|kept| self.marked.contains(&kept.result.outputs.hex()));
+            if !is_used {
+                self.collected.results += 1;
+                self.remove(&claim.path)?;
+            }
+        }
+        self.foreign(found.foreign);
         Ok(())
     }
 

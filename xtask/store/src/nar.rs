@@ -3,7 +3,7 @@
 //! Format: <https://nix.dev/manual/nix/2.33/protocols/nix-archive>. Strings are a 64-bit little-endian length and the
 //! bytes, padded with zeros to a multiple of 8; directory entries are sorted by name.
 
-use crate::{Action, Digest, Entry, HashWriter, Store, Tree};
+use crate::{Action, Digest, Entry, HashWriter, Silent, Store, Tree};
 use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::io::{BufReader, Write};
@@ -75,22 +75,53 @@ impl Store {
     }
 
     /// As [`Store::nar_hash`], of the kept tree with this root; computed once ever, since it reads everything.
+    ///
+    /// # Errors
+    /// If something of the tree is not in the store; where it is known by the word of others alone ([`Store::promised`]), if these
+    /// do not say the hash either.
     pub fn nar_hash_of(&self, root: &Digest) -> Result<String> {
-        const NAME: &str = "nar";
-        let kept = self.once(&Action::named(["nar-hash", &root.to_string()]), || {
+        let is_known = self.result(&nar_work(root).digest())?.is_some();
+        if !is_known && self.knows_others() && !self.is_whole(root)? {
+            let obtained = self.obtain(&nar_work(root), &Silent)?;
+            let obtained = obtained.with_context(|| {
+                format!(
+                    "of the tree {root} only the root is here, and nobody says the hash of its Nix archive"
+                )
+            })?;
+            return self.kept_hash(&obtained.result.outputs);
+        }
+        let kept = self.once(&nar_work(root), || {
             let hash = self.nar_hash(&Tree::read(self, root)?)?;
             let digest = self.put_bytes(hash.as_bytes())?;
             let mut tree = Tree::new();
             tree.insert(NAME, Entry::File { digest, executable: false })?;
             tree.write(self)
         })?;
-        match Tree::read(self, &kept)?.get(NAME) {
+        self.kept_hash(&kept)
+    }
+
+    /// Keeps in mind that the hash of this tree was used ([`Store::take_used`]).
+    pub fn use_nar_hash(&self, root: &Digest) -> Result<()> {
+        self.nar_hash_of(root)?;
+        self.recall(&nar_work(root)).map(drop)
+    }
+
+    fn kept_hash(&self, kept: &Digest) -> Result<String> {
+        match Tree::read(self, kept)?.get(NAME) {
             Some(Entry::File { digest, .. }) => {
                 String::from_utf8(self.read(digest)?).context("a kept hash is damaged")
             }
             _ => bail!("a kept hash is missing"),
         }
     }
+}
+
+/// The name of the file that a hash is kept in.
+const NAME: &str = "nar";
+
+/// The work of hashing a tree.
+fn nar_work(root: &Digest) -> Action {
+    Action::named(["nar-hash", &root.to_string()])
 }
 
 fn begin_directory(out: &mut impl Write) -> Result<()> {

@@ -71,8 +71,13 @@ impl Store {
         if !kept.blobs().all(|blob| self.contains(&blob)) || !self.contains(&kept.result.outputs) {
             return Ok(false);
         }
+        self.is_whole(&kept.result.outputs)
+    }
+
+    /// Whether every directory and file of a tree is there.
+    pub(crate) fn is_whole(&self, root: &Digest) -> Result<bool> {
         let mut reached = Reached::default();
-        let whole = reached.add(self, &kept.result.outputs)?;
+        let whole = reached.add(self, root)?;
         Ok(whole && reached.files.par_iter().all(|file| self.contains(file)))
     }
 
@@ -87,6 +92,16 @@ impl Store {
     /// A directory of the outputs is not in the store; the disk is full; an input of the action was found damaged since this
     /// process began ([`crate::Damaged`]).
     pub fn put_result(&self, action: &Digest, result: &ActionResult) -> Result<()> {
+        self.put_result_of(action, result, None)
+    }
+
+    /// As [`Store::put_result`], of a result that somebody else made: `from` says who.
+    pub(crate) fn put_result_of(
+        &self,
+        action: &Digest,
+        result: &ActionResult,
+        from: Option<String>,
+    ) -> Result<()> {
         self.writable()?;
         self.check_causes(action)?;
         // Before it: what is about to be kept was made after the damage was found.
@@ -96,7 +111,7 @@ impl Store {
         let tree = self.put_bytes(&self.tree_message(&result.outputs)?)?;
         let lock = self.lock.as_ref().context("the store has no lock")?;
         rustix::fs::syncfs(lock).with_context(|| self.write_error())?;
-        let kept = Kept { result: *result, tree: Some(tree) };
+        let kept = Kept { result: *result, tree: Some(tree), from };
         self.write_note(&self.result_path(action), &kept.encode())
     }
 }
@@ -105,7 +120,10 @@ impl Store {
 pub(crate) struct Kept {
     pub(crate) result: ActionResult,
     /// The outputs as one `Tree` message; results of older versions have none.
-    tree: Option<Digest>,
+    pub(crate) tree: Option<Digest>,
+    /// Who made it, where that was not this store: the name that it was imported by. It stands where the Remote Execution API
+    /// has the worker's name, so that a result and whose it is are one file.
+    pub(crate) from: Option<String>,
 }
 
 impl Kept {
@@ -114,7 +132,7 @@ impl Kept {
         self.result.log.into_iter().chain(self.tree)
     }
 
-    fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         reapi::ActionResult {
             output_directories: vec![reapi::OutputDirectory {
                 path: OUTPUT_PATH.to_owned(),
@@ -123,6 +141,10 @@ impl Kept {
                 root_directory_digest: Some(to_message(&self.result.outputs)),
             }],
             stdout_digest: self.result.log.as_ref().map(to_message),
+            execution_metadata: self.from.clone().map(|worker| reapi::ExecutedActionMetadata {
+                worker,
+                ..reapi::ExecutedActionMetadata::default()
+            }),
             ..reapi::ActionResult::default()
         }
         .encode_to_vec()
@@ -139,7 +161,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Kept> {
         None => Some(None),
     };
     let log = optional(&message.stdout_digest)?;
-    Some(Kept { result: ActionResult { outputs, log }, tree: optional(&directory.tree_digest)? })
+    let worker = message.execution_metadata.map(|metadata| metadata.worker).unwrap_or_default();
+    Some(Kept {
+        result: ActionResult { outputs, log },
+        tree: optional(&directory.tree_digest)?,
+        from: (!worker.is_empty()).then_some(worker),
+    })
 }
 
 #[cfg(test)]
@@ -175,7 +202,7 @@ mod tests {
     #[test]
     fn a_result_of_an_older_version_is_read() {
         let result = ActionResult { outputs: Digest::of(b"x"), log: None };
-        let bytes = Kept { result, tree: None }.encode();
+        let bytes = Kept { result, tree: None, from: None }.encode();
         assert_eq!(decode(&bytes).map(|kept| kept.result), Some(result));
         assert!(decode(b"nonsense").is_none());
     }

@@ -1,7 +1,7 @@
 //! The store on disk: where it is, who shares it, its blobs.
 
 use crate::{
-    Digest, HashWriter, Rehash, Scratch,
+    Digest, HashWriter, Peer, Rehash, Scratch,
     blob::{BlobWriter, stamp},
     damage::Id,
     rehash::Hashed,
@@ -13,7 +13,7 @@ use crate::{
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::io::Errno;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{File, Permissions},
     io::{ErrorKind, Read, Seek, Write},
     os::unix::fs::PermissionsExt,
@@ -41,6 +41,7 @@ const IN_MEMORY: u64 = 1 << 20;
 /// | `cas/sha256/ab/HEX` | blobs, mode 0444 |
 /// | `cas/sha256-x/ab/HEX` | the same with mode 0555, where a tree needs it |
 /// | `ac/ab/HEX` | REAPI `ActionResult` messages by the action's digest |
+/// | `claims/ab/HEX` | what somebody said that work gave whose outputs are not here, but for their root |
 /// | `checkouts/HEX` | trees laid out as files, hard-linked to blobs |
 /// | `roots/NAME` | what `gc` must keep |
 /// | `known/` | digests of files elsewhere, with what tells whether they changed |
@@ -64,6 +65,10 @@ pub struct Store {
     pub(crate) damaged_before: u64,
     /// How long it was when an action began.
     pub(crate) begun: Mutex<HashMap<Id, u64>>,
+    /// Who else is asked for results, in this order.
+    pub(crate) peers: Vec<Box<dyn Peer>>,
+    /// Results that were asked for and found since this was opened: whether more than the root of their outputs is needed.
+    pub(crate) used: Mutex<BTreeMap<Digest, bool>>,
 }
 
 struct Writer {
@@ -134,6 +139,8 @@ impl Store {
             hashed: Hashed::default(),
             damaged_before: 0,
             begun: Mutex::default(),
+            peers: Vec::new(),
+            used: Mutex::default(),
         };
         store.damaged_before = store.damaged_since(0)?.1;
         Ok(store)

@@ -17,7 +17,7 @@ const DEEPEST_PATH: usize = 256;
 
 /// How many entries a tree may have. Its Merkle form can name the same directory many times over: a few hundred bytes
 /// may stand for more entries than the memory holds.
-const MOST_ENTRIES: usize = 4_000_000;
+pub(crate) const MOST_ENTRIES: usize = 4_000_000;
 
 /// What stands at a path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]

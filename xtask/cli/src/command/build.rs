@@ -1,7 +1,7 @@
 //! `build RECIPE[@TARGET]…`.
 
 use crate::{
-    context::{GivenInputs, Global},
+    context::{GivenInputs, Global, Others},
     show,
 };
 use anyhow::{Result, ensure};
@@ -27,13 +27,15 @@ pub struct Arguments {
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
+    others: Others,
+    #[command(flatten)]
     given: GivenInputs,
 }
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let mut project = global.project()?;
-    let store = global.open_store()?;
+    let store = global.open_store_with(&arguments.others)?;
     let progress = global.progress();
     arguments.given.apply(&mut project, &store, &progress)?;
     let goals = operation::goals(&project, &arguments.goals)?;

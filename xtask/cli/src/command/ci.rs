@@ -14,6 +14,9 @@ pub struct Arguments {
     /// Only these steps
     #[arg(value_name = "STEP")]
     steps: Vec<String>,
+    /// Run the nightly steps as well: what depends on servers that change by themselves
+    #[arg(long)]
+    nightly: bool,
     /// Run the steps after a failed one as well
     #[arg(long)]
     keep_going: bool,
@@ -37,6 +40,9 @@ struct Step {
     why: String,
     /// The program and its arguments; run in the top directory.
     command: Vec<String>,
+    /// Whether it is left out unless it is asked for, by its name or with all others of its kind.
+    #[serde(default)]
+    nightly: bool,
 }
 
 /// Runs the command.
@@ -49,7 +55,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         let known: Vec<_> = all.steps.iter().map(|step| step.name.as_str()).collect();
         ensure!(known.contains(&name.as_str()), store::Unknown::new("step", name, known));
     }
-    let wanted = |step: &&Step| arguments.steps.is_empty() || arguments.steps.contains(&step.name);
+    let wanted = |step: &&Step| match arguments.steps.is_empty() {
+        true => !step.nightly || arguments.nightly,
+        false => arguments.steps.contains(&step.name),
+    };
     if arguments.list {
         for step in all.steps.iter().filter(wanted) {
             println!("{:16} {}\n{:16} {}", step.name, step.why, "", step.command.join(" "));

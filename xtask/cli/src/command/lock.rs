@@ -81,7 +81,7 @@ fn all_reachable(global: &Global, progress: &Bars) -> Result<bool> {
     let inputs: Vec<&Input> = locked.inputs.iter().chain(&models).collect();
     let options = locked.fetch_options(global.fetch_options());
     ensure!(!options.offline, "`--reachable` asks the network, and `--offline` forbids it");
-    let found = input::reach(&global.open_store()?, &inputs, &options, progress);
+    let found = input::reach(&global.open_store()?, &inputs, &options, progress)?;
     let lost: Vec<&Reach> = found.iter().filter(|reach| !reach.live).collect();
     if global.json {
         println!("{}", serde_json::to_string_pretty(&lost)?);

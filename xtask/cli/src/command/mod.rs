@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod environment;
 pub mod explain;
 pub mod fetch;
+pub mod fetch_release;
 pub mod graph;
 pub mod lock;
 pub mod man;

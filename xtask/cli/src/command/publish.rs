@@ -1,19 +1,38 @@
-//! `publish maven-local`.
+//! `publish oci://…` and `publish maven-local`.
+
+mod oci;
 
 use crate::{
     context::{GivenInputs, Global},
     show,
 };
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use builder::Plan;
 use std::{path::PathBuf, process::ExitCode};
 use store::Tree;
 
-/// Put libraries where build tools look for them
+/// Publish a release to a registry, or libraries to a local Maven repository
+///
+/// Examples:
+///   cargo xtask publish oci://HOST/NAME:TAG dist/tvm     a release: its files, provenance and bill of materials
+///   cargo xtask publish maven-local ~/.m2/repository tvm4j
+///
+/// A release is verified first. Docker's configuration says who we are to the registry (`docker login`, or podman's or oras').
+/// The digest that is printed is the same in every registry.
 #[derive(clap::Args)]
+#[command(verbatim_doc_comment, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct Arguments {
+    /// Where a release goes
+    #[arg(value_name = "oci://HOST/NAME[:TAG]", required = true)]
+    reference: Option<String>,
+    /// The directory of the release
+    #[arg(required = true)]
+    directory: Option<PathBuf>,
+    /// Print the reference that it would have, and send nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(clap::Subcommand)]
@@ -39,7 +58,12 @@ enum Command {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let Command::MavenLocal { directory, goals, given } = &arguments.command;
+    let Some(Command::MavenLocal { directory, goals, given }) = &arguments.command else {
+        let (Some(reference), Some(directory)) = (&arguments.reference, &arguments.directory) else {
+            bail!("a reference and a directory are needed: publish oci://HOST/NAME[:TAG] DIR")
+        };
+        return oci::run(global, reference, directory, arguments.dry_run);
+    };
     let mut project = global.project()?;
     let store = global.open_store()?;
     let progress = global.progress();

@@ -1,7 +1,7 @@
 //! `release`.
 
 use crate::{
-    context::{GivenInputs, Global},
+    context::{GivenInputs, Global, Others},
     progress::Bars,
     show,
 };
@@ -9,6 +9,7 @@ use anyhow::Result;
 use operation::{Effort, ReleaseRequest, make_release};
 use release::Written;
 use std::{path::PathBuf, process::ExitCode, time::Instant};
+use store::Progress;
 
 /// Build a release: every artifact, every check, archives, manifest and checksums
 ///
@@ -29,6 +30,8 @@ pub struct Arguments {
     #[arg(long)]
     partial: bool,
     #[command(flatten)]
+    others: Others,
+    #[command(flatten)]
     given: GivenInputs,
 }
 
@@ -46,7 +49,7 @@ impl Arguments {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let start = Instant::now();
     let mut project = global.project()?;
-    let store = global.open_store()?;
+    let store = global.open_store_with(&arguments.others)?;
     arguments.given.apply(&mut project, &store, &global.progress())?;
     let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
     let destination = directory.join(&arguments.name);
@@ -62,6 +65,14 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     if global.json {
         println!("{}", manifest.to_json()?.trim_end());
         return Ok(ExitCode::SUCCESS);
+    }
+    let imported = manifest.steps().filter(|step| step.imported.is_some()).count();
+    if imported > 0 {
+        progress.note(&format!(
+            "{imported} of {} steps were not built here, and release.json says whose they are; `cargo xtask verify --rebuild {}` builds them",
+            manifest.steps().count(),
+            destination.display()
+        ));
     }
     for file in manifest.files().filter(|file| !file.path.contains('/')) {
         progress.line(&format!("{}  {}", file.sha256, file.path));

@@ -1,4 +1,6 @@
-//! `store gc`, `fsck`, `path` and `du`.
+//! `store gc`, `fsck`, `path`, `du`, `export` and `import`.
+
+mod results;
 
 use crate::context::Global;
 use anyhow::Result;
@@ -29,6 +31,24 @@ enum Command {
     },
     /// How much the store holds
     Du,
+    /// Write results, with all that they name, to a file for another store
+    ///
+    /// What is not built yet is built first. Of environments and sources only the digests go along, so that the file is small.
+    /// Unpacked, it can be served by any web server, for `--from URL`.
+    ///
+    /// Example:
+    ///   cargo xtask store export tvm -o results.tar
+    #[command(verbatim_doc_comment)]
+    Export(results::Export),
+    /// Take the results of a file that `store export` wrote into the store
+    ///
+    /// All of it is checked before anything is taken in; that an action gives these outputs is its writer's word, which you
+    /// trust by this command. What is built with them is marked in release.json, and `verify --rebuild` takes none of them.
+    ///
+    /// Example:
+    ///   cargo xtask store import results.tar --name example.org && cargo xtask release
+    #[command(verbatim_doc_comment)]
+    Import(results::Import),
 }
 
 /// Runs the command.
@@ -78,6 +98,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             println!("{}", global.open_store()?.blob_path(digest, false)?.display());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Export(export) => results::export(global, export),
+        Command::Import(import) => results::import(global, import),
         Command::Du => {
             let store = global.look_at_store()?;
             let usage = store.usage()?;

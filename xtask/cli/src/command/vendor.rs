@@ -15,6 +15,7 @@ use store::Progress;
 ///   cargo xtask vendor DIR                  every input and package of every lock
 ///   cargo xtask vendor DIR --release mlc    what this release is made from
 ///   cargo xtask vendor --push URL           to a server, by HTTP PUT; MLC_REPRO_MIRROR_TOKEN is its token
+///   cargo xtask vendor --push oci://HOST/NAME    as blobs of a registry; Docker's configuration says who we are
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {

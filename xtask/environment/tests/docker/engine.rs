@@ -135,11 +135,16 @@ impl Engine {
 pub struct Registry {
     port: u16,
     child: Child,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Registry {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// Starts one with more in its configuration, where `PLACE` is a directory of its own.
+    pub fn start_with(more: &str) -> Self {
         // The port is free, and may be another's a moment later: then the next one is tried.
         for _ in 0..5 {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -148,8 +153,9 @@ impl Registry {
             let directory = tempfile::tempdir().unwrap();
             let configuration = directory.path().join("registry.yml");
             let text = format!(
-                "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '127.0.0.1:{port}' }}\n",
-                directory.path().join("data").display()
+                "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: '127.0.0.1:{port}' }}\n{}\n",
+                directory.path().join("data").display(),
+                more.replace("PLACE", &directory.path().display().to_string())
             );
             std::fs::write(&configuration, text).unwrap();
             let script =
@@ -167,10 +173,20 @@ impl Registry {
                 ended || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
             });
             if !ended {
-                return Self { port, child, _directory: directory };
+                return Self { port, child, directory };
             }
         }
         panic!("tests need docker-registry; .ci/run installs it");
+    }
+
+    /// A file of the directory that is its own.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Its host and port.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// An image of that name there, for skopeo.

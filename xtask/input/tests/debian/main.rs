@@ -7,7 +7,7 @@
 #[allow(dead_code, reason = "the other tests use the rest")]
 mod server;
 
-use input::{FetchOptions, Input, Lock, Unavailable, debian_registry, fetch};
+use input::{FetchOptions, Input, Intent, Lock, Unavailable, check, debian_registry, fetch};
 use server::{Reply, Server};
 use std::{
     os::unix::fs::PermissionsExt,
@@ -309,5 +309,40 @@ fn doctor_says_whether_an_archive_has_what_is_locked() {
         assert_eq!(said.contains("has what the locks name (asked for p1 1)"), has, "{said}");
         assert_eq!(said.contains("has a newer state"), !has, "{said}");
         assert_eq!(server.requests().iter().filter(|request| request.method == "HEAD").count(), 1);
+    }
+}
+
+#[test]
+fn a_lock_has_the_state_of_every_suite_that_is_asked_for() {
+    let project = project();
+    let path = project.directory.path().join("tiny.lock");
+    let lock = Lock::load(&path).unwrap();
+    let mut both = lock.clone();
+    let backports = |mut archive: input::Archive| {
+        archive.suite = "trixie-backports".into();
+        archive
+    };
+    both.archives.push(backports(lock.archives[0].clone()));
+    let one = "suite = \"trixie\"\narchitecture = \"amd64\"\npackages = [\"p0\"]\n";
+    let more = format!("{one}suites = [\"trixie-backports\"]\n");
+    let source = format!("{one}[suite_of]\np0 = \"trixie-backports\"\n");
+    for (definition, lock, expected) in [
+        (one, &lock, None),
+        (&more, &both, None),
+        (&source, &both, None),
+        (&more, &lock, Some("no package of it is of `trixie-backports`")),
+        (&source, &lock, Some("no package of it is of `trixie-backports`")),
+        (one, &both, Some("its packages are of `trixie-backports`, not of `trixie`")),
+    ] {
+        project.write("tiny.toml", definition);
+        project.write("tiny.lock", &lock.to_toml().unwrap());
+        let found = check(&Intent { path: path.with_extension("toml") });
+        match (found, expected) {
+            (Ok(()), None) => {}
+            (Err(error), Some(expected)) => {
+                assert!(format!("{error:#}").contains(expected), "{definition}: {error:#}");
+            }
+            (found, _) => panic!("{definition}: {found:?}"),
+        }
     }
 }

@@ -381,7 +381,7 @@ fn what_has_vanished_is_found_without_fetching_anything() {
         true => Reply::file(b"gone!"),
         false => Reply::status(404),
     });
-    let found = reach(&place.store, &inputs, &mirrors(&[&mirror]), &Silent);
+    let found = reach(&place.store, &inputs, &mirrors(&[&mirror]), &Silent).unwrap();
     let found: Vec<_> = found
         .iter()
         .map(|reach| (reach.name.as_str(), reach.live, reach.mirrored, reach.problems.len()))
