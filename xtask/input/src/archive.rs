@@ -94,9 +94,10 @@ impl Archive {
         self.date.split('T').next().unwrap_or(&self.date)
     }
 
-    /// The path of the archive below a mirror: `debian`, `debian-security`.
-    fn path(&self) -> String {
-        self.label.to_ascii_lowercase().replace(' ', "-")
+    /// The path of the archive below a mirror. Backports and updates stand in the archive of what they are for; only security has
+    /// one of its own.
+    fn path(&self) -> &'static str {
+        if self.label == "Debian-Security" { "debian-security" } else { "debian" }
     }
 
     fn fill(&self, template: &str, path: &str) -> Option<String> {
@@ -117,7 +118,7 @@ impl Archive {
             return templates
                 .split_whitespace()
                 .map(|template| {
-                    self.fill(template, &self.path()).with_context(|| {
+                    self.fill(template, self.path()).with_context(|| {
                         format!("MLC_REPRO_DEBIAN_SNAPSHOT has to be an address with {SNAPSHOT} where the date goes")
                     })
                 })
@@ -125,7 +126,7 @@ impl Archive {
         }
         let told = mirrors.iter().find_map(|mirror| {
             let release = Release::fetch(client, &self.release_url(mirror)).ok()?;
-            self.fill(&release.snapshots?, &self.path())
+            self.fill(&release.snapshots?, self.path())
         });
         if let Some(told) = told {
             return Ok(vec![told]);
@@ -152,7 +153,7 @@ impl Archive {
             format!("Label::{}", self.label),
             format!("Origin::{}", "Debian"),
         ];
-        if let Some(found) = names.iter().find_map(|name| self.fill(&get(name)?, &self.path())) {
+        if let Some(found) = names.iter().find_map(|name| self.fill(&get(name)?, self.path())) {
             return Some(found);
         }
         mirrors.iter().find_map(|mirror| {
@@ -207,6 +208,8 @@ mod tests {
         let mirrors = ["https://m.invalid/debian".to_owned()];
         assert_eq!(debian.of_apt(host, &mirrors).unwrap(), "https://m.invalid/old/debian/20261122T000000Z");
         assert_eq!(debian.of_apt("APT \"\";\n", &mirrors), None);
+        let backports = archive(date, "Debian Backports").unwrap();
+        assert_eq!((backports.path(), security.path()), ("debian", "debian-security"));
     }
 
     #[test]
