@@ -18,6 +18,7 @@ mod network;
 mod oci;
 mod one_hash;
 mod project;
+mod publishing;
 mod registries;
 mod registry;
 #[path = "../../xtask/input/tests/fetch/server.rs"]

@@ -10,6 +10,7 @@ mod context;
 mod options;
 mod progress;
 mod report;
+mod secret;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +40,7 @@ enum Command {
     Release(command::release::Arguments),
     Build(command::build::Arguments),
     Verify(command::verify::Arguments),
+    Attest(command::attest::Arguments),
     Fetch(command::fetch::Arguments),
     FetchRelease(command::fetch_release::Arguments),
     Vendor(command::vendor::Arguments),
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Command::Release(arguments) => command::release::run(&global, &arguments),
         Command::Build(arguments) => command::build::run(&global, &arguments),
         Command::Verify(arguments) => command::verify::run(&global, &arguments),
+        Command::Attest(arguments) => command::attest::run(&global, &arguments),
         Command::Fetch(arguments) => command::fetch::run(&global, &arguments),
         Command::FetchRelease(arguments) => command::fetch_release::run(&global, &arguments),
         Command::Vendor(arguments) => command::vendor::run(&global, &arguments),

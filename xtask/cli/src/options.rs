@@ -26,6 +26,7 @@ const READS: &[(&str, &[&[&str]])] = &[
     ("store fsck", &[STORE, JSON]),
     ("store path", &[STORE]),
     ("store du", &[STORE, JSON]),
+    ("attest", &[SYSROOT]),
     ("graph", &[SYSROOT, JSON]),
     ("matrix", &[JSON]),
     ("patch", &[STORE, JSON]),

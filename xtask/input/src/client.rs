@@ -318,6 +318,28 @@ impl Client {
         self.accept(request.send(content), address).map(drop)
     }
 
+    /// Sends a small text and gives the whole answer. One request; redirections are not followed.
+    ///
+    /// # Errors
+    /// If the server does not take it, or answers with more than `limit` bytes.
+    pub fn post(&self, address: &Address, body: &[u8], kind: &str, limit: u64) -> Result<Vec<u8>, Failure> {
+        let mut request = self.agent.post(&address.url).header(header::CONTENT_TYPE, kind);
+        if kind.ends_with("+json") {
+            request = request.header(header::ACCEPT, kind);
+        }
+        if let Some(token) = &address.token {
+            request = request.header(header::AUTHORIZATION, token.bearer());
+        }
+        let request = request.config().max_redirects(0).max_redirects_will_error(true).build();
+        let response = self.accept(request.send(body), address)?;
+        let mut answer = Vec::new();
+        self.body(response).take(limit + 1).read_to_end(&mut answer).map_err(Failure::reading)?;
+        if answer.len() as u64 > limit {
+            return Err(Failure::wrong(anyhow!("it answers with more than {limit} bytes")));
+        }
+        Ok(answer)
+    }
+
     fn accept(
         &self,
         answer: Result<Response<Body>, ureq::Error>,

@@ -184,7 +184,7 @@ impl Model {
 }
 
 /// Whether a text is `OWNER/NAME`.
-fn check_repository(text: &str) -> Result<()> {
+pub(crate) fn check_repository(text: &str) -> Result<()> {
     let fine = text.split_once('/').is_some_and(|(owner, name)| is_file_name(owner) && is_file_name(name));
     ensure!(fine, "`{}` is no repository of a hub: it should be OWNER/NAME", text.escape_debug());
     Ok(())

@@ -2,6 +2,7 @@
 
 use crate::{
     Manifest,
+    provenance::{self, companions},
     verify::{Problems, check_checksums, check_files, list},
 };
 use anyhow::{Context, Result, ensure};
@@ -34,14 +35,7 @@ const TEMPORARY: &str = ".release-";
 pub fn write(store: &Store, manifest: &Manifest, destination: &Path) -> Result<Written> {
     let parent = destination.parent().context("a release directory needs a name")?;
     std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    // Not emptied: somebody else may have a file of this name.
-    let lock = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(parent.join(".lock"))
-        .with_context(|| format!("cannot write to {}", parent.display()))?;
-    lock.lock().with_context(|| format!("cannot lock {}", parent.display()))?;
+    let _lock = lock(parent)?;
     let json = manifest.to_json()?;
     let exists = is_release(destination)?;
     if exists && is_up_to_date(manifest, &json, destination)? {
@@ -61,10 +55,26 @@ pub fn write(store: &Store, manifest: &Manifest, destination: &Path) -> Result<W
     for (name, text) in [("release.json", &json), ("SHA256SUMS", &manifest.checksums(&json))] {
         create(&new.join(name), |target| target.write_all(text.as_bytes()))?;
     }
+    if exists {
+        keep_signatures(manifest, &json, destination, &new)?;
+    }
     sync_directories(&new)?;
     replace(&new, destination, &temporary.path().join("old"), exists)?;
     sync_directory(parent)?;
     Ok(Written::New)
+}
+
+/// Waits for whoever else writes to a release in this directory, until the file that it gives is closed.
+pub(crate) fn lock(parent: &Path) -> Result<File> {
+    // Not emptied: somebody else may have a file of this name.
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(parent.join(".lock"))
+        .with_context(|| format!("cannot write to {}", parent.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", parent.display()))?;
+    Ok(lock)
 }
 
 /// Whether there is an older release to replace. Errors: there is something else, which is not ours to remove.
@@ -95,9 +105,25 @@ fn is_up_to_date(manifest: &Manifest, json: &str, destination: &Path) -> Result<
     }
     let found = list(destination)?;
     let mut problems = Problems::default();
-    check_files(destination, &found, manifest, &mut problems)?;
+    let beside = companions(manifest, json)?;
+    check_files(destination, &found, manifest, &beside, &mut problems)?;
     check_checksums(destination, manifest, json, &mut problems);
     Ok(problems.0.is_empty())
+}
+
+/// Takes the signatures of the old directory along, where they are of the same release: a damaged archive is mended, and who
+/// vouched for it still does.
+fn keep_signatures(manifest: &Manifest, json: &str, old: &Path, new: &Path) -> Result<()> {
+    let same = std::fs::read(old.join("release.json")).is_ok_and(|bytes| bytes == json.as_bytes());
+    if !same {
+        return Ok(());
+    }
+    for path in companions(manifest, json)?.into_keys() {
+        if let Ok(Some(text)) = provenance::read(&old.join(&path)) {
+            create(&new.join(&path), |target| target.write_all(text.as_bytes()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes what a killed process left. The lock is held, so nobody else is writing.

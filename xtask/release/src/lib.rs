@@ -15,6 +15,9 @@ mod oci;
 mod page;
 mod parts;
 mod process;
+mod provenance;
+mod pypi;
+mod trust;
 mod verifier;
 mod verify;
 
@@ -31,4 +34,10 @@ pub use maven::publish_maven;
 pub use model::{Conversion, Model};
 pub use oci::{Fetched, Published, fetch_oci, oci_digest, publish_oci};
 pub use page::{Rebuild, comparison_page, rebuild_page, release_page};
-pub use verify::{Counts, Problem, Verdict, verify};
+pub use provenance::{
+    Attested, CHECKSUMS_SIGNATURE, DIRECTORY as PROVENANCE, attest, check_change, collected, merge,
+    release_name, sign_model, sign_models,
+};
+pub use pypi::publish_pypi;
+pub use trust::Trust;
+pub use verify::{Check, Counts, Problem, Signed, Verdict, verify, verify_with};

@@ -9,16 +9,23 @@ mod locks;
 mod packed;
 mod redundant;
 mod repository;
+mod signatures;
 #[cfg(test)]
-mod tampering;
+pub(crate) mod tampering;
 #[cfg(test)]
 mod tests;
 
-use crate::{Artifact, FIRST_SCHEMA, Manifest, SCHEMA, SECOND_SCHEMA, names::printable};
+use crate::{
+    Artifact, FIRST_SCHEMA, Manifest, SCHEMA, SECOND_SCHEMA, Trust,
+    names::printable,
+    provenance::{collected, companions},
+    trust,
+};
 use anyhow::{Context, Result};
 use builder::Project;
 pub(crate) use files::{Found, check_checksums, check_files, list};
 use serde::Serialize;
+use signatures::Beside;
 use std::{fmt, fs::File, io::Read, path::Path};
 use store::Digest;
 
@@ -46,7 +53,7 @@ pub(crate) struct Problems(pub Vec<Problem>);
 
 impl Problems {
     /// Adds a problem. Names may come from a stranger: what would disturb a terminal is escaped.
-    fn add(&mut self, file: &str, problem: impl fmt::Display) {
+    pub(crate) fn add(&mut self, file: &str, problem: impl fmt::Display) {
         self.0.push(Problem { file: printable(file), problem: printable(&problem.to_string()) });
     }
 
@@ -90,6 +97,31 @@ pub struct Verdict {
     pub unchecked: Vec<String>,
     /// What is worth knowing and no problem.
     pub notes: Vec<String>,
+    /// With a policy: who signed what. Keys that the policy does not name are nobody.
+    pub signed: Vec<Signed>,
+}
+
+/// Who signed something, of the keys that a policy names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Signed {
+    /// `release`, the title of an artifact or model, or `SHA256SUMS`.
+    pub what: String,
+    /// The names that the policy has for the keys.
+    pub by: Vec<String>,
+    /// How many of how many were wanted; nothing where it may be unsigned.
+    pub wanted: Option<String>,
+}
+
+/// What a release is held against, beside itself.
+#[derive(Clone, Copy, Default)]
+pub struct Check<'a> {
+    /// A checkout: inputs, environments, recipes, scripts, patches, policies and the release's definition are those of it; Git
+    /// is asked which commit has them.
+    pub project: Option<&'a Project>,
+    /// A policy: whose signatures count, and how many are needed.
+    pub trust: Option<&'a Trust>,
+    /// A directory `attestations/RELEASE/BUILDER/`, of which signatures count beside those in the release.
+    pub attestations: Option<&'a Path>,
 }
 
 impl Verdict {
@@ -118,6 +150,16 @@ impl Verdict {
 /// # Errors
 /// If the directory can't be read at all.
 pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Verdict> {
+    verify_with(directory, &Check { project, ..Check::default() })
+}
+
+/// The same, and the signatures beside it: each is around the statement that the release itself gives; with a policy, enough of the
+/// right keys signed.
+///
+/// # Errors
+/// If a directory can't be read at all.
+pub fn verify_with(directory: &Path, check: &Check) -> Result<Verdict> {
+    let project = check.project;
     anyhow::ensure!(directory.is_dir(), "{} is no release: there is no such directory", directory.display());
     let mut problems = Problems::default();
     let mut verdict = Verdict::default();
@@ -128,10 +170,15 @@ pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Verdict> {
     };
     verdict.manifest = Some(Digest::of(json.as_bytes()).hex());
     verdict.schema = Some(manifest.schema.clone());
-    consistency::check(&manifest, &mut problems);
+    consistency::check(&manifest, check.trust, &mut problems);
     redundant::check(&manifest, &mut problems);
     check_checksums(directory, &manifest, &json, &mut problems);
-    check_files(directory, &found, &manifest, &mut problems)?;
+    let companions = companions(&manifest, &json)?;
+    check_files(directory, &found, &manifest, &companions, &mut problems)?;
+    let mut beside = Beside::read(directory, &found, &manifest, &json, &companions, &mut problems);
+    if let (Some(attestations), Some(sha256)) = (check.attestations, &verdict.manifest) {
+        beside.collect(&collected(attestations, &manifest.name, sha256)?, &mut problems);
+    }
     bom::check(directory, &manifest, project, &mut problems);
     let recipe =
         |artifact: &Artifact| project?.node(&artifact.step.node().ok()?).ok().map(|(recipe, _)| recipe);
@@ -153,6 +200,21 @@ pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Verdict> {
     };
     verdict.notes.extend(notes(&manifest));
     verdict.unchecked = unchecked(&manifest, project.is_some());
+    match check.trust {
+        Some(trust) => {
+            verdict.signed = trust::check(&manifest, trust, &beside.evidence, &mut problems);
+            verdict.notes.push(format!("the policy has the SHA-256 {}", trust.sha256));
+        }
+        None => {
+            let claims = beside.claims();
+            verdict.unchecked.push(match claims.is_empty() {
+                true => "who made the release: there is no signature".to_owned(),
+                false => "whose the signatures are that are there: `--policy` checks them".to_owned(),
+            });
+            let claims = claims.into_iter().map(|claim| printable(&format!("signed, it says: {claim}")));
+            verdict.notes.extend(claims);
+        }
+    }
     verdict.problems = problems.0;
     Ok(verdict)
 }
@@ -174,7 +236,6 @@ fn unchecked(manifest: &Manifest, has_checkout: bool) -> Vec<String> {
         "that the actions give these outputs, and that environments and intermediates are what the manifest says: \
          `verify --rebuild` builds them again"
             .to_owned(),
-        "who made the release: there is no signature".to_owned(),
     ];
     if !has_checkout {
         list.push("inputs, recipes, scripts, patches and policies: no checkout was compared with".to_owned());

@@ -1,6 +1,7 @@
 //! One file a subcommand.
 
 pub mod artifact;
+pub mod attest;
 pub mod build;
 pub mod ci;
 pub mod completions;

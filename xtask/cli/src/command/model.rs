@@ -56,6 +56,11 @@ enum Command {
         /// Replace another model in the output directory
         #[arg(long)]
         replace: bool,
+        /// Sign the model with this key (model.sig), as `model_signing verify key` checks it
+        ///
+        /// An elliptic curve key on P-256 in PEM; the passphrase of an encrypted one stands in MLC_REPRO_PASSPHRASE.
+        #[arg(long, value_name = "FILE")]
+        model_signature: Option<PathBuf>,
     },
     /// Write mlc-chat-config.json and the tokenizer's files
     ChatConfig {
@@ -160,7 +165,20 @@ struct Sizes {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Command::Fetch(arguments) => return fetch::run(global, arguments),
-        Command::Convert { source, conversation_template, sizes, no_store, memory, replace } => {
+        Command::Convert {
+            source,
+            conversation_template,
+            sizes,
+            no_store,
+            memory,
+            replace,
+            model_signature,
+        } => {
+            // Before hours of work, a key that can't be used is told.
+            let key = model_signature.as_ref().map(|path| {
+                crate::secret::model_key(path, &crate::secret::Passphrases::default(), &global.progress())
+            });
+            let key = key.transpose()?;
             let chat = conversation_template.as_ref().map(|template| Chat {
                 conversation_template: template.clone(),
                 overrides: sizes.overrides(),
@@ -170,6 +188,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 convert(global, &options, chat.as_ref())?;
             } else {
                 convert::convert(global, &options, chat.as_ref())?;
+            }
+            if let Some(key) = key {
+                let place = release::sign_model(&options.output, &key)?;
+                global.progress().line(&format!("{} is signed", place.display()));
             }
         }
         Command::ChatConfig { source, conversation_template, sizes } => {

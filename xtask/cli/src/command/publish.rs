@@ -1,6 +1,8 @@
-//! `publish oci://…` and `publish maven-local`.
+//! `publish`: `maven-local`, and what stands in the files below.
 
+mod hugging_face;
 mod oci;
+mod pypi_index;
 
 use crate::{
     context::{GivenInputs, Global},
@@ -37,6 +39,8 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
+    HuggingFace(hugging_face::Arguments),
+    PypiIndex(pypi_index::Arguments),
     /// Write AARs, with POM, Gradle module metadata and sources, into a directory that is a Maven repository
     ///
     /// Gradle takes them from there with `maven { url = uri("DIR") }`; `~/.m2/repository` is Maven's own, and Gradle's
@@ -58,11 +62,22 @@ enum Command {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let Some(Command::MavenLocal { directory, goals, given }) = &arguments.command else {
-        let (Some(reference), Some(directory)) = (&arguments.reference, &arguments.directory) else {
-            bail!("a reference and a directory are needed: publish oci://HOST/NAME[:TAG] DIR")
-        };
-        return oci::run(global, reference, directory, arguments.dry_run);
+    let (directory, goals, given) = match &arguments.command {
+        None => {
+            let (Some(reference), Some(directory)) = (&arguments.reference, &arguments.directory) else {
+                bail!("a reference and a directory are needed: publish oci://HOST/NAME[:TAG] DIR")
+            };
+            return oci::run(global, reference, directory, arguments.dry_run);
+        }
+        Some(Command::HuggingFace(arguments)) => {
+            hugging_face::run(global, arguments)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::PypiIndex(arguments)) => {
+            pypi_index::run(global, arguments)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Command::MavenLocal { directory, goals, given }) => (directory, goals, given),
     };
     let mut project = global.project()?;
     let store = global.open_store()?;

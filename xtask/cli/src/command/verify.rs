@@ -4,7 +4,7 @@ use crate::{context::Global, progress::Bars, report::Report, show};
 use anyhow::Result;
 use builder::Project;
 use operation::{Effort, RebuildWatch, ReleaseOutcome};
-use release::{Manifest, PROGRAM, Problem, Rebuild, Verdict};
+use release::{Check, Manifest, PROGRAM, Problem, Rebuild, Signed, Trust, Verdict};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,7 +14,8 @@ use std::{
 ///
 /// Nothing but the directory and this repository is read (Git says which commit fits). With `--rebuild` everything is built again in a fresh store
 /// and compared byte by byte; the first difference of each file is shown. With another `--backend` than the one that
-/// built it, the rebuild proves that neither has a part in the bytes. The exit status is 0 only when all is well.
+/// built it, the rebuild proves that neither has a part in the bytes. With `--policy` enough of the right keys must have
+/// signed, by files and keys alone: no network is asked, and no clock. The exit status is 0 only when all is well.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The release directory
@@ -28,6 +29,12 @@ pub struct Arguments {
     /// With `--rebuild`: what differs, down to the symbol and byte, and why
     #[command(flatten)]
     report: Report,
+    /// Whose signatures count, and how many are needed (docs/auditing.md)
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Count the signatures that are collected in this directory too, as RELEASE/BUILDER/
+    #[arg(long, value_name = "DIR")]
+    attestations: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -40,7 +47,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     );
     report.check(directory)?;
     let project = if arguments.no_locks { None } else { Some(global.project()?) };
-    let mut verdict = release::verify(directory, project.as_ref())?;
+    let trust = arguments.policy.as_deref().map(Trust::load).transpose()?;
+    let check = Check {
+        project: project.as_ref(),
+        trust: trust.as_ref(),
+        attestations: arguments.attestations.as_deref(),
+    };
+    let mut verdict = release::verify_with(directory, &check)?;
     let mut rebuilt_by = None;
     if let (true, Some(project)) = (arguments.rebuild && verdict.passes(), &project) {
         let who = format!("{PROGRAM} on the backend `{}`", global.backend.name());
@@ -68,6 +81,7 @@ fn json(verdict: &Verdict, rebuilt_by: Option<&str>) -> serde_json::Value {
         "checked": verdict.counts,
         "not_checked": verdict.unchecked,
         "notes": verdict.notes,
+        "signed": verdict.signed,
         "problems": verdict.problems,
     })
 }
@@ -96,6 +110,11 @@ fn tell(directory: &Path, verdict: &Verdict, rebuilt_by: Option<&str>) {
         counts.inputs,
         counts.repository
     );
+    for Signed { what, by, wanted } in &verdict.signed {
+        let by = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
+        let wanted = wanted.as_ref().map_or_else(String::new, |wanted| format!(" (wanted: {wanted})"));
+        println!("  signed: {what} by {by}{wanted}");
+    }
     for what in &verdict.unchecked {
         println!("  not checked: {what}");
     }

@@ -1,11 +1,15 @@
 //! Hugging Face hubs, and whatever speaks the same addresses: `/api/models/OWNER/NAME/revision/REVISION` says what a
 //! revision holds, `/OWNER/NAME/resolve/REVISION/FILE` gives a file, directly or by a redirection to where it is kept.
 
+mod file;
 mod license;
+mod publish;
 mod published;
 mod selection;
 
+pub use file::{Content, PublishedFile};
 pub use license::Terms;
+pub use publish::Publication;
 pub use published::{Published, fetch_published};
 
 use crate::{
@@ -46,6 +50,9 @@ struct Revision {
 struct Sibling {
     rfilename: String,
     lfs: Option<LargeFile>,
+    /// Git's name for the content.
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
 }
 
 /// A file that Git keeps outside of itself.

@@ -5,7 +5,7 @@ Every file against release.json and SHA256SUMS, every archive member against rel
 added. It does not prove where the files come from: compare the SHA-256 that it prints with one that reached you by
 another way. Whoever could change a file could change this script; it is the same in every release of a version.
 """
-import hashlib, json, os, stat, sys, tarfile, zipfile
+import base64, hashlib, json, os, stat, sys, tarfile, zipfile
 
 top = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
 problems = []
@@ -52,6 +52,28 @@ def check_archive(artifact):
     for path in expected:
         fail(name, "lacks " + path)
 
+def check_signature(name, manifest, expected, sums):
+    """Whether a file beside those of the manifest may be there: a signature of this release. Nobody's key is checked."""
+    if name == "SHA256SUMS.minisig":
+        return bool(regular(name))
+    models = {model["files"][0]["path"].split("/")[0]: model["files"] for model in manifest.get("models", [])}
+    subjects = {title: [file["path"] for file in files] for title, files in models.items()}
+    subjects.update({artifact["archive"]["path"]: [artifact["archive"]["path"]] for artifact in manifest["artifacts"]})
+    subjects["release"] = list(expected) + ["SHA256SUMS"]
+    if name in ["provenance/%s.sig" % title for title in models]:
+        return bool(regular(name))
+    about = name[len("provenance/"):-len(".intoto.jsonl")]
+    if name != "provenance/%s.intoto.jsonl" % about or about not in subjects or not regular(name):
+        return False
+    envelope = json.loads(regular(name).read())
+    digests = {path: digest[0] for path, digest in expected.items()}
+    digests["SHA256SUMS"] = hashlib.sha256(sums.encode()).hexdigest()
+    said = {subject["name"]: subject["digest"]["sha256"]
+            for subject in json.loads(base64.b64decode(envelope["payload"]))["subject"]}
+    if said != {path: digests[path] for path in subjects[about]}:
+        fail(name, "is about other files than the release has")
+    return True
+
 def check():
     text = regular("release.json").read()
     manifest = json.loads(text)
@@ -72,8 +94,11 @@ def check():
             found.add(os.path.relpath(os.path.join(directory, name), top).replace(os.sep, "/"))
         if not names and not directories:
             fail(os.path.relpath(directory, top), "is an empty directory")
+    signatures = {"SHA256SUMS.minisig"} & found
     for name in found - set(expected) - {"SHA256SUMS"}:
-        fail(name, "is not in release.json")
+        if not check_signature(name, manifest, expected, sums):
+            fail(name, "is not in release.json")
+        signatures.add(name)
     for name, digest in expected.items():
         if name not in found:
             fail(name, "is missing")
@@ -84,7 +109,8 @@ def check():
             check_archive(artifact)
         except Exception as error:
             fail(artifact["archive"]["path"], "cannot be read: %s: %s" % (type(error).__name__, error))
-    return "release.json %s, %d files" % (expected["release.json"][0], len(found))
+    count = len(found - signatures)
+    return "release.json %s, %d files, %d signature files" % (expected["release.json"][0], count, len(signatures))
 
 try:
     summary = check()

@@ -3,7 +3,7 @@
 
 use super::Problems;
 use crate::{
-    Artifact, File, Manifest, Model, archive_kind,
+    Artifact, File, Manifest, Model, Trust, archive_kind,
     names::{folded, why_unsafe},
 };
 use artifact::{WheelName, record_text};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use store::{Digest, Entry, Tree};
 
 /// Everything that a manifest can be told by itself.
-pub fn check(manifest: &Manifest, problems: &mut Problems) {
+pub fn check(manifest: &Manifest, trust: Option<&Trust>, problems: &mut Problems) {
     if why_unsafe(&manifest.name).is_some() || manifest.name.contains('/') {
         problems.manifest(format!("`{}` is no name for a release", manifest.name));
     }
@@ -36,7 +36,8 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
         if Digest::from_hex(&facts.sha256, facts.size).is_err() {
             problems.manifest(format!("input `{name}` has no sha256, but `{}`", facts.sha256));
         }
-        if let Source::Path { path, .. } = &facts.source {
+        let is_accepted = trust.is_some_and(|trust| trust.accepts_unpinned(name));
+        if let (Source::Path { path, .. }, false) = (&facts.source, is_accepted) {
             problems.manifest(format!(
                 "input `{name}` is unpinned: it was given on the machine that built the release (`{}`), and nobody else can check it",
                 path.display()

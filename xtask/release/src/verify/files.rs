@@ -1,7 +1,7 @@
 //! What is in the directory, against the manifest and `SHA256SUMS`.
 
 use super::{Problems, read_text};
-use crate::{Manifest, names::why_unsafe};
+use crate::{Manifest, names::why_unsafe, provenance::Companion};
 use anyhow::{Context, Result};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -51,14 +51,18 @@ pub(crate) fn list(directory: &Path) -> Result<BTreeMap<String, Found>> {
     Ok(found)
 }
 
-/// Every file of the manifest is there with its digest, and nothing else is.
+/// Every file of the manifest is there with its digest, and nothing else is but files that may stand `beside` them.
 pub(crate) fn check_files(
     directory: &Path,
     found: &BTreeMap<String, Found>,
     manifest: &Manifest,
+    beside: &BTreeMap<String, Companion>,
     problems: &mut Problems,
 ) -> Result<()> {
     let mut expected = BTreeSet::from(["release.json", "SHA256SUMS"]);
+    expected.extend(
+        beside.keys().map(String::as_str).filter(|name| matches!(found.get(*name), Some(Found::File(_)))),
+    );
     // By digest, to tell a renamed file from a lost one.
     let mut lost: BTreeMap<&str, &str> = BTreeMap::new();
     for file in manifest.files() {

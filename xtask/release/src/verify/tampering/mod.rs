@@ -9,11 +9,12 @@ mod manifest;
 mod packed;
 mod raw;
 mod script;
+pub(crate) mod signatures;
 mod tar;
 mod zip;
 
-use super::{Problem, verify};
-use crate::{Manifest, example, write};
+use super::{Check, Problem, verify_with};
+use crate::{Manifest, Trust, example, write};
 use builder::Project;
 use std::{
     fmt::Write,
@@ -67,6 +68,13 @@ fn sections() -> Vec<Section> {
         section("Wheels and AARs against their recipes", "packed", true, packed::against_recipes()),
         section("`release.json` against the checkout", "test", true, checkout::claims()),
         section("The checkout against `release.json`", "test", true, checkout::cases()),
+        section("Signatures, without a policy", "attested", false, signatures::cases()),
+        section(
+            "Signatures, with a policy of two of two builders",
+            "signed",
+            false,
+            signatures::with_policy(),
+        ),
     ]
 }
 
@@ -79,6 +87,8 @@ pub struct Release {
     pub project: PathBuf,
     /// What its manifest says.
     pub manifest: Manifest,
+    /// Whose signatures count.
+    pub policy: Option<Trust>,
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -94,8 +104,15 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Release {
-    /// A fresh copy of the release of this name.
+    /// A fresh copy of the release of this name: `test` or `packed`; `attested` is `test` with the signatures of two builders,
+    /// and `signed` has a policy too.
     pub fn new(name: &str) -> Self {
+        if let "attested" | "signed" = name {
+            let mut release = Self::new("test");
+            signatures::BUILDERS.iter().for_each(|builder| release.attest(*builder));
+            release.policy = (name == "signed").then(|| signatures::policy(&signatures::TWO_OF_TWO));
+            return release;
+        }
         static TEST: OnceLock<(TempDir, Manifest)> = OnceLock::new();
         static PACKED: OnceLock<(TempDir, Manifest)> = OnceLock::new();
         let template = if name == "packed" { &PACKED } else { &TEST };
@@ -108,13 +125,14 @@ impl Release {
         let (path, project) = (own.path().join("dist"), own.path().join("project"));
         copy(&directory.path().join("dist"), &path);
         copy(&directory.path().join("project"), &project);
-        Self { _directory: own, path, project, manifest: manifest.clone() }
+        Self { _directory: own, path, project, manifest: manifest.clone(), policy: None }
     }
 
-    fn problems(&self, with_checkout: bool) -> Vec<Problem> {
+    pub fn problems(&self, with_checkout: bool) -> Vec<Problem> {
         // A checkout that can't be read is an error, not a release that passes.
         let project = with_checkout.then(|| Project::load(&self.project).unwrap());
-        let verdict = verify(&self.path, project.as_ref()).unwrap();
+        let check = Check { project: project.as_ref(), trust: self.policy.as_ref(), attestations: None };
+        let verdict = verify_with(&self.path, &check).unwrap();
         assert_eq!(verdict.exit_status(), u8::from(!verdict.problems.is_empty()));
         verdict.problems
     }
@@ -160,13 +178,13 @@ impl Release {
     }
 }
 
-fn text(problems: &[Problem]) -> String {
+pub fn text(problems: &[Problem]) -> String {
     problems.iter().map(|problem| format!("{problem}\n")).collect()
 }
 
 #[test]
 fn what_is_not_tampered_with_passes() {
-    for name in ["test", "packed"] {
+    for name in ["test", "packed", "attested", "signed"] {
         for with_checkout in [false, true] {
             assert_eq!(text(&Release::new(name).problems(with_checkout)), "", "{name}");
         }
@@ -211,16 +229,16 @@ fn every_tampering_is_named() {
 }
 
 /// A stream of numbers that is the same each time.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, most: usize) -> usize {
+    pub fn below(&mut self, most: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % most.max(1)
     }
 
     /// Flips, removes, doubles, inserts or cuts something.
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+    pub fn mutate(&mut self, bytes: &mut Vec<u8>) {
         let (at, length) = (self.below(bytes.len()), 1 + self.below(8));
         let end = (at + length).min(bytes.len());
         match self.below(6) {

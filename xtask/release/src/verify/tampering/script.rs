@@ -1,6 +1,6 @@
 //! `verify.py` against this program: what it passes and what it finds, on the same releases.
 
-use super::{Case, Release, directory, text};
+use super::{Case, Release, directory, signatures, text};
 use crate::{example, verifier};
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn script(release: &Release) -> (bool, String) {
 
 #[test]
 fn the_script_passes_what_this_program_passes_and_names_it() {
-    for name in ["test", "packed"] {
+    for name in ["test", "packed", "attested"] {
         let release = Release::new(name);
         let (passes, text) = script(&release);
         let sha256 = store::Digest::of(&release.read("release.json")).hex();
@@ -38,6 +38,31 @@ fn the_script_finds_every_change_of_the_directory() {
         assert_ne!(text(&release.problems(false)), "", "{name}");
         let (passes, text) = script(&release);
         assert!(!passes && text.contains("FAIL  "), "{name}: {text}");
+    }
+}
+
+/// It checks no key, and finds what is about other files.
+#[test]
+fn the_script_finds_what_is_not_a_signature_of_the_release() {
+    type Tamper = fn(&mut Release);
+    let cases: [(&str, Tamper); 4] = [
+        ("provenance/more.intoto.jsonl: is not in release.json", |release| {
+            release.copy_file(signatures::RELEASE, "provenance/more.intoto.jsonl");
+        }),
+        ("is about other files than the release has", |release| {
+            release.copy_file(signatures::RELEASE, signatures::WINDOWS);
+        }),
+        ("cannot be checked", |release| release.write(signatures::RELEASE, "{}")),
+        ("provenance: is an empty directory", |release| {
+            std::fs::remove_dir_all(release.path.join("provenance")).unwrap();
+            std::fs::create_dir(release.path.join("provenance")).unwrap();
+        }),
+    ];
+    for (expected, tamper) in cases {
+        let mut release = Release::new("attested");
+        tamper(&mut release);
+        let (passes, text) = script(&release);
+        assert!(!passes && text.contains(expected), "{expected}: {text}");
     }
 }
 

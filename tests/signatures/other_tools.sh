@@ -1,0 +1,202 @@
+#!/bin/bash
+# Checks what `attest` writes by the tools of others, and that each of them refuses what it should: cosign 2.5 and minisign 0.12 of
+# Debian 13, minisign of this machine's own Debian, securesystemslib, in-toto-attestation, py-minisign and model-signing out of the
+# Python package index, and OpenSSL.
+#
+#   tests/signatures/other_tools.sh XTASK RELEASE
+#
+# XTASK is the program, RELEASE a release directory, of which a copy is signed. Installs nothing: packages are unpacked in a temporary
+# directory. Takes about two minutes, most of it for downloads, so continuous integration runs a part of it alone (xtask/cli/tests).
+# Prints a line for each check; the exit status is 0 when all of them came out as they should.
+set -euo pipefail
+xtask=$(realpath "$1")
+release=$(realpath "$2")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+failed=0
+check() { # accepts|refuses, name, command …
+    local wanted=$1 name=$2
+    shift 2
+    if "$@" >"$work/output" 2>&1; then local found=accepts; else local found=refuses; fi
+    if [ "$found" = "$wanted" ]; then
+        printf 'ok    %s %s\n' "$wanted" "$name"
+    else
+        printf 'WRONG %s should be: %s\n' "$wanted" "$name"
+        sed 's/^/        /' "$work/output" | head -5
+        failed=1
+    fi
+}
+
+# --- the tools ---------------------------------------------------------------------------------------------------------------
+mirror=$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)' | awk '$2 == "Debian" { print $1; exit }')
+mkdir -p apt/lists/partial apt/cache/archives/partial apt/etc
+echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > apt/etc/sources.list
+apt=(-o Dir::Etc::sourcelist="$work/apt/etc/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$work/apt/lists"
+     -o Dir::Cache="$work/apt/cache" -o Dir::State::status=/dev/null -o APT::Sandbox::User=root)
+apt-get -qq "${apt[@]}" update
+apt-get -qq "${apt[@]}" download cosign minisign
+for package in *.deb; do dpkg-deb -x "$package" debian13; done
+cosign=$work/debian13/usr/bin/cosign
+minisigns=("$work/debian13/usr/bin/minisign")
+rm -f ./*.deb
+if apt-get -qq download minisign 2>/dev/null; then
+    dpkg-deb -x minisign*.deb own
+    minisigns+=("$work/own/usr/bin/minisign")
+fi
+python3 -m venv venv
+venv/bin/pip install -q 'securesystemslib[crypto]==1.6.0' in-toto-attestation==0.9.3 py-minisign==0.21.1 \
+    model-signing==1.1.1 pyOpenSSL
+
+# --- two builders, a stranger, and a release with both signatures ---------------------------------------------------------------
+for name in alice bob stranger; do "$xtask" -q attest keygen $name --no-passphrase; done
+"$xtask" -q attest keygen model --model --no-passphrase
+"$xtask" -q attest keygen other --model --no-passphrase
+for name in a b; do cp -r "$release" $name; rm -rf "$name/provenance" "$name/SHA256SUMS.minisig"; done
+"$xtask" -q attest a --key alice.pem --no-locks
+"$xtask" -q attest b --key bob.minisign.key --no-locks
+"$xtask" -q attest --merge a b
+
+edit() { # FILE, Python over `j` (the envelope) and `p` (its payload as bytes); prints the changed envelope
+    python3 - "$1" "$2" <<'PY'
+import base64, json, sys
+j = json.load(open(sys.argv[1])); p = base64.b64decode(j["payload"])
+scope = {"j": j, "p": p, "base64": base64}
+exec(sys.argv[2], scope)
+print(json.dumps(j, separators=(",", ":")))
+PY
+}
+flip='s = bytearray(base64.b64decode(j["signatures"][0]["sig"])); s[0] ^= 1; j["signatures"][0]["sig"] = base64.b64encode(bytes(s)).decode()'
+flip_all='
+for one in j["signatures"]:
+    s = bytearray(base64.b64decode(one["sig"])); s[0] ^= 1; one["sig"] = base64.b64encode(bytes(s)).decode()'
+other_payload='j["payload"] = base64.b64encode(p.replace(b"hello", b"hullo", 1).replace(b"tvm", b"tvn", 1)).decode()'
+other_type='j["payloadType"] = "application/json"'
+
+# --- cosign -----------------------------------------------------------------------------------------------------------------------
+blob() { # KEY ENVELOPE FILE
+    HOME=$work "$cosign" verify-blob-attestation --key "$1" --signature "$2" --insecure-ignore-tlog=true --type slsaprovenance1 "$3"
+}
+cp a/provenance/release.intoto.jsonl release.intoto.jsonl
+one=
+for envelope in a/provenance/*.intoto.jsonl; do
+    name=$(basename "$envelope" .intoto.jsonl)
+    file=a/$name
+    if [ "$name" = release ]; then file=a/release.json; fi
+    if [ ! -f "$file" ]; then continue; fi
+    if [ "$name" != release ]; then one=$name; fi
+    for key in alice bob; do check accepts "cosign: $name with $key's key" blob $key.pub "$envelope" "$file"; done
+    check refuses "cosign: $name with a stranger's key" blob stranger.pub "$envelope" "$file"
+done
+envelope=a/provenance/$one.intoto.jsonl
+edit "$envelope" "$other_payload" > changed; check refuses "cosign: another payload" blob alice.pub changed "a/$one"
+edit "$envelope" "$flip_all" > changed; check refuses "cosign: changed signatures" blob alice.pub changed "a/$one"
+edit "$envelope" "$other_type" > changed; check refuses "cosign: another type" blob alice.pub changed "a/$one"
+check refuses "cosign: another file" blob alice.pub "$envelope" a/verify.py
+cat "$envelope" "$envelope" > changed; check refuses "cosign: two envelopes in a file" blob alice.pub changed "a/$one"
+
+# --- securesystemslib, in-toto ------------------------------------------------------------------------------------------------------
+cat > dsse.py <<'PY'
+import json, sys
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import SSlibKey
+path, threshold, *keys = sys.argv[1:]
+keys = [SSlibKey.from_crypto(load_pem_public_key(open(key, "rb").read())) for key in keys]
+found = Envelope.from_dict(json.load(open(path))).verify(keys, int(threshold))
+sys.exit(0 if len(found) >= int(threshold) else 1)
+PY
+cat > statement.py <<'PY'
+import base64, json, sys
+from google.protobuf import json_format
+from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
+from in_toto_attestation.v1 import statement_pb2
+from in_toto_attestation.v1.statement import Statement
+for path in sys.argv[1:]:
+    value = json.loads(base64.b64decode(json.load(open(path))["payload"]))
+    Statement.copy_from_pb(json_format.ParseDict(value, statement_pb2.Statement())).validate()
+    json_format.ParseDict(value["predicate"], provenance_pb2.Provenance())
+PY
+python=$work/venv/bin/python
+check accepts "securesystemslib: 2 of 2" "$python" dsse.py "$envelope" 2 alice.pub bob.pub
+check refuses "securesystemslib: 2 of 2, one signed" "$python" dsse.py "b/provenance/$one.intoto.jsonl" 2 alice.pub bob.pub
+check refuses "securesystemslib: a stranger for one" "$python" dsse.py "$envelope" 2 alice.pub stranger.pub
+edit "$envelope" "$other_payload" > changed; check refuses "securesystemslib: another payload" "$python" dsse.py changed 1 alice.pub bob.pub
+edit "$envelope" "$flip" > changed; check refuses "securesystemslib: a changed signature" "$python" dsse.py changed 2 alice.pub bob.pub
+edit "$envelope" "$other_type" > changed; check refuses "securesystemslib: another type" "$python" dsse.py changed 1 alice.pub bob.pub
+check accepts "in-toto-attestation: all statements" "$python" statement.py a/provenance/*.intoto.jsonl
+
+# --- minisign --------------------------------------------------------------------------------------------------------------------------
+sed 's/release:/Release:/' a/SHA256SUMS.minisig > comment.minisig
+sed '1s/.*/untrusted comment: anything/' a/SHA256SUMS.minisig > untrusted.minisig
+sed '1s/^/0/' a/SHA256SUMS > changed-sums
+for minisign in "${minisigns[@]}"; do
+    version=$("$minisign" -v | head -1)
+    check accepts "$version: SHA256SUMS" "$minisign" -V -p alice.minisign.pub -m a/SHA256SUMS
+    check accepts "$version: another untrusted comment" "$minisign" -V -p alice.minisign.pub -x untrusted.minisig -m a/SHA256SUMS
+    check refuses "$version: another trusted comment" "$minisign" -V -p alice.minisign.pub -x comment.minisig -m a/SHA256SUMS
+    check refuses "$version: a stranger's key" "$minisign" -V -p stranger.minisign.pub -m a/SHA256SUMS
+    check refuses "$version: another file" "$minisign" -V -p alice.minisign.pub -x a/SHA256SUMS.minisig -m changed-sums
+    # Its own signature by our key, checked by itself; and a key of its own signs a release.
+    check accepts "$version: signs with our key" "$minisign" -S -s alice.minisign.key -m changed-sums -x own.minisig
+    check accepts "$version: checks that" "$minisign" -V -p alice.minisign.pub -x own.minisig -m changed-sums
+    "$minisign" -G -f -W -p theirs.pub -s theirs.key >/dev/null
+    rm -rf c; cp -r "$release" c; rm -rf c/provenance c/SHA256SUMS.minisig
+    check accepts "$version: its key signs a release" "$xtask" -q attest c --key theirs.key --no-locks
+    check accepts "$version: checks that" "$minisign" -V -p theirs.pub -m c/SHA256SUMS
+    printf 'secret words\nsecret words\n' | "$minisign" -G -f -p locked.pub -s locked.key >/dev/null 2>&1
+    rm -rf c; cp -r "$release" c; rm -rf c/provenance c/SHA256SUMS.minisig
+    echo 'secret words' > passphrase
+    check accepts "$version: its encrypted key signs a release" "$xtask" -q attest c --key locked.key --passphrase-file passphrase --no-locks
+    check accepts "$version: checks that" "$minisign" -V -p locked.pub -m c/SHA256SUMS
+    "$xtask" -q attest keygen ours --passphrase-file passphrase
+    check accepts "$version: signs with our encrypted key" sh -c "echo 'secret words' | '$minisign' -S -s ours.minisign.key -m changed-sums -x own.minisig"
+    check accepts "$version: checks that" "$minisign" -V -p ours.minisign.pub -x own.minisig -m changed-sums
+    check accepts "openssl: reads our encrypted key" openssl pkey -in ours.pem -passin file:passphrase -noout
+    rm -f ours.*
+done
+cat > mini.py <<'PY'
+import sys, minisign
+key, path, signature = sys.argv[1:]
+minisign.PublicKey.from_file(key).verify(open(path, "rb").read(), minisign.Signature.from_file(signature))
+PY
+check accepts "py-minisign: SHA256SUMS" "$python" mini.py alice.minisign.pub a/SHA256SUMS a/SHA256SUMS.minisig
+check refuses "py-minisign: another trusted comment" "$python" mini.py alice.minisign.pub a/SHA256SUMS comment.minisig
+
+# --- keys of others sign a release -----------------------------------------------------------------------------------------------------
+openssl genpkey -algorithm ed25519 -out openssl.pem 2>/dev/null
+openssl pkey -in openssl.pem -pubout -out openssl.pub
+openssl pkey -in openssl.pem -aes256 -passout file:passphrase -out openssl-locked.pem
+for key in openssl.pem openssl-locked.pem; do
+    rm -rf c; cp -r "$release" c; rm -rf c/provenance c/SHA256SUMS.minisig
+    check accepts "openssl: $key signs a release" "$xtask" -q attest c --key $key --passphrase-file passphrase --no-locks
+    check accepts "cosign: checks that" blob openssl.pub c/provenance/release.intoto.jsonl c/release.json
+done
+
+# --- model_signing ------------------------------------------------------------------------------------------------------------------------
+mkdir -p model/below
+head -c 100000 /dev/zero > model/params_shard_0.bin
+echo '{}' > model/tensor-cache.json
+echo x > model/below/a
+echo y > model/below.b
+"$xtask" -q attest model --model-signature model.pem
+model() { "$work/venv/bin/model_signing" verify key "$1" --signature "$1/model.sig" --public_key "$2"; }
+check accepts "model_signing: the model" model model model.pub
+check refuses "model_signing: another's key" model model other.pub
+cp -r model changed-model; echo z >> changed-model/below/a
+check refuses "model_signing: a changed file" model changed-model model.pub
+rm -rf changed-model; cp -r model changed-model; echo z > changed-model/more
+check refuses "model_signing: a file more" model changed-model model.pub
+rm -rf changed-model; cp -r model changed-model; rm changed-model/below/a
+check refuses "model_signing: a file less" model changed-model model.pub
+rm -rf changed-model; cp -r model changed-model
+sed -i 's/"sig":"M/"sig":"N/' changed-model/model.sig
+check refuses "model_signing: a changed signature" model changed-model model.pub
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out ec.pem 2>/dev/null
+openssl pkey -in ec.pem -pubout -out ec.pub
+rm model/model.sig; "$xtask" -q attest model --model-signature ec.pem
+check accepts "model_signing: signed with a key of openssl" model model ec.pub
+"$work/venv/bin/model_signing" sign key model --signature theirs.sig --private_key model.pem >/dev/null 2>&1
+
+exit $failed
