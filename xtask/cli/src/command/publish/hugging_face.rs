@@ -11,7 +11,7 @@ use std::{
     fmt::Write,
     path::{Path, PathBuf},
 };
-use store::{Digest, Progress};
+use store::Digest;
 
 const CARD: &str = "README.md";
 
