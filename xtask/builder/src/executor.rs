@@ -268,7 +268,7 @@ impl Executor<'_> {
             bail!("the outputs of `{node}` break their policy:\n{}", list.join("\n"));
         }
         if !cached {
-            history::record(self.store, node, &resolved.key)?;
+            history::record(self.store, node, &resolved.key, start.elapsed())?;
         }
         let (result, imported) = (found.result, found.from);
         let wheel = wheel::pack(self.project, self.store, node, &result)?;

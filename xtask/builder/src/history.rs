@@ -1,22 +1,32 @@
-//! The last action that succeeded for each node, so that `explain` can say what changed since.
+//! The last action that succeeded for each node, so that `explain` can say what changed since, and how long it took.
 
 use crate::{look::Seen, node::Node};
 use anyhow::Result;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use store::{Action, Digest, Entry, Store, Tree};
 
 fn path(store: &Store, node: &Node) -> PathBuf {
     store.root().join("history").join(node.to_string())
 }
 
-/// Remembers the action of a node.
-pub fn record(store: &Store, node: &Node, action: &Digest) -> Result<()> {
-    store.write_note(&path(store, node), action.to_string().as_bytes())
+/// Remembers the action of a node, and how long it took.
+pub fn record(store: &Store, node: &Node, action: &Digest, time: Duration) -> Result<()> {
+    let text = format!("{action} {}", time.as_secs());
+    store.write_note(&path(store, node), text.as_bytes())
 }
 
 /// The last action of a node, if one is remembered.
 pub fn last(store: &Store, node: &Node) -> Option<Digest> {
-    String::from_utf8(store.read_note(&path(store, node))?).ok()?.parse().ok()
+    read(store, node)?.split(' ').next()?.parse().ok()
+}
+
+/// How long the last action of a node took on this machine, in seconds, if that is remembered.
+pub fn seconds(store: &Store, node: &Node) -> Option<u64> {
+    read(store, node)?.split(' ').nth(1)?.parse().ok()
+}
+
+fn read(store: &Store, node: &Node) -> Option<String> {
+    String::from_utf8(store.read_note(&path(store, node))?).ok()
 }
 
 /// How many differences of one part are listed; the others are counted.
@@ -180,8 +190,12 @@ mod tests {
         let store = Store::open(&directory.path().join("store")).unwrap();
         let node = Node::parse("hello", "x86_64-unknown-linux-gnu").unwrap();
         assert_eq!(last(&store, &node), None);
-        record(&store, &node, &Digest::of(b"1")).unwrap();
-        record(&store, &node, &Digest::of(b"2")).unwrap();
+        record(&store, &node, &Digest::of(b"1"), Duration::from_secs(7)).unwrap();
+        record(&store, &node, &Digest::of(b"2"), Duration::from_millis(8900)).unwrap();
         assert_eq!(last(&store, &node), Some(Digest::of(b"2")));
+        assert_eq!(seconds(&store, &node), Some(8));
+        // As it was written before times were.
+        store.write_note(&path(&store, &node), Digest::of(b"3").to_string().as_bytes()).unwrap();
+        assert_eq!((last(&store, &node), seconds(&store, &node)), (Some(Digest::of(b"3")), None));
     }
 }

@@ -4,6 +4,7 @@ mod aar;
 pub mod drawing;
 mod executor;
 mod failure;
+mod fingerprint;
 mod history;
 mod look;
 mod made_from;
@@ -22,7 +23,8 @@ mod wheel;
 
 pub use executor::{Built, Options, Outcome, execute};
 pub use failure::{Cause, explain_log};
-pub use history::{differences, last, tree_differences};
+pub use fingerprint::fingerprint;
+pub use history::{differences, last, seconds, tree_differences};
 pub use look::{Looked, Seen, look};
 pub use made_from::{Files, made_from};
 pub use name::{InvalidLicense, License, RecipeName, Triple};

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use store::{Action, Digest, Entry, Progress, Store, Tree};
 
 /// Raised when the way input trees are composed changes, so that no older composition is taken for a new one.
-const COMPOSITION: &str = "2";
+pub(crate) const COMPOSITION: &str = "2";
 
 /// Tells scripts how many processors they may use. It is no part of an action: without it, a script takes all (`nproc`).
 pub const JOBS: &str = "JOBS";

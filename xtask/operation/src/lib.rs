@@ -9,12 +9,14 @@ mod example;
 mod explain;
 mod goals;
 mod inputs;
+mod matrix;
 mod model;
 mod rebuild;
 mod release;
 mod session;
 #[cfg(test)]
 mod tests;
+mod workflow;
 
 pub use self::model::{checkout_model, convert_locked, fetch_model, license_warning, model_inputs};
 pub use self::release::{Effort, ModelOutcome, ReleaseOutcome, ReleaseRequest, make_release};
@@ -22,5 +24,7 @@ pub use collect::{collect_garbage, kept};
 pub use explain::{Explanation, Verdict, explain};
 pub use goals::goals;
 pub use inputs::{Locked, inputs};
+pub use matrix::{Job, Jobs};
 pub use rebuild::{RebuildWatch, rebuild};
 pub use session::{Opener, Session};
+pub use workflow::{Service, child_pipeline, workflows};

@@ -1,0 +1,127 @@
+//! `ci`: the steps of `ci/steps.toml`, and the workflows of CI services.
+
+mod changed;
+mod steps;
+mod summary;
+mod workflow;
+
+use crate::context::Global;
+use anyhow::{Context, Result};
+use std::{path::PathBuf, process::ExitCode, time::Instant};
+use steps::{Selection, Step, Steps};
+use summary::{Outcome, Report, Service};
+use xshell::Shell;
+
+/// Run every check that a change must pass, in the order of ci/steps.toml
+///
+/// This is what continuous integration runs. It stops at the first failure unless `--keep-going` is given. Under GitHub
+/// Actions, steps are folded, failures are annotations, and the job gets a summary; under GitLab, steps are sections.
+///
+/// Examples:
+///   cargo xtask ci format clippy          these steps alone
+///   cargo xtask ci --changed              what the changes since `main` can affect
+///   cargo xtask ci --from release         this step and those after it
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true, verbatim_doc_comment)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Only these steps
+    #[arg(value_name = "STEP")]
+    steps: Vec<String>,
+    /// Not this step; may be given several times
+    #[arg(long, value_name = "STEP")]
+    skip: Vec<String>,
+    /// This step, and those after it
+    #[arg(long, value_name = "STEP")]
+    from: Option<String>,
+    /// Only steps that the changes since a revision can affect, and what these need [default revision: main]
+    ///
+    /// Counted are commits since the common ancestor with the revision, changes that are not committed, and new files. Which
+    /// files affect a step is said in ci/steps.toml (`paths`); a step without them always runs.
+    #[arg(long, value_name = "REVISION", num_args = 0..=1, default_missing_value = "main")]
+    changed: Option<String>,
+    /// Run the nightly steps as well: what depends on servers that change by themselves
+    #[arg(long)]
+    nightly: bool,
+    /// Run the steps after a failed one as well
+    #[arg(long)]
+    keep_going: bool,
+    /// Print the steps and their commands, and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Write what ran, how it ended and how long it took, as a Markdown table [default under GitHub: the job's summary]
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+    /// The same for CI services that read JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Write the workflows of a CI service, from ci/workflows.toml and the plan of its releases
+    Workflow(workflow::Arguments),
+}
+
+/// Runs the command.
+pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
+    if let Some(Command::Workflow(arguments)) = &arguments.command {
+        return workflow::run(global, arguments);
+    }
+    let root = global.project_root()?;
+    let all = Steps::read(&root)?;
+    let mut wanted = all.select(&Selection {
+        names: &arguments.steps,
+        skip: &arguments.skip,
+        from: arguments.from.as_deref(),
+        nightly: arguments.nightly,
+    })?;
+    if let Some(revision) = &arguments.changed {
+        let files = changed::files(&root, revision)?;
+        wanted = all.affected(&wanted, &files)?;
+    }
+    if arguments.list {
+        for step in wanted {
+            println!("{:16} {}\n{:16} {}", step.name, step.why, "", step.command.join(" "));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let shell = Shell::new()?;
+    shell.change_dir(&root);
+    let service = Service::of_this_machine();
+    let mut report = Report::default();
+    for step in wanted {
+        let outcome = take(&shell, service, step)?;
+        let is_failed = !outcome.passed;
+        report.outcomes.push(outcome);
+        if is_failed && !arguments.keep_going {
+            break;
+        }
+    }
+    if let Some(path) = arguments.summary.clone().or_else(|| service.summary()) {
+        report.append_markdown(&path)?;
+    }
+    if let Some(path) = &arguments.junit {
+        store::write_output(path, report.junit().as_bytes())?;
+    }
+    let failed: Vec<_> = report.failed().collect();
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join(", "));
+    }
+    println!("steps: {} passed, {} failed", report.outcomes.len() - failed.len(), failed.len());
+    Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn take(shell: &Shell, service: Service, step: &Step) -> Result<Outcome> {
+    eprint!("{}", service.begin(&step.name));
+    eprintln!("--- {}: {}", step.name, step.command.join(" "));
+    let start = Instant::now();
+    let (program, rest) = step.command.split_first().context("a step without a command")?;
+    let passed = shell.cmd(program).args(rest).quiet().run().is_ok();
+    let outcome = Outcome { step: step.name.clone(), why: step.why.clone(), passed, time: start.elapsed() };
+    let word = if passed { "ok" } else { "FAILED" };
+    eprintln!("--- {}: {word} in {:.0} s", step.name, outcome.time.as_secs_f64());
+    eprint!("{}", service.end(&outcome));
+    Ok(outcome)
+}
