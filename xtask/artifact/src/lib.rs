@@ -29,5 +29,5 @@ pub use machine::{Machine, elf_name, pe_name};
 pub use member::{Content, Limits, Member, list_archive};
 pub use pe::{Import, Pe, inspect_pe};
 pub use policy::{Amendment, Finding, Policy, check};
-pub use results::{ArchivePeer, Contents, read_results, write_results};
+pub use results::{ArchivePeer, ResultIndex, read_results, write_results};
 pub use wheel::{Metadata, WheelName, record_text, wheel_tags, wheel_texts, write_wheel};

@@ -5,7 +5,7 @@
 //!
 //! | member | content |
 //! |---|---|
-//! | `results.json`, the first | [`Contents`] |
+//! | `results.json`, the first | [`ResultIndex`] |
 //! | `ac/ab/HEX` | `ActionResult` messages by the action's SHA-256; all that they name is in the archive |
 //! | `cas/sha256/ab/HEX` | blobs |
 //! | `claims/ab/HEX` | `ActionResult` messages of work of our own; of their outputs, the root alone is in the archive |
@@ -45,7 +45,7 @@ const BLOCK: u64 = 512;
 /// What an archive says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Contents {
+pub struct ResultIndex {
     /// The format: `mlc-repro/results/1`.
     pub format: String,
     /// The releases and nodes that it was made for.
@@ -58,7 +58,7 @@ pub struct Contents {
     pub blobs: usize,
 }
 
-impl Contents {
+impl ResultIndex {
     fn to_json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }
@@ -84,7 +84,7 @@ pub fn write_results(
     holds: &[String],
     results: &[(Digest, bool)],
     out: &mut impl Write,
-) -> Result<Contents> {
+) -> Result<ResultIndex> {
     let mut messages = BTreeMap::new();
     let mut blobs = BTreeMap::new();
     let mut claims = 0;
@@ -94,7 +94,7 @@ pub fn write_results(
         messages.insert(shelf.path(&action), message);
         blobs.extend(reached.into_iter().map(|blob| (blob_path(&blob), blob)));
     }
-    let contents = Contents {
+    let contents = ResultIndex {
         format: FORMAT.to_owned(),
         holds: holds.to_vec(),
         results: messages.len() - claims,
@@ -129,7 +129,7 @@ pub fn read_results(
     path: &Path,
     from: &str,
     progress: &dyn Progress,
-) -> Result<(Contents, Accepted)> {
+) -> Result<(ResultIndex, Accepted)> {
     let explain = || format!("{} is not an archive of results that can be taken in", path.display());
     let (file, size) = open(path)?;
     let meter = progress.begin(&format!("reading {}", path.display()), size, Unit::Bytes);
@@ -139,7 +139,7 @@ pub fn read_results(
     walk(&file, size, &mut |member, content| {
         meter.add(member.size);
         match &member.kind {
-            Kind::Contents => contents = Some(Contents::read(&whole(member, content, LARGEST_CONTENTS)?)?),
+            Kind::Contents => contents = Some(ResultIndex::read(&whole(member, content, LARGEST_CONTENTS)?)?),
             Kind::Message(shelf, hex) => {
                 let message = whole(member, content, LARGEST_RESULT)?;
                 messages.insert((*shelf, hex.clone()), message);
@@ -307,7 +307,7 @@ impl ArchivePeer {
         walk(&file, size, &mut |member, content| {
             match &member.kind {
                 Kind::Contents => {
-                    Contents::read(&whole(member, content, LARGEST_CONTENTS)?)?;
+                    ResultIndex::read(&whole(member, content, LARGEST_CONTENTS)?)?;
                 }
                 Kind::Message(shelf, hex) => {
                     let action = Digest::from_hex(hex, 0)?;

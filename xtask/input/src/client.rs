@@ -328,7 +328,7 @@ impl Client {
             request = request.header(header::ACCEPT, kind);
         }
         if let Some(token) = &address.token {
-            request = request.header(header::AUTHORIZATION, token.bearer());
+            request = request.header(header::AUTHORIZATION, token.value());
         }
         let request = request.config().max_redirects(0).max_redirects_will_error(true).build();
         let response = self.accept(request.send(body), address)?;

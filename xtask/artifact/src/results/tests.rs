@@ -48,7 +48,7 @@ impl Machine {
         bytes
     }
 
-    fn import(&self, archive: &[u8]) -> Result<(Contents, Accepted)> {
+    fn import(&self, archive: &[u8]) -> Result<(ResultIndex, Accepted)> {
         let path = self.directory.path().join("results.tar");
         std::fs::write(&path, archive).unwrap();
         read_results(&self.store, &path, "friend", &Silent)
@@ -180,7 +180,7 @@ fn archives_of_others_are_refused_whole() {
     };
     let counted = |members: Vec<(String, Vec<u8>)>, results: usize, blobs: usize| {
         let mut members = members;
-        let json = Contents { format: FORMAT.into(), holds: vec![], results, claims: 1, blobs }.to_json();
+        let json = ResultIndex { format: FORMAT.into(), holds: vec![], results, claims: 1, blobs }.to_json();
         members[0].1 = json.unwrap().into_bytes();
         members
     };
