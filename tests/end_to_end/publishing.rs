@@ -223,6 +223,10 @@ fn what_is_damaged_or_of_no_license_is_not_published() {
     std::os::unix::fs::symlink("/etc/passwd", model.join("link")).unwrap();
     fails(&["--license", "mit"], "is not a regular file");
     std::fs::remove_file(model.join("link")).unwrap();
+    // Of what was there before the card that would be written now.
+    std::fs::write(model.join("model.sig"), "{}").unwrap();
+    fails(&["--license", "mit"], "signs no README.md");
+    std::fs::remove_file(model.join("model.sig")).unwrap();
     let shard = model.join("params_shard_0.bin");
     let mut bytes = std::fs::read(&shard).unwrap();
     bytes[100] ^= 1;

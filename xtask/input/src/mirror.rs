@@ -12,7 +12,7 @@ pub enum Mirror {
     /// `URL/sha256/HEX`.
     Server(String),
     /// The blobs of a repository.
-    Registry(Registry),
+    Registry(Box<Registry>),
 }
 
 impl Mirror {
@@ -27,7 +27,7 @@ impl Mirror {
 
     fn parse(text: &str, client: &Client) -> Result<Self> {
         if text.starts_with(SCHEME) {
-            return Ok(Self::Registry(Registry::new(client.clone(), &repository(text)?, false)));
+            return Ok(Self::Registry(Box::new(Registry::new(client.clone(), &repository(text)?, false))));
         }
         ensure!(
             text.starts_with("https://") || text.starts_with("http://"),

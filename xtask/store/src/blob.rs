@@ -51,7 +51,8 @@ impl Write for Holes {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         // A part, so that zeros in the middle of much else are seen too.
         let bytes = &bytes[..bytes.len().min(PIECE)];
-        if bytes.len() >= HOLE && bytes.iter().all(|byte| *byte == 0) {
+        // A short piece makes no hole, but what a stream cuts short in one belongs to it.
+        if (bytes.len() >= HOLE || self.zeros > 0) && bytes.iter().all(|byte| *byte == 0) {
             self.zeros += bytes.len() as u64;
             return Ok(bytes.len());
         }

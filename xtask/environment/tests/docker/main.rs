@@ -8,6 +8,7 @@
 mod machine;
 
 mod adversity;
+#[allow(dead_code, reason = "the end-to-end tests use the rest")]
 mod engine;
 mod image;
 

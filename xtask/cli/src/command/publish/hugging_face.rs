@@ -81,6 +81,16 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     };
     check_license(&license, global.accept_license)?;
     let mut files = files(directory)?;
+    let is_there = |name: &str| files.iter().any(|file| file.path == name);
+    if is_there(MODEL_SIGNATURE) && !is_there(CARD) && arguments.model_signature.is_none() {
+        bail!(store::hinted(
+            format!(
+                "{MODEL_SIGNATURE} in {} signs no {CARD}, so that it would not fit what is published",
+                directory.display()
+            ),
+            "sign anew with `--model-signature KEY`, or remove it",
+        ));
+    }
     if !files.iter().any(|file| file.path == CARD) {
         let text = card(
             &arguments.repository,
