@@ -1,5 +1,7 @@
 //! What holds for the files of this repository as such.
 
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},

@@ -64,8 +64,12 @@ fn an_aar_is_packed_released_published_and_looked_into() {
     assert_eq!(names, ["answer-1.0.aar", "answer-1.0.module", "answer-1.0.pom"]);
     let shown = project.run(&["artifact", place.join("answer-1.0.aar").to_str().unwrap()]);
     assert!(shown.status.success() && text(&shown).contains("org.example.answer"), "{}", text(&shown));
-    let plain =
-        project.run(&["artifact", project.directory.path().join("parts/classes.jar").to_str().unwrap()]);
+    // By itself a jar is an archive like others; under the name of an AAR it is a wrong one.
+    let jar = project.directory.path().join("parts/classes.jar");
+    assert!(project.run(&["artifact", jar.to_str().unwrap()]).status.success());
+    let renamed = project.directory.path().join("renamed.aar");
+    std::fs::copy(jar, &renamed).unwrap();
+    let plain = project.run(&["artifact", renamed.to_str().unwrap()]);
     assert_eq!(plain.status.code(), Some(1));
     assert!(text(&plain).contains("problem: `AndroidManifest.xml` is missing"), "{}", text(&plain));
 }

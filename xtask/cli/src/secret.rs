@@ -36,7 +36,7 @@ impl Passphrases {
             ensure!(!line.is_empty(), "{} has no passphrase on its first line", path.display());
             return Ok(Some(Zeroizing::new(line.to_owned())));
         }
-        Ok(variable(PASSPHRASE)?)
+        variable(PASSPHRASE)
     }
 
     fn wanted(&self) -> Result<Passphrase> {

@@ -41,7 +41,7 @@ impl Jobs {
     /// # Errors
     /// When there is no such release, or a recipe, a file or a lock that it needs can't be read.
     pub fn new(project: &Project, release: &str) -> Result<Self> {
-        let data = Data::read(&project.root)?;
+        let data = Data::find(&project.root)?;
         let definition = Definition::load(&project.root, release)?;
         let artifacts: BTreeSet<Node> = definition.artifacts(project)?.into_iter().collect();
         let checks: BTreeSet<Node> = definition.checks(project)?.into_iter().collect();
@@ -66,7 +66,7 @@ impl Jobs {
                 needs: needs[index].iter().map(|&index| name(&plan.nodes[index])).collect(),
                 level: levels[index],
                 key: builder::fingerprint(project, node)?.hex().to_owned(),
-                minutes: data.minutes(node),
+                minutes: data.as_ref().map_or(Data::MINUTES, |data| data.minutes(node)),
                 node: node.clone(),
             })
         };

@@ -52,6 +52,14 @@ struct Action {
 }
 
 impl Data {
+    /// What a node is expected to take where nobody says anything.
+    pub const MINUTES: u64 = 3;
+
+    /// Reads `ci/workflows.toml`, if there is one.
+    pub fn find(root: &Path) -> Result<Option<Self>> {
+        root.join("ci/workflows.toml").exists().then(|| Self::read(root)).transpose()
+    }
+
     /// Reads `ci/workflows.toml`.
     ///
     /// # Errors

@@ -125,7 +125,10 @@ fn head(title: &str) -> String {
 
 /// What `pip install --require-hashes -r` takes. Versions that are of one platform alone are asked for there alone.
 fn requirements<'a>(wheels: impl Iterator<Item = (&'a WheelName, &'a str)>) -> Result<String> {
-    let mut versions: BTreeMap<(String, &str), (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
+    type Version<'a> = (String, &'a str);
+    /// Hashes and markers.
+    type Wheels<'a> = (BTreeSet<&'a str>, BTreeSet<&'a str>);
+    let mut versions: BTreeMap<Version<'_>, Wheels<'_>> = BTreeMap::new();
     for (name, sha256) in wheels {
         let (hashes, markers) = versions.entry((normalized(&name.distribution), &name.version)).or_default();
         hashes.insert(sha256);

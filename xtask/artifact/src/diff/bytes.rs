@@ -145,7 +145,7 @@ fn whole(expected: &[u8], found: &[u8]) -> Option<Cause> {
     }
     let strings = is_reordered(expected.split(|byte| *byte == 0), found.split(|byte| *byte == 0));
     let records = |size: usize| {
-        expected.len() % size == 0
+        expected.len().is_multiple_of(size)
             && expected.len() >= 2 * size
             && is_reordered(expected.chunks_exact(size), found.chunks_exact(size))
     };
@@ -174,8 +174,9 @@ fn number(expected: &[u8], found: &[u8], run: &std::ops::Range<usize>) -> Option
     let is_number = |time: Option<u32>| {
         time.is_some_and(|time| is_time(time.into()) && !time.to_le_bytes().iter().all(u8::is_ascii_graphic))
     };
-    let is_both =
-        |start: usize| start % 4 == 0 && is_number(at(expected, start)) && is_number(at(found, start));
+    let is_both = |start: usize| {
+        start.is_multiple_of(4) && is_number(at(expected, start)) && is_number(at(found, start))
+    };
     starts.into_iter().any(is_both).then_some(Cause::TimeStamp)
 }
 

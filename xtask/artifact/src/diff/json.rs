@@ -21,8 +21,9 @@ pub fn compare(comparison: &mut Comparison, expected: &[u8], found: &[u8]) {
     };
     if left == right {
         // `Value` compares objects whatever the order of their keys is.
+        let texts = [&left, &right].map(Value::to_string);
         let cause = match is_reordered(expected.split(|b| *b == b'\n'), found.split(|b| *b == b'\n'))
-            || left.to_string() != right.to_string()
+            || texts[0] != texts[1]
         {
             true => Some(Cause::Order),
             false => None,

@@ -61,7 +61,7 @@ fn two_builds_satisfy_two_of_two_when_their_signatures_are_brought_together() {
         assert_eq!(one.payload(), other.payload(), "{name}");
         assert_ne!(one.signatures(), other.signatures(), "{name}");
     }
-    assert_eq!(merge(&alice.path, &[bob.path.clone()]).unwrap(), 6);
+    assert_eq!(merge(&alice.path, std::slice::from_ref(&bob.path)).unwrap(), 6);
     assert_eq!(passes(&alice.path, None), "");
     // In any order, and however often.
     assert_eq!(merge(&bob.path, &[alice.path.clone(), alice.path.clone()]).unwrap(), 6);
@@ -99,7 +99,7 @@ fn signatures_of_another_release_are_not_merged() {
     attest(&alice.path, &alice.key, None).unwrap();
     attest(&bob.path, &bob.key, None).unwrap();
     let before = files(&alice.path);
-    let error = format!("{:#}", merge(&alice.path, &[bob.path.clone()]).unwrap_err());
+    let error = format!("{:#}", merge(&alice.path, std::slice::from_ref(&bob.path)).unwrap_err());
     assert!(error.contains("is another release"), "{error}");
     std::fs::rename(bob.path.join(DIRECTORY), bob.path.with_file_name("loose")).unwrap();
     let error = format!("{:#}", merge(&alice.path, &[bob.path.with_file_name("loose")]).unwrap_err());

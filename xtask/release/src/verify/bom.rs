@@ -122,10 +122,8 @@ pub fn references(bom: &Value) -> Vec<String> {
         match value {
             Value::Object(map) => open.extend(map.iter().map(|(key, value)| (key.as_str(), value))),
             Value::Array(list) => open.extend(list.iter().map(|value| (key, value))),
-            Value::String(text) if key == "bom-ref" => {
-                if !known.insert(text.as_str()) {
-                    problems.push(format!("has the bom-ref `{text}` twice"));
-                }
+            Value::String(text) if key == "bom-ref" && !known.insert(text.as_str()) => {
+                problems.push(format!("has the bom-ref `{text}` twice"));
             }
             Value::String(text) if matches!(key, "ref" | "dependsOn" | "provides" | "assemblies") => {
                 used.insert(text.as_str());

@@ -238,7 +238,7 @@ fn card(
     write!(text, "\n## To verify it\n\n```\ncargo xtask model verify {repository}@main\n")?;
     if is_signed {
         let command = "model_signing verify key . --signature model.sig --public_key KEY.pub";
-        write!(text, "{command}    # with the key of who published it\n")?;
+        writeln!(text, "{command}    # with the key of who published it")?;
     }
     text.push_str("```\n\n| SHA-256 | bytes | file |\n|---|---|---|\n");
     for file in files.iter().filter(|file| file.path != MODEL_SIGNATURE) {

@@ -110,7 +110,7 @@ impl Release {
         if let "attested" | "signed" = name {
             let mut release = Self::new("test");
             signatures::BUILDERS.iter().for_each(|builder| release.attest(*builder));
-            release.policy = (name == "signed").then(|| signatures::policy(&signatures::TWO_OF_TWO));
+            release.policy = (name == "signed").then(|| signatures::policy(signatures::TWO_OF_TWO));
             return release;
         }
         static TEST: OnceLock<(TempDir, Manifest)> = OnceLock::new();
