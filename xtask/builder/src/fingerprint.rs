@@ -56,9 +56,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
         let recipe = |name: &str, more: &str| {
-            format!(
-                "name = '{name}'\nversion = '1'\n[[target]]\ntriple = 't'\nenvironment = 'linux'\nscript = 'recipes/{name}.sh'\n{more}"
-            )
+            format!("name = '{name}'\nversion = '1'\n[[target]]\ntriple = 't'\nenvironment = 'linux'\n{more}")
         };
         write(root, "recipes/inputs.lock", "version = 1\n");
         write(root, "containers/linux.toml", "packages = ['bash']");
