@@ -7,7 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
-use store::{Progress, open_regular};
+use store::{Progress, WithHint, hinted, open_regular};
 use zeroize::Zeroizing;
 
 /// Holds the text of a key.
@@ -40,8 +40,11 @@ impl Passphrases {
     }
 
     fn wanted(&self) -> Result<Passphrase> {
-        self.find()?.with_context(|| {
-            format!("the key is encrypted\n  hint: give its passphrase in a file with `--passphrase-file`, or in {PASSPHRASE}")
+        self.find()?.with_hint(|| {
+            hinted(
+                "the key is encrypted",
+                format!("give its passphrase in a file with `--passphrase-file`, or in {PASSPHRASE}"),
+            )
         })
     }
 }
@@ -66,8 +69,11 @@ pub fn key(path: Option<&Path>, passphrases: &Passphrases, progress: &dyn Progre
     let (text, whose) = match path {
         Some(path) => (guarded(path, progress)?, path.display().to_string()),
         None => {
-            let text = variable(KEY)?.with_context(|| {
-                format!("there is no key to sign with\n  hint: give `--key FILE` or {KEY}; `cargo xtask attest keygen NAME` makes one")
+            let text = variable(KEY)?.with_hint(|| {
+                hinted(
+                    "there is no key to sign with",
+                    format!("give `--key FILE` or {KEY}; `cargo xtask attest keygen NAME` makes one"),
+                )
             })?;
             (text, KEY.to_owned())
         }

@@ -20,7 +20,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Component, Path, PathBuf},
 };
-use store::printable;
+use store::{hinted, printable};
 
 /// The most that an index of a converted model may have, and its chat configuration.
 const INDEX_LIMIT: u64 = 1 << 30;
@@ -34,8 +34,10 @@ const CONFIG_LIMIT: u64 = 256 << 20;
 pub fn read_cache(directory: &Path) -> Result<TensorCache> {
     ensure!(
         !is_half_replaced(directory),
-        "a command was stopped while it put a model into {}\nhint: the next `model convert` or `model chat-config` with this `--output` finishes it, without converting again",
-        directory.display()
+        hinted(
+            format!("a command was stopped while it put a model into {}", directory.display()),
+            "the next `model convert` or `model chat-config` with this `--output` finishes it, without converting again"
+        )
     );
     let name = index_of(directory).with_context(|| {
         format!(

@@ -13,7 +13,7 @@ use std::{
     io::Read,
     path::Path,
 };
-use store::{Digest, open_regular};
+use store::{Digest, hinted, open_regular};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -136,7 +136,10 @@ impl Trust {
         let version = toml::from_str::<Version>(text)?.version;
         ensure!(
             version == Some(VERSION),
-            "it is not of version {VERSION}, the only one that this program knows\n  hint: its first line is `version = {VERSION}`"
+            hinted(
+                format!("it is not of version {VERSION}, the only one that this program knows"),
+                format!("its first line is `version = {VERSION}`")
+            )
         );
         let text_of: Text = toml::from_str(text)?;
         ensure!(text_of.version == VERSION, "it is not of version {VERSION}");

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use store::{Digest, Progress};
+use store::{Digest, Progress, hinted};
 
 /// Sign a release that you built, or bring together what several builders signed
 ///
@@ -95,7 +95,10 @@ fn merge(global: &Global, directories: &[PathBuf]) -> Result<()> {
     let [first, others @ ..] = directories else { bail!("`--merge` needs a release directory and others") };
     ensure!(
         !others.is_empty(),
-        "`--merge` needs two directories at least\n  hint: `attest --merge A B` adds the signatures in B to those in A"
+        hinted(
+            "`--merge` needs two directories at least",
+            "`attest --merge A B` adds the signatures in B to those in A"
+        )
     );
     let count = release::merge(first, others)?;
     global.progress().line(&format!("{} has {count} signatures now", first.join(PROVENANCE).display()));
@@ -104,9 +107,10 @@ fn merge(global: &Global, directories: &[PathBuf]) -> Result<()> {
 
 fn sign(global: &Global, arguments: &Arguments) -> Result<()> {
     let [directory] = arguments.directories.as_slice() else {
-        bail!(
-            "one release is signed at a time\n  hint: `--merge` adds the signatures of other directories to the first"
-        );
+        bail!(hinted(
+            "one release is signed at a time",
+            "`--merge` adds the signatures of other directories to the first"
+        ));
     };
     let progress = global.progress();
     let passphrases = Passphrases { file: arguments.passphrase_file.clone() };
@@ -155,9 +159,14 @@ fn verified(global: &Global, directory: &Path, no_locks: bool) -> Result<()> {
     let list: Vec<_> = verdict.problems.iter().take(10).map(ToString::to_string).collect();
     ensure!(
         verdict.passes(),
-        "{} does not pass `verify`, so it is not signed:\n  {}\n  hint: in a checkout of another commit, give `--no-locks`",
-        directory.display(),
-        list.join("\n  ")
+        hinted(
+            format!(
+                "{} does not pass `verify`, so it is not signed:\n  {}",
+                directory.display(),
+                list.join("\n  ")
+            ),
+            "in a checkout of another commit, give `--no-locks`"
+        )
     );
     Ok(())
 }

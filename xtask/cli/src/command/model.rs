@@ -17,7 +17,7 @@ use std::{
     process::ExitCode,
     time::Instant,
 };
-use store::{Progress, printable};
+use store::{Progress, hinted, printable};
 
 /// Fetch Hugging Face checkpoints, convert them to MLC weights, and look at the result
 #[derive(clap::Args)]
@@ -235,10 +235,10 @@ impl Source {
     fn options(&self, global: &Global, megabytes: u64, replace: bool) -> Result<model::Options> {
         let Some(quantization) = &self.quantization else {
             let names: Vec<_> = model::SCHEMES.iter().map(|scheme| scheme.name).collect();
-            bail!(
-                "the quantization is missing\nhint: give `--quantization` with one of {}; q4f16_1 is the usual one",
-                names.join(", ")
-            );
+            bail!(hinted(
+                "the quantization is missing",
+                format!("give `--quantization` with one of {}; q4f16_1 is the usual one", names.join(", "))
+            ));
         };
         let directory = match convert::locked(global, &self.directory)? {
             Some(_) => self.directory.clone(),

@@ -9,7 +9,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
-use store::sync_directory;
+use store::{hinted, sync_directory};
 
 /// Make a key that signs releases
 ///
@@ -40,7 +40,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     };
     ensure!(
         passphrase.is_some() || arguments.no_passphrase,
-        "a secret key without a passphrase is for everybody who reads its file\n  hint: give a passphrase with `--passphrase-file` or MLC_REPRO_PASSPHRASE, or say `--no-passphrase`"
+        hinted(
+            "a secret key without a passphrase is for everybody who reads its file",
+            "give a passphrase with `--passphrase-file` or MLC_REPRO_PASSPHRASE, or say `--no-passphrase`"
+        )
     );
     let with = |ending: &str| {
         let mut name = arguments.name.clone().into_os_string();

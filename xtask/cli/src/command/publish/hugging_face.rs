@@ -11,7 +11,7 @@ use std::{
     fmt::Write,
     path::{Path, PathBuf},
 };
-use store::Digest;
+use store::{Digest, hinted};
 
 const CARD: &str = "README.md";
 
@@ -77,13 +77,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     let license = match (&arguments.license, &source) {
         (Some(license), _) => license.clone(),
         (None, Some(model)) => model.license.clone(),
-        (None, None) => bail!("which license do the weights have?\n  hint: give `--license ID`"),
+        (None, None) => bail!(hinted("which license do the weights have?", "give `--license ID`")),
     };
     check_license(&license, global.accept_license)?;
     let mut files = files(directory)?;
     let is_there = |name: &str| files.iter().any(|file| file.path == name);
     if is_there(MODEL_SIGNATURE) && !is_there(CARD) && arguments.model_signature.is_none() {
-        bail!(store::hinted(
+        bail!(hinted(
             format!(
                 "{MODEL_SIGNATURE} in {} signs no {CARD}, so that it would not fit what is published",
                 directory.display()
@@ -152,13 +152,21 @@ fn check_license(license: &str, is_accepted: bool) -> Result<()> {
         && license.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+-_".contains(&byte));
     ensure!(
         is_id && license != "unknown",
-        "`{}` is not the name of a license as model cards have it, such as apache-2.0\n  hint: give `--license ID`",
-        license.escape_debug()
+        hinted(
+            format!(
+                "`{}` is not the name of a license as model cards have it, such as apache-2.0",
+                license.escape_debug()
+            ),
+            "give `--license ID`"
+        )
     );
     if let Some(warning) = Terms::of(license)?.warning() {
         ensure!(
             is_accepted,
-            "the license {license} is not one under which anything may be published: {warning}\n  hint: `--accept-license` says that you have read it and may"
+            hinted(
+                format!("the license {license} is not one under which anything may be published: {warning}"),
+                "`--accept-license` says that you have read it and may"
+            )
         );
     }
     Ok(())
