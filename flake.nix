@@ -1,5 +1,4 @@
-# The Nix entry: the program, a shell to work on it, and checks. Builds of artifacts do not need it; with `--backend nix` they
-# need Nix alone, and nothing of nixpkgs.
+# The Nix entry: the program, every artifact and release as a derivation, a shell to work on it, and checks.
 {
   description = "Reproducible, content-addressed builds of the TVM and MLC-LLM toolchain";
 
@@ -13,9 +12,11 @@
       pkgs = nixpkgs.legacyPackages.${system};
       toolchain = pkgs.callPackage ./nix/toolchain.nix { };
       xtask = pkgs.callPackage ./nix/xtask.nix { inherit toolchain; };
+      inputs = pkgs.callPackage ./nix/inputs.nix { };
+      nodes = pkgs.callPackage ./nix/nodes.nix { inherit inputs xtask; };
     in
     {
-      packages.${system} = {
+      packages.${system} = nodes // {
         inherit xtask;
         default = xtask;
       };

@@ -9,8 +9,17 @@ in
 platform.buildRustPackage {
   pname = "xtask";
   inherit ((builtins.fromTOML (builtins.readFile ../Cargo.toml)).workspace.package) version;
-  # All of it: tables that stand beside the crates are compiled into the program.
-  src = lib.cleanSource ../.;
+  # The crates and no more: a change of a recipe or a document changes nothing in the program.
+  src = lib.cleanSourceWith {
+    src = ../.;
+    filter =
+      path: _:
+      builtins.elem (builtins.head (lib.splitString "/" (lib.removePrefix "${toString ../.}/" path))) [
+        "Cargo.lock"
+        "Cargo.toml"
+        "xtask"
+      ];
+  };
   cargoLock.lockFile = ../Cargo.lock;
   cargoBuildFlags = [ "--package=xtask" ];
   # Tests fetch packages and start engines; `cargo xtask ci` runs them.

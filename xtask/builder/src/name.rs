@@ -24,6 +24,11 @@ impl Triple {
         let short = SHORT.iter().find(|(short, _)| *short == text);
         *self == *text || short.is_some_and(|(_, end)| self.ends_with(end))
     }
+
+    /// Its short name, if it has one.
+    pub fn short(&self) -> Option<&'static str> {
+        SHORT.iter().find(|(_, end)| self.ends_with(end)).map(|(short, _)| *short)
+    }
 }
 
 /// A license expression of SPDX, such as `MIT OR Apache-2.0` (SPDX 2.3, annex D). `LicenseRef-NAME` is for what has no

@@ -2,6 +2,7 @@
 
 mod github;
 mod gitlab;
+mod nix;
 mod yaml;
 
 use crate::matrix::Jobs;
@@ -20,6 +21,8 @@ pub enum Service {
     GitHub,
     /// GitLab CI/CD.
     GitLab,
+    /// The flake, whose derivations are the nodes.
+    Nix,
 }
 
 /// `ci/workflows.toml`.
@@ -89,11 +92,21 @@ impl Data {
 /// # Errors
 /// As of [`Jobs::new`]; also if `ci/workflows.toml` can't be read, is malformed, or lacks an action that a workflow uses.
 pub fn workflows(project: &Project, service: Service) -> Result<Vec<(String, String)>> {
-    let data = Data::read(&project.root)?;
-    let jobs = Jobs::new(project, &data.release)?;
+    let data_and_jobs = || {
+        let data = Data::read(&project.root)?;
+        let jobs = Jobs::new(project, &data.release)?;
+        anyhow::Ok((data, jobs))
+    };
     match service {
-        Service::GitHub => github::files(&data, &jobs),
-        Service::GitLab => Ok(vec![(".gitlab-ci.yml".to_owned(), gitlab::pipeline(&data, &jobs))]),
+        Service::GitHub => {
+            let (data, jobs) = data_and_jobs()?;
+            github::files(&data, &jobs)
+        }
+        Service::GitLab => {
+            let (data, jobs) = data_and_jobs()?;
+            Ok(vec![(".gitlab-ci.yml".to_owned(), gitlab::pipeline(&data, &jobs))])
+        }
+        Service::Nix => Ok(vec![("nix/plan.json".to_owned(), nix::plan(project)?)]),
     }
 }
 
@@ -114,12 +127,12 @@ mod tests {
     fn the_files_are_those_that_the_data_give() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let project = Project::load(&root).unwrap();
-        for service in [Service::GitHub, Service::GitLab] {
+        for service in [Service::GitHub, Service::GitLab, Service::Nix] {
             for (path, text) in workflows(&project, service).unwrap() {
                 let there = std::fs::read_to_string(root.join(&path)).unwrap();
                 assert!(
                     there == text,
-                    "{path} is out of date: run `cargo xtask ci workflow github` and `… gitlab`"
+                    "{path} is out of date: run `cargo xtask ci workflow github`, `… gitlab` and `… nix`"
                 );
             }
         }

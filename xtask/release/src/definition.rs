@@ -87,7 +87,10 @@ impl Definition {
     }
 
     /// The files that a definition is read from: its own and those of what it includes, by path in the repository.
-    pub(crate) fn files(root: &Path, name: &str) -> Result<Files> {
+    ///
+    /// # Errors
+    /// There is no such release, or one of them can't be read.
+    pub fn files(root: &Path, name: &str) -> Result<Files> {
         let names = Self::read(root, name)?.include;
         let paths =
             names.iter().map(String::as_str).chain([name]).map(|name| format!("releases/{name}.toml"));

@@ -4,11 +4,11 @@ use crate::context::Global;
 use anyhow::{Context, Result, ensure};
 use std::process::ExitCode;
 
-/// Write the workflows of a CI service, from ci/workflows.toml and the plan of its release
+/// Write the workflows of a CI service, or the flake's plan, from ci/workflows.toml and the recipes
 ///
 /// For GitHub: .github/workflows/*.yml. For GitLab: .gitlab-ci.yml. Every node of a release is a job, which takes the results
 /// of its dependencies' jobs as files (`store import`) and hands on its own (`store export`); the last job assembles the release
-/// and verifies it. Run this after a change of a recipe's dependencies: a test compares.
+/// and verifies it. For Nix: nix/plan.json, from which flake.nix makes a derivation of each node. Run this after a change of a recipe's dependencies: a test compares.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// For which service
@@ -25,6 +25,8 @@ enum Service {
     Github,
     /// GitLab CI/CD
     Gitlab,
+    /// The flake
+    Nix,
 }
 
 /// Runs the command.
@@ -33,6 +35,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let service = match arguments.service {
         Service::Github => operation::Service::GitHub,
         Service::Gitlab => operation::Service::GitLab,
+        Service::Nix => operation::Service::Nix,
     };
     let files = operation::workflows(&project, service)?;
     if arguments.check {
