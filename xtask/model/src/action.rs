@@ -83,88 +83,121 @@ pub fn convert_in_store(
     files: Option<&Tree>,
     progress: &dyn Progress,
 ) -> Result<Converted> {
-    let scheme = scheme(&options.quantization)?;
-    if let Some(chat) = chat {
-        check_template(&chat.conversation_template)?;
-    }
-    let checkpoint = Checkpoint::open(&options.source)?;
-    let architecture = architecture(&options.architecture, &checkpoint.config)?;
-    // From headers alone: what is missing is said before anything is hashed.
-    Plan::new(&checkpoint, &architecture, scheme)
-        .with_context(|| format!("cannot convert {}", options.source.display()))?;
-    let architecture = architecture.registry;
-    let names = inputs(&checkpoint, chat.is_some());
-    let weights: BTreeSet<String> = checkpoint.files.iter().map(|file| file.name.clone()).collect();
-    drop(checkpoint);
-    let tree = digests(store, &options.source, &names, files, progress)?;
-    let of_weights = tree.iter().filter(|(name, _)| weights.contains(*name));
-    let read = of_weights
-        .map(|(_, entry)| match entry {
-            Entry::File { digest, .. } => digest.size,
-            _ => 0,
-        })
-        .sum();
-    let mut action = Action::named(["model-convert", VERSION, &architecture, scheme.name]);
-    if let Some(chat) = chat {
-        let overrides: std::collections::BTreeMap<_, _> = chat.overrides.iter().collect();
-        let overrides = serde_json::to_string(&overrides).context("cannot write the overrides as JSON")?;
-        action.arguments.extend([chat.conversation_template.clone(), overrides]);
-    }
-    action.input_root = Some(tree.digest()?);
-    let key = action.digest();
-    if let Some(result) = store.result(&key)? {
-        let outputs = Tree::read(store, &result.outputs)?;
-        return Ok(Converted {
-            action: key,
-            root: result.outputs,
-            outputs,
-            architecture,
-            cached: true,
-            read,
-        });
-    }
-    let scratch = store.scratch()?;
-    let output = scratch.path().join("model");
-    let options = Options { output: output.clone(), ..options.clone() };
-    let summary = convert_with_chat(&options, chat, progress)?;
-    ensure!(
-        digests(store, &options.source, &names, files, progress)? == tree,
-        "{} changed while it was converted\nhint: convert it again",
-        options.source.display()
-    );
-    let mut outputs = Tree::new();
-    let context = || format!("cannot read {}", output.display());
-    for entry in fs::read_dir(&output).with_context(context)? {
-        let path = entry.with_context(context)?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).context("a name is not UTF-8")?;
-        let shard = (0..summary.shards.len()).find(|&shard| shard_name(shard) == name);
-        let digest = match shard {
-            Some(shard) => summary.shards[shard],
-            None => Digest::of_file(&path)?,
-        };
-        store.adopt(&path, &digest)?;
-        outputs.insert(name, Entry::File { digest, executable: false })?;
-    }
-    let root = outputs.write(store)?;
-    store.put_result(&key, &ActionResult { outputs: root, log: None })?;
-    Ok(Converted { action: key, root, outputs, architecture, cached: false, read })
+    Conversion { store, options, chat, files, progress }.run(|_| Ok(()))
 }
 
-/// Whether [`place`] may replace what is in the output directory, as far as it can be said before a conversion.
+/// The same, and lays the model out as `options.output`. False beside it when exactly these files were there already.
+///
+/// What is there is compared by content: its digests, which are remembered while a file keeps its inode and times. No file
+/// shares anything with the store that writing to it could change.
 ///
 /// # Errors
-/// When the output is the checkpoint, or holds a model of other tensors and `options.replace` is not given.
-pub fn check_place(options: &Options, chat: Option<&Chat>) -> Result<()> {
-    let scheme = scheme(&options.quantization)?;
+/// Those of [`convert_in_store`]. Also when `options.output` is the checkpoint, holds another model and `options.replace` is not
+/// given (where that shows in names and shapes of tensors, before anything is read), has another conversion at work, or cannot
+/// be written.
+pub fn convert_through_store(
+    store: &Store,
+    options: &Options,
+    chat: Option<&Chat>,
+    files: Option<&Tree>,
+    progress: &dyn Progress,
+) -> Result<(Converted, bool)> {
     check_output(&options.output, &options.source)?;
-    if let Some(chat) = chat {
-        check_template(&chat.conversation_template)?;
+    let converted =
+        Conversion { store, options, chat, files, progress }.run(|plan| may_take_the_place(options, plan))?;
+    let is_new = place(store, &converted, options, progress)?;
+    Ok((converted, is_new))
+}
+
+/// What a conversion is made with.
+struct Conversion<'a> {
+    store: &'a Store,
+    options: &'a Options,
+    chat: Option<&'a Chat>,
+    files: Option<&'a Tree>,
+    progress: &'a dyn Progress,
+}
+
+impl Conversion<'_> {
+    /// `check` sees the plan before anything is hashed.
+    fn run(self, check: impl FnOnce(&Plan) -> Result<()>) -> Result<Converted> {
+        let Self { store, options, chat, files, progress } = self;
+        let scheme = scheme(&options.quantization)?;
+        if let Some(chat) = chat {
+            check_template(&chat.conversation_template)?;
+        }
+        let checkpoint = Checkpoint::open(&options.source)?;
+        let architecture = architecture(&options.architecture, &checkpoint.config)?;
+        // From headers alone: what is missing is said before anything is hashed.
+        let plan = Plan::new(&checkpoint, &architecture, scheme)
+            .with_context(|| format!("cannot convert {}", options.source.display()))?;
+        check(&plan)?;
+        drop(plan);
+        let architecture = architecture.registry;
+        let names = inputs(&checkpoint, chat.is_some());
+        let weights: BTreeSet<String> = checkpoint.files.iter().map(|file| file.name.clone()).collect();
+        drop(checkpoint);
+        let tree = digests(store, &options.source, &names, files, progress)?;
+        let of_weights = tree.iter().filter(|(name, _)| weights.contains(*name));
+        let read = of_weights
+            .map(|(_, entry)| match entry {
+                Entry::File { digest, .. } => digest.size,
+                _ => 0,
+            })
+            .sum();
+        let mut action = Action::named(["model-convert", VERSION, &architecture, scheme.name]);
+        if let Some(chat) = chat {
+            let overrides: std::collections::BTreeMap<_, _> = chat.overrides.iter().collect();
+            let overrides =
+                serde_json::to_string(&overrides).context("cannot write the overrides as JSON")?;
+            action.arguments.extend([chat.conversation_template.clone(), overrides]);
+        }
+        action.input_root = Some(tree.digest()?);
+        let key = action.digest();
+        if let Some(result) = store.result(&key)? {
+            let outputs = Tree::read(store, &result.outputs)?;
+            return Ok(Converted {
+                action: key,
+                root: result.outputs,
+                outputs,
+                architecture,
+                cached: true,
+                read,
+            });
+        }
+        let scratch = store.scratch()?;
+        let output = scratch.path().join("model");
+        let options = Options { output: output.clone(), ..options.clone() };
+        let summary = convert_with_chat(&options, chat, progress)?;
+        ensure!(
+            digests(store, &options.source, &names, files, progress)? == tree,
+            "{} changed while it was converted\nhint: convert it again",
+            options.source.display()
+        );
+        let mut outputs = Tree::new();
+        let context = || format!("cannot read {}", output.display());
+        for entry in fs::read_dir(&output).with_context(context)? {
+            let path = entry.with_context(context)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).context("a name is not UTF-8")?;
+            let shard = (0..summary.shards.len()).find(|&shard| shard_name(shard) == name);
+            let digest = match shard {
+                Some(shard) => summary.shards[shard],
+                None => Digest::of_file(&path)?,
+            };
+            store.adopt(&path, &digest)?;
+            outputs.insert(name, Entry::File { digest, executable: false })?;
+        }
+        let root = outputs.write(store)?;
+        store.put_result(&key, &ActionResult { outputs: root, log: None })?;
+        Ok(Converted { action: key, root, outputs, architecture, cached: false, read })
     }
+}
+
+/// Whether [`place`] may replace what is in the output directory, as far as names and shapes of tensors say it.
+fn may_take_the_place(options: &Options, plan: &Plan) -> Result<()> {
     if options.replace || index_of(&options.output).is_none() {
         return Ok(());
     }
-    let checkpoint = Checkpoint::open(&options.source)?;
-    let plan = Plan::new(&checkpoint, &architecture(&options.architecture, &checkpoint.config)?, scheme)?;
     let new: BTreeSet<_> = plan
         .jobs
         .iter()
@@ -183,17 +216,9 @@ pub fn check_place(options: &Options, chat: Option<&Chat>) -> Result<()> {
 /// Lays a converted model out as `options.output`, in place of another one if `options.replace` is given. False when
 /// exactly these files were there already.
 ///
-/// What is there is compared by content: its digests, which are remembered while a file keeps its inode and times. No file
-/// shares anything with the store that writing to it could change.
-///
 /// # Errors
-/// When `options.output` holds the checkpoint, another model or another conversion at work, or cannot be written.
-pub fn place(
-    store: &Store,
-    converted: &Converted,
-    options: &Options,
-    progress: &dyn Progress,
-) -> Result<bool> {
+/// As [`convert_through_store`] has them of `options.output`.
+pub fn place(store: &Store, converted: &Converted, options: &Options, progress: &dyn Progress) -> Result<bool> {
     let output = &options.output;
     check_output(output, &options.source)?;
     let state = State::of(store, &converted.outputs, output, progress)?;

@@ -36,7 +36,7 @@ mod tokenizer_class;
 mod tokenizer_json;
 mod verify;
 
-pub use action::{Chat, Converted, check_place, convert_in_store, place};
+pub use action::{Chat, Converted, convert_in_store, convert_through_store, place};
 pub use architecture::{Architecture, Role, architecture};
 pub use chat_config::{ChatOptions, chat_config, chat_config_checked, conversation_templates};
 pub use checkpoint::{Checkpoint, SourceFile, Tensor, read_config};

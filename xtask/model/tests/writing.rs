@@ -6,8 +6,8 @@
 mod small;
 
 use model::{
-    Chat, Converted, Options, TENSOR_CACHE, chat_config_checked, check_place, convert, convert_in_store,
-    convert_with_chat, place, verify,
+    Chat, Converted, Options, TENSOR_CACHE, chat_config_checked, convert, convert_through_store,
+    convert_with_chat, verify,
 };
 use small::{chat, chat_options, digests, write_checkpoint};
 use std::{
@@ -48,9 +48,8 @@ impl Place {
 
     /// As `model convert` does it. Whether anything was written.
     fn convert(&self, options: &Options, chat: Option<&Chat>) -> anyhow::Result<(bool, Converted)> {
-        check_place(options, chat)?;
-        let converted = convert_in_store(&self.store, options, chat, None, &Silent)?;
-        Ok((place(&self.store, &converted, options, &Silent)?, converted))
+        let (converted, is_new) = convert_through_store(&self.store, options, chat, None, &Silent)?;
+        Ok((is_new, converted))
     }
 
     /// That no blob was written to.
@@ -323,8 +322,7 @@ fn work_for_ever(directory: &Path) -> ! {
             ..Options::new(&directory.join(source), &directory.join(output), "q4f16_1")
         };
         let stored = options("stored");
-        let converted = convert_in_store(&store, &stored, Some(&chat(None)), None, &Silent).unwrap();
-        place(&store, &converted, &stored, &Silent).unwrap();
+        convert_through_store(&store, &stored, Some(&chat(None)), None, &Silent).unwrap();
         chat_config_checked(&chat_options(&directory.join(source), &directory.join("chat"), "q4f16_1"))
             .unwrap();
         convert_with_chat(&options("direct"), Some(&chat(None)), &Silent).unwrap();

@@ -4,7 +4,7 @@ use super::summary::Summary;
 use crate::context::Global;
 use anyhow::Result;
 use input::Model;
-use model::{Chat, Options, check_place, convert_in_store, place};
+use model::{Chat, Options, convert_through_store};
 use std::{
     path::{Path, PathBuf},
     time::Instant,
@@ -19,9 +19,7 @@ pub fn convert(global: &Global, options: &Options, chat: Option<&Chat>) -> Resul
     let shown = &options.source;
     let (source, files) = source(global, &store, shown)?;
     let options = Options { source, ..options.clone() };
-    check_place(&options, chat)?;
-    let converted = convert_in_store(&store, &options, chat, files.as_ref(), &progress)?;
-    let is_new = place(&store, &converted, &options, &progress)?;
+    let (converted, is_new) = convert_through_store(&store, &options, chat, files.as_ref(), &progress)?;
     let files: serde_json::Map<_, _> = converted
         .outputs
         .iter()
