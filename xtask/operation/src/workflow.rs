@@ -35,6 +35,8 @@ pub(crate) struct Data {
     image: String,
     /// The release that is built and published.
     release: String,
+    /// The environments that are published with it as container images.
+    images: Vec<String>,
     /// When the nightly workflow starts, as cron has it, in UTC.
     nightly: String,
     /// Minutes that a node is expected to take, where nothing is said.

@@ -137,6 +137,7 @@ impl Writer<'_> {
         for job in &self.jobs.jobs {
             jobs.insert(job.name.clone(), self.node(job)?.into());
         }
+        jobs.insert("images".to_owned(), self.images()?.into());
         jobs.insert("assemble".to_owned(), self.assemble()?.into());
         jobs.insert("publish".to_owned(), self.publish()?.into());
         let on = json!({ "push": { "tags": ["v*"] }, "workflow_dispatch": {} });
@@ -175,8 +176,20 @@ impl Writer<'_> {
         let names: Vec<&str> =
             ["program"].into_iter().chain(self.jobs.jobs.iter().map(|job| job.name.as_str())).collect();
         job.insert("needs".to_owned(), json!(names));
-        let permissions = json!({ "contents": "read", "id-token": "write", "attestations": "write" });
-        job.insert("permissions".to_owned(), permissions);
+        job.insert("permissions".to_owned(), attesting());
+        Ok(job)
+    }
+
+    /// Environments as container images: for CI elsewhere, and the dev container.
+    fn images(&self) -> Result<Map<String, Value>> {
+        let mut steps = self.start(1)?;
+        steps.push(self.download("program", "program")?);
+        steps.push(json!({ "run": format!("bash ci/images.sh {}", self.data.images.join(" ")) }));
+        steps.push(self.uses("actions/attest-build-provenance", json!({ "subject-path": "images/*" }))?);
+        steps.push(self.upload("images", "images")?);
+        let mut job = self.job("images", 60, steps);
+        job.insert("needs".to_owned(), json!(["program"]));
+        job.insert("permissions".to_owned(), attesting());
         Ok(job)
     }
 
@@ -184,13 +197,14 @@ impl Writer<'_> {
         let release = &self.data.release;
         let steps = vec![
             self.download(release, release)?,
+            self.download("images", "images")?,
             json!({
                 "env": { "GH_TOKEN": "${{ github.token }}", "GH_REPO": "${{ github.repository }}", "TAG": "${{ github.ref_name }}" },
-                "run": format!("gh release create \"$TAG\" --verify-tag --title \"$TAG\" || true\nfind {release} -type f -print0 | xargs -0 gh release upload \"$TAG\"\n"),
+                "run": format!("gh release create \"$TAG\" --verify-tag --title \"$TAG\" || true\nfind {release} images -type f -print0 | xargs -0 gh release upload \"$TAG\"\n"),
             }),
         ];
         let mut job = self.job("publish", 30, steps);
-        job.insert("needs".to_owned(), json!(["assemble"]));
+        job.insert("needs".to_owned(), json!(["assemble", "images"]));
         job.insert("if".to_owned(), "github.ref_type == 'tag'".into());
         job.insert("environment".to_owned(), "release".into());
         job.insert("permissions".to_owned(), json!({ "contents": "write" }));
@@ -221,4 +235,9 @@ impl Writer<'_> {
         } } });
         Ok(Self::workflow("model", on, jobs))
     }
+}
+
+/// The permissions of a job that attests what it has made.
+fn attesting() -> Value {
+    json!({ "contents": "read", "id-token": "write", "attestations": "write" })
 }
