@@ -4,7 +4,8 @@
 #
 # usage: run-matrix.sh RELEASE [DIRECTORY]
 #
-# XTASK is the program [default: target/tool/xtask]. MLC_REPRO_MIRROR, a directory of `cargo xtask vendor`, saves downloads.
+# XTASK is the program [default: target/tool/xtask]. MLC_REPRO_MIRROR, the address of a server with what `cargo xtask vendor`
+# writes, saves downloads.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 release=$1 other=${2:-}
@@ -53,4 +54,9 @@ mkdir results
 ln "$work"/all/*.tar results/
 in_store assemble bash ci/assemble.sh "$release"
 rm -rf results
-if [ -n "$other" ]; then "$XTASK" diff "$other" "dist/$release" --exit-code; fi
+if [ -n "$other" ]; then
+    # What says how a release was made differs: its results come from other stores.
+    archives() { (cd "$1" && grep -Ev ' (release\.json|bom\.cdx\.json|provenance/.*)$' SHA256SUMS); }
+    diff <(archives "$other") <(archives "dist/$release")
+    echo "$release: the $(archives "$other" | wc -l) files of $other"
+fi
