@@ -1,12 +1,18 @@
 //! Architectures as tables: which parameters a model has, and what of a checkpoint they are made of.
 
 use crate::configuration::{ConfigTable, Fields, require, with_rope_keys};
-use crate::expression::{self, evaluate, interpolate, size, truth};
+use crate::expression::{Scope, evaluate, interpolate, size};
 use crate::quantization::{Kind, Scheme};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use entry::Parameter;
+pub use entry::Role;
+use entry::{Budget, Entry, Parameters};
+
+mod entry;
 
 include!(concat!(env!("OUT_DIR"), "/architectures.rs"));
 
@@ -19,6 +25,9 @@ pub struct Architecture {
     /// The name that the reference's registry and `mlc-chat-config.json` use; that in `model_type` if absent.
     #[serde(default)]
     pub registry: String,
+    /// Whether the reference does not quantize it.
+    #[serde(default)]
+    plain: bool,
     /// Whether there are 8-bit float conversions of it.
     #[serde(default)]
     float8: bool,
@@ -55,91 +64,6 @@ pub struct Architecture {
     layer: Vec<Entry>,
     /// The configuration that `mlc-chat-config.json` repeats.
     pub(crate) config: ConfigTable,
-}
-
-/// A module with its parameters.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Entry {
-    name: String,
-    kind: Role,
-    /// Rows and columns; `any` stands for a number that is not checked.
-    shape: Vec<String>,
-    /// The tensors that are put one after another; the name itself if absent.
-    #[serde(default)]
-    from: Vec<String>,
-    /// Whether there is a bias.
-    bias: Option<String>,
-    /// Whether it exists.
-    when: Option<String>,
-    /// How many experts are stacked; `expert` is their number in names.
-    experts: Option<String>,
-    #[serde(default)]
-    transform: Transform,
-    /// The rows of the source, see [`Arrangement::Split`](crate::rows::Arrangement).
-    split: Option<Split>,
-    /// The bias is stored as float32 if this holds.
-    wide_bias: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Split {
-    outer: String,
-    parts: Vec<String>,
-    inner: String,
-    /// Whether the bias is arranged like the weight.
-    bias: bool,
-}
-
-/// What a module is, which decides whether a scheme quantizes it.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// A table of vectors.
-    Embedding,
-    /// A linear layer.
-    Linear,
-    /// The last linear layer, under a name by which the reference knows it.
-    Head,
-    /// Linear layers of experts, stacked.
-    Experts,
-    /// A linear layer that chooses experts.
-    Router,
-    /// A normalisation, or anything else that stays in the model's type.
-    Norm,
-}
-
-/// What is done to elements before they are cast.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-enum Transform {
-    #[default]
-    None,
-    PlusOne,
-    Transpose,
-}
-
-/// A parameter of a model, before quantization.
-#[derive(Clone, Debug)]
-pub(crate) struct Parameter {
-    pub name: String,
-    pub role: Role,
-    /// Weight or bias.
-    pub weight: bool,
-    /// `None` is a number that is taken from the checkpoint.
-    pub shape: Vec<Option<u64>>,
-    pub sources: Vec<String>,
-    pub plus_one: bool,
-    pub transposed: bool,
-    pub split: Option<(u64, Vec<u64>, u64)>,
-    pub wide: bool,
-}
-
-/// What a model's expressions are about.
-struct Scope<'a> {
-    fields: &'a Fields,
-    scheme: &'a Scheme,
 }
 
 /// What a model has.
@@ -180,14 +104,12 @@ pub fn architecture(name: &str, config: &Map<String, Value>) -> Result<Architect
     )
 }
 
-/// The most layers or experts that a configuration may ask for.
-const LIMIT: u64 = 10_000;
-
 impl Architecture {
     /// Whether the reference converts it with a scheme of this kind.
     pub(crate) fn check_scheme(&self, scheme: &Scheme) -> Result<()> {
         let offered = match scheme.kind {
-            Kind::Cast | Kind::Group(_) => true,
+            Kind::Cast => true,
+            Kind::Group(_) => !self.plain,
             Kind::Float8 { .. } => self.float8,
             Kind::Awq => self.awq,
             Kind::BlockScale { .. } => self.block_scale,
@@ -206,26 +128,10 @@ impl Architecture {
     /// # Errors
     /// When a key is missing or has a value that MLC does not run.
     pub(crate) fn configuration(&self, config: &Map<String, Value>) -> Result<Fields> {
-        self.config.make(&with_rope_keys(config)?)
-    }
-
-    /// The value of a name in this architecture's expressions.
-    fn lookup(&self, scope: &Scope, name: &str, depth: usize) -> Result<Value> {
-        ensure!(depth < 16, "`{name}` is defined by itself");
-        if let Some(expression) = self.values.get(name) {
-            return evaluate(expression, &|inner: &str| self.lookup(scope, inner, depth + 1));
+        match self.config.reads_rope_parameters {
+            true => self.config.make(config),
+            false => self.config.make(&with_rope_keys(config)?),
         }
-        match name {
-            "model_dtype" => return Ok(scope.scheme.dtype.name().into()),
-            "block_scale" => return Ok(matches!(scope.scheme.kind, Kind::BlockScale { .. }).into()),
-            _ => {}
-        }
-        let (first, inner) = name.split_once('.').map_or((name, None), |(first, inner)| (first, Some(inner)));
-        let section = self.section.as_ref().and_then(|section| scope.fields.get(section)?.get(first));
-        let field = section.or_else(|| scope.fields.get(first));
-        let field = field.with_context(|| format!("there is no field `{first}`"))?;
-        let found = inner.map_or(Some(field), |inner| field.get(inner));
-        Ok(found.cloned().unwrap_or(Value::Null))
     }
 
     /// The parameters of the model that `config` describes, in the order in which the reference registers them, for a
@@ -241,8 +147,7 @@ impl Architecture {
         tensors: usize,
     ) -> Result<Model> {
         let fields = self.configuration(config).context("config.json cannot be used")?;
-        let scope = Scope { fields: &fields, scheme };
-        let names = |name: &str| self.lookup(&scope, name, 0);
+        let names = Described { architecture: self, config, fields: &fields, scheme, layer: None, depth: 0 };
         // The reference would divide the shapes by it, and find none of them in the checkpoint.
         let shards = "tensor_parallel_shards == 1: weights are converted whole: `tensor_parallel_shards` must be 1 in config.json (give `--tensor-parallel-shards` to `model chat-config` instead)";
         require(shards, &names).context("config.json cannot be used")?;
@@ -261,8 +166,7 @@ impl Architecture {
         }
         let source_prefix = self.source_prefix.as_ref().unwrap_or(&self.prefix);
         for layer in 0..layers {
-            let names =
-                |name: &str| if name == "layer" { Ok(layer.into()) } else { self.lookup(&scope, name, 0) };
+            let names = Described { layer: Some(layer), ..names };
             let (prefix, source) = (interpolate(&self.prefix, &names)?, interpolate(source_prefix, &names)?);
             for entry in &self.layer {
                 entry.expand(&prefix, &source, &names, &mut parameters)?;
@@ -275,102 +179,48 @@ impl Architecture {
     }
 }
 
-/// Parameters while they are collected.
-struct Parameters {
-    list: Vec<Parameter>,
-    budget: Budget,
+/// The most layers or experts that a configuration may ask for.
+const LIMIT: u64 = 10_000;
+
+/// What a model's expressions are about.
+#[derive(Clone, Copy)]
+struct Described<'a> {
+    architecture: &'a Architecture,
+    config: &'a Map<String, Value>,
+    fields: &'a Fields,
+    scheme: &'a Scheme,
+    layer: Option<u64>,
+    /// How many of the architecture's own names led here.
+    depth: usize,
 }
 
-/// How many tensors a configuration may still ask for. A few numbers in it ask for any number of them, and their names
-/// take memory, so what is there bounds what is described. That some are missing is said later, by name.
-struct Budget {
-    tensors: usize,
-    left: u64,
-}
-
-impl Budget {
-    fn new(tensors: usize) -> Self {
-        Self { tensors, left: 1000 + 4 * tensors as u64 }
+impl Scope for Described<'_> {
+    fn value(&self, name: &str) -> Result<Value> {
+        ensure!(self.depth < 16, "`{name}` is defined by itself");
+        if let Some(expression) = self.architecture.values.get(name) {
+            return evaluate(expression, &Self { depth: self.depth + 1, ..*self });
+        }
+        match (name, self.layer) {
+            ("layer", Some(layer)) => return Ok(layer.into()),
+            ("model_dtype", _) => return Ok(self.scheme.dtype.name().into()),
+            ("registry", _) => return Ok(self.architecture.registry.clone().into()),
+            ("block_scale", _) => return Ok(matches!(self.scheme.kind, Kind::BlockScale { .. }).into()),
+            _ => {}
+        }
+        let (first, inner) = name.split_once('.').map_or((name, None), |(first, inner)| (first, Some(inner)));
+        let section = self.architecture.section.as_ref();
+        let section = section.and_then(|section| self.fields.get(section)?.get(first));
+        let field = section.or_else(|| self.fields.get(first));
+        let field = field.with_context(|| format!("there is no field `{first}`"))?;
+        let found = inner.map_or(Some(field), |inner| field.get(inner));
+        Ok(found.cloned().unwrap_or(Value::Null))
     }
 
-    fn take(&mut self, count: u64) -> Result<()> {
-        self.left = self.left.checked_sub(count).with_context(|| {
-            format!(
-                "config.json describes far more tensors than the {} of the checkpoint\nhint: is config.json that of this checkpoint?",
-                self.tensors
-            )
-        })?;
-        Ok(())
-    }
-}
-
-impl Entry {
-    fn expand(
-        &self,
-        prefix: &str,
-        source_prefix: &str,
-        names: expression::Names,
-        parameters: &mut Parameters,
-    ) -> Result<()> {
-        let holds = |condition: &Option<String>| match condition {
-            Some(text) => evaluate(text, names).map(|value| truth(&value)),
-            None => Ok(false),
-        };
-        if self.when.is_some() && !holds(&self.when)? {
-            return Ok(());
-        }
-        let name = prefix.to_owned() + &interpolate(&self.name, names)?;
-        let own = [self.name.clone()];
-        let from = if self.from.is_empty() { &own[..] } else { &self.from };
-        let experts = self.experts.as_ref().map(|text| size(text, names)).transpose()?;
-        ensure!(experts.is_none_or(|experts| experts <= LIMIT), "config.json asks for {experts:?} experts");
-        parameters.budget.take(experts.unwrap_or(1).saturating_mul(from.len() as u64))?;
-        let mut stems = Vec::new();
-        for expert in 0..experts.unwrap_or(1) {
-            let names = |name: &str| if name == "expert" { Ok(expert.into()) } else { names.value(name) };
-            for template in from {
-                stems.push(source_prefix.to_owned() + &interpolate(template, &names)?);
-            }
-        }
-        // The reference takes a text for the name of a number that is not known before it runs.
-        let dimension = |text: &String| match text.as_str() {
-            "any" => Ok(None),
-            "vocab_size" if names.value("vocab_size")?.is_string() => Ok(None),
-            text => size(text, names).map(Some),
-        };
-        let shape = self.shape.iter().map(dimension).collect::<Result<Vec<_>>>()?;
-        let split = |split: &Split| -> Result<_> {
-            let parts = split.parts.iter().map(|part| size(part, names)).collect::<Result<Vec<_>>>()?;
-            Ok((size(&split.outer, names)?, parts, size(&split.inner, names)?))
-        };
-        let split = self.split.as_ref().map(split).transpose()?;
-        let sources = |suffix: &str| stems.iter().map(|stem| stem.clone() + suffix).collect();
-        let weight = Parameter {
-            name: name.clone() + ".weight",
-            role: self.kind,
-            weight: true,
-            shape: experts.map(Some).into_iter().chain(shape.iter().copied()).collect(),
-            sources: sources(".weight"),
-            plus_one: self.transform == Transform::PlusOne,
-            transposed: self.transform == Transform::Transpose,
-            split: split.clone(),
-            wide: false,
-        };
-        parameters.list.push(weight);
-        if holds(&self.bias)? {
-            parameters.list.push(Parameter {
-                name: name + ".bias",
-                role: self.kind,
-                weight: false,
-                shape: shape[..1].to_vec(),
-                sources: sources(".bias"),
-                plus_one: false,
-                transposed: false,
-                split: split.filter(|_| self.split.as_ref().is_some_and(|split| split.bias)),
-                wide: holds(&self.wide_bias)?,
-            });
-        }
-        Ok(())
+    /// A key of `config.json`.
+    fn key(&self, path: &str) -> Result<Option<Value>> {
+        let mut parts = path.split('.');
+        let first = parts.next().and_then(|first| self.config.get(first));
+        Ok(parts.try_fold(first, |found, part| Some(found?.get(part))).flatten().cloned())
     }
 }
 
@@ -378,29 +228,15 @@ impl Entry {
 mod tests {
     use super::*;
     use crate::expression::names_in;
-
-    /// The expressions between braces.
-    fn braced(template: &str) -> Vec<&str> {
-        template.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect()
-    }
-
-    impl Entry {
-        fn expressions(&self) -> Vec<&str> {
-            let conditions = [&self.bias, &self.when, &self.experts, &self.wide_bias].into_iter().flatten();
-            let split =
-                self.split.iter().flat_map(|split| split.parts.iter().chain([&split.outer, &split.inner]));
-            let plain = self.shape.iter().filter(|size| *size != "any").chain(conditions).chain(split);
-            let names = self.from.iter().chain([&self.name]).flat_map(|template| braced(template));
-            plain.map(String::as_str).chain(names).collect()
-        }
-    }
+    use entry::braced;
 
     #[test]
     fn tables_use_the_fields_of_their_configuration() {
         for (file, text) in TABLES {
             let table: Architecture = toml::from_str(text).unwrap();
             let configs = [Some(&table.config), table.config.text.as_deref()].into_iter().flatten();
-            let mut known: BTreeSet<&str> = ["layer", "expert", "model_dtype", "block_scale"].into();
+            let mut known: BTreeSet<&str> =
+                ["vision_config", "layer", "expert", "model_dtype", "block_scale", "registry"].into();
             known.extend(table.values.keys().map(String::as_str));
             for config in configs {
                 let fields = config.fields.iter().map(|field| field.split(" = ").next().unwrap_or(field));

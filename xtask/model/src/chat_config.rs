@@ -239,7 +239,11 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
         ("tensor_parallel_shards", known("tensor_parallel_shards")?),
         ("pipeline_parallel_stages", field("pipeline_parallel_stages", 1)?),
     ];
-    let embedding = matches!(architecture.registry.as_str(), "bert" | "bert-bge");
+    let embedding = match architecture.registry.as_str() {
+        "bert" | "bert-bge" => Some(("encoder", "cls")),
+        "qwen3-embedding" => Some(("decoder", "last")),
+        _ => None,
+    };
 
     let mut files = Vec::new();
     for name in FILES {
@@ -293,11 +297,10 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
     for name in ["pad_token_id", "bos_token_id", "eos_token_id"] {
         put(name, Value::Null);
     }
-    put("model_task", if embedding { "embedding" } else { "chat" }.into());
-    let bert = json!({
-        "model_type": "encoder", "pooling_strategy": "cls", "normalize": true
-    });
-    put("embedding_metadata", if embedding { bert } else { Value::Null });
+    put("model_task", if embedding.is_some() { "embedding" } else { "chat" }.into());
+    let metadata = embedding
+        .map(|(kind, pooling)| json!({"model_type": kind, "pooling_strategy": pooling, "normalize": true}));
+    put("embedding_metadata", metadata.unwrap_or_default());
     fill(&mut result, &options.source, source)?;
 
     files.push((CHAT_CONFIG, Content::Text(python::to_string(&result, 2)?)));

@@ -2,8 +2,8 @@
 //!
 //! A step is `field = value` or `require condition`, each perhaps behind `if condition:`; a requirement may end with a
 //! sentence, `require condition: sentence`. Values and conditions are [expressions](crate::expression). `take(a, b, c)`
-//! is the value of the first of these keys that `config.json` has and that is no field, and takes it away; the last
-//! may be a field or a literal instead. `longrope` is Phi 3's scaling of positions.
+//! is the value of the first of these keys that `config.json` has and that is no field, and takes it away (`a.b`: out of
+//! the object `a`, which may be a field); the last may be a field or a literal instead. `longrope` is Phi 3's scaling of positions.
 
 use crate::expression::{Scope, evaluate, names_in, truth};
 use anyhow::{Context, Result, bail, ensure};
@@ -21,6 +21,15 @@ pub(crate) struct ConfigTable {
     pub fields: Vec<String>,
     /// What its constructor does with them.
     pub steps: Vec<String>,
+    /// The key of an object whose keys take the place of those beside it.
+    #[serde(default)]
+    pub merge: String,
+    /// Keys that stay as they are beside that object.
+    #[serde(default, rename = "merge-keeps")]
+    pub merge_keeps: Vec<String>,
+    /// Whether it looks into `rope_parameters` itself. Others get what is there under the keys of `transformers` 4.
+    #[serde(default, rename = "reads-rope-parameters")]
+    pub reads_rope_parameters: bool,
     /// The configuration of the text model inside, which keeps the keys that it does not know.
     pub text: Option<Box<ConfigTable>>,
 }
@@ -31,7 +40,7 @@ impl ConfigTable {
     /// # Errors
     /// When a key is missing or has a value that the reference refuses.
     pub fn make(&self, source: &Fields) -> Result<Fields> {
-        let mut scope = self.fields(source)?;
+        let mut scope = self.fields(&self.merged(source))?;
         if let Some(text) = &self.text {
             let inner = match scope.fields.get("text_config") {
                 Some(Value::Object(inner)) => inner.clone(),
@@ -46,6 +55,18 @@ impl ConfigTable {
         }
         scope.run(&self.steps)?;
         Ok(scope.fields)
+    }
+
+    /// The keys of `config.json`, with those of a model inside it over them.
+    fn merged(&self, source: &Fields) -> Fields {
+        let mut merged = source.clone();
+        if let Some(Value::Object(inner)) = source.get(&self.merge) {
+            merged.shift_remove(&self.merge);
+            let stays = |key: &String| self.merge_keeps.contains(key) && source.contains_key(key);
+            let inner = inner.iter().filter(|(key, _)| !stays(key));
+            merged.extend(inner.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        merged
     }
 
     /// The same for the text model inside, whose other keys stay in `kwargs`.
@@ -154,7 +175,14 @@ impl Making {
 
     fn take(&mut self, field: &str, keys: &[&str]) -> Result<Value> {
         for key in keys {
-            if let Some(value) = self.rest.shift_remove(*key) {
+            let found = match key.split_once('.') {
+                Some((object, key)) => {
+                    let object = self.fields.get_mut(object).or_else(|| self.rest.get_mut(object));
+                    object.and_then(Value::as_object_mut).and_then(|object| object.shift_remove(key))
+                }
+                None => self.rest.shift_remove(*key),
+            };
+            if let Some(value) = found {
                 return Ok(value);
             }
         }
@@ -302,6 +330,9 @@ mod tests {
             ]
             .map(str::to_owned)
             .to_vec(),
+            merge: String::new(),
+            merge_keeps: Vec::new(),
+            reads_rope_parameters: false,
             text: None,
         }
     }

@@ -117,6 +117,7 @@ fn tokens(text: &str) -> Result<Vec<String>> {
                 rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != '.').unwrap_or(rest.len())
             }
             _ if ["//", "==", "!=", "<=", ">="].iter().any(|operator| rest.starts_with(operator)) => 2,
+            '[' if rest.starts_with("[]") => 2,
             '<' | '>' | '+' | '-' | '*' | '%' | '(' | ')' | ',' => 1,
             other => bail!("unexpected `{other}`"),
         };
@@ -221,6 +222,7 @@ impl Parser<'_> {
             "null" => Node::Literal(Value::Null),
             "true" => Node::Literal(Value::Bool(true)),
             "false" => Node::Literal(Value::Bool(false)),
+            "[]" => Node::Literal(Value::Array(Vec::new())),
             text if text.starts_with('\'') => Node::Literal(text.trim_matches('\'').into()),
             number if number.starts_with(|c: char| c.is_ascii_digit()) => {
                 Node::Literal(if number.contains('.') {

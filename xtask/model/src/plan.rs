@@ -6,7 +6,6 @@ use crate::{
     checkpoint::{Checkpoint, SourceFile, Tensor},
     container::lay_out,
     dtype::Dtype,
-    fp8,
     kernel::{Lines, Work},
     quantization::{Kind, Scheme},
     rows::{Arrangement, Piece, Rows},
@@ -15,6 +14,9 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
+use treatment::{quantizes, treatment};
+
+mod treatment;
 
 /// A planned conversion.
 pub(crate) struct Plan {
@@ -323,8 +325,15 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
             format!("`{name}` is {own}, `{}` is {first}, and no type holds both", parameter.sources[0])
         })?;
     }
+    if parameter.widened && matches!(dtype, Dtype::F16 | Dtype::Bf16) {
+        dtype = Dtype::F32;
+    }
     let beside = parameter.weight && scheme.kind == Kind::Awq && matches!(parameter.role, Role::Linear);
-    let rank = if parameter.shape.len() == 1 { 1 } else { 2 };
+    let rank = match parameter.shape.len() {
+        1 => 1,
+        _ if parameter.stacked || parameter.slice.is_some() => 2,
+        rank => rank,
+    };
     for (name, tensor) in parameter.sources.iter().zip(&sources) {
         ensure!(
             tensor.shape.len() == rank,
@@ -332,13 +341,25 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
             tensor.shape
         );
     }
-    // Rows and columns as they come out of the arrangement.
-    let along = |axis: usize| sources.iter().map(move |tensor| tensor.shape.get(axis).copied().unwrap_or(1));
+    // Rows and columns as they come out of the arrangement. Of three dimensions and more, all but the first make the
+    // columns.
+    let size = |tensor: &Tensor, axis: usize| match axis {
+        0 => tensor.shape[0],
+        _ => tensor.shape[1..].iter().product(),
+    };
+    let along = |axis: usize| sources.iter().map(move |tensor| size(tensor, axis));
     let equal = |axis: usize| along(axis).all(|size| Some(size) == along(axis).next());
-    let (rows, columns, consistent) = match (parameter.transposed, beside) {
-        (true, _) => (along(1).sum::<u64>(), along(0).next().unwrap_or(1), sources.len() == 1),
-        (_, true) => (along(0).next().unwrap_or(0), along(1).sum(), equal(0)),
-        _ => (along(0).sum(), along(1).next().unwrap_or(1), equal(1)),
+    let first = |axis: usize| along(axis).next().unwrap_or(1);
+    let (rows, columns, consistent) = match (parameter.transposed, beside, &parameter.slice) {
+        (_, _, Some(slice)) => {
+            let (across, along) =
+                if slice.transposed { (first(1), slice.part) } else { (slice.part, first(1)) };
+            let fits = sources.len() == 1 && slice.blocks.checked_mul(slice.block) == Some(first(0));
+            (if fits { slice.blocks * across } else { 0 }, along, fits)
+        }
+        (true, ..) => (along(1).sum::<u64>(), first(0), sources.len() == 1),
+        (_, true, _) => (first(0), along(1).sum(), equal(0)),
+        _ => (along(0).sum(), first(1), equal(1)),
     };
     ensure!(
         consistent,
@@ -346,9 +367,10 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
         sources.iter().map(|t| &t.shape).collect::<Vec<_>>()
     );
     let mut shape: Vec<u64> = match parameter.shape[..] {
-        [Some(experts), _, _] if experts > 0 => vec![experts, rows / experts, columns],
+        [Some(stack), _, _] if rank == 2 && stack > 0 => vec![stack, rows / stack, columns],
         [_] => vec![rows],
-        _ => vec![rows, columns],
+        [_, _] => vec![rows, columns],
+        _ => sources[0].shape.clone(),
     };
     let fits =
         parameter.shape.iter().zip(&shape).all(|(expected, size)| expected.is_none_or(|it| it == *size));
@@ -360,10 +382,17 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
         expected.join(", ")
     );
     ensure!(shape.iter().all(|size| *size > 0), "it has the shape {shape:?}, which is empty");
-    let arrangement = match &parameter.split {
+    let arrangement = match (&parameter.split, &parameter.slice) {
+        (_, Some(slice)) => {
+            let [block, start, part] = [slice.block, slice.start, slice.part].map(|size| size as usize);
+            match slice.transposed {
+                true => Arrangement::TransposedSlice { block, start, part },
+                false => Arrangement::Slice { block, start, part },
+            }
+        }
         _ if beside => Arrangement::Beside,
         _ if parameter.transposed => Arrangement::Transposed,
-        Some((outer, parts, inner)) => {
+        (Some((outer, parts, inner)), _) => {
             let expected = outer * parts.iter().sum::<u64>() * inner;
             ensure!(
                 expected == rows && sources.len() == 1,
@@ -372,7 +401,7 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
             let parts = parts.iter().map(|part| *part as usize).collect();
             Arrangement::Split { outer: *outer as usize, parts, inner: *inner as usize }
         }
-        None => Arrangement::Stacked,
+        _ => Arrangement::Stacked,
     };
     ensure!(
         !beside || sources.iter().all(|tensor| tensor.dtype == dtype),
@@ -382,105 +411,4 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
     let (rows, columns) = (rows as usize, columns as usize);
     let name = parameter.name.clone();
     Ok(Job { name, sources, arrangement, rows, columns, ..treatment })
-}
-
-/// What is done, and what comes out.
-fn treatment(
-    parameter: &Parameter,
-    scheme: &Scheme,
-    shape: &mut Vec<u64>,
-    columns: u64,
-    source: Dtype,
-) -> Result<Job> {
-    let name = &parameter.name;
-    // Binary64 is cast to the type of the model when it is read.
-    let wide = source == Dtype::F64;
-    let stored_wide = parameter.wide || name.ends_with(".weight_scale_inv");
-    let source = match source {
-        Dtype::F64 if stored_wide => Dtype::F32,
-        Dtype::F64 => scheme.dtype,
-        other => other,
-    };
-    let make = |work, scaled, outputs| Job {
-        name: String::new(),
-        sources: Vec::new(),
-        source,
-        plus_one: parameter.plus_one && wide,
-        arrangement: Arrangement::Stacked,
-        rows: 0,
-        columns: 0,
-        work,
-        scaled,
-        outputs,
-    };
-    let output = |shape: &[u64], dtype| Output::new(name.clone(), shape.to_vec(), dtype);
-    let with = |suffix: &str| name.strip_suffix("weight").unwrap_or(name).to_owned() + suffix;
-    let quantized = parameter.weight && quantizes(parameter, scheme, shape);
-    if name.ends_with(".qweight") || name.ends_with(".qzeros") {
-        ensure!(matches!(source, Dtype::I32 | Dtype::U32), "it is made of {}, not of int32", source.name());
-        return Ok(make(Work::Copy, false, vec![output(shape, Dtype::U32)]));
-    }
-    if matches!(scheme.kind, Kind::BlockScale { .. }) && quantized && name.ends_with(".weight") {
-        ensure!(source == Dtype::F8E4M3, "it is made of {}, not of float8_e4m3fn", source.name());
-        return Ok(make(Work::Copy, false, vec![output(shape, Dtype::F8E4M3)]));
-    }
-    ensure!(
-        matches!(source, Dtype::F16 | Dtype::Bf16 | Dtype::F32),
-        "it is made of {}; only float16, bfloat16, float32 and float64 are converted",
-        source.name()
-    );
-    match scheme.kind {
-        Kind::Group(group) if quantized => {
-            let transposed = group.transposed && parameter.role != Role::Embedding;
-            ensure!(
-                !(transposed && parameter.role == Role::Experts),
-                "`{}` stores linear layers transposed, which the reference does not do for experts\nhint: take `{}1`",
-                scheme.name,
-                scheme.name.trim_end_matches('0')
-            );
-            let groups = columns.div_ceil(group.size as u64);
-            let mut scales = std::mem::take(shape);
-            scales.pop();
-            let mut codes = scales.clone();
-            codes.push(4 * groups);
-            scales.push(groups);
-            if transposed {
-                codes.reverse();
-                scales.reverse();
-            }
-            let outputs = vec![
-                Output::new(with("q_weight"), codes, Dtype::U32),
-                Output::new(with("q_scale"), scales, scheme.dtype),
-            ];
-            Ok(make(Work::Group { group, dtype: scheme.dtype, transposed }, false, outputs))
-        }
-        Kind::Float8 { dtype, scale, calibration } if quantized => {
-            let layout = if dtype == Dtype::F8E4M3 { fp8::E4M3 } else { fp8::E5M2 };
-            let mut outputs = vec![Output::new(with("q_weight"), shape.clone(), dtype)];
-            if scale {
-                outputs.push(Output::new(with("q_scale"), vec![1], Dtype::F32));
-            }
-            if calibration {
-                outputs.push(Output::new(with("q_calibration_scale"), vec![1], Dtype::F32));
-            }
-            Ok(make(Work::Float8 { layout, scale: None }, scale, outputs))
-        }
-        _ => {
-            let dtype = if stored_wide { Dtype::F32 } else { scheme.dtype };
-            let plus_one = parameter.plus_one && !wide;
-            Ok(make(Work::Cast { dtype, plus_one }, false, vec![output(shape, dtype)]))
-        }
-    }
-}
-
-/// Whether a scheme quantizes a weight.
-fn quantizes(parameter: &Parameter, scheme: &Scheme, shape: &[u64]) -> bool {
-    let ends = matches!(scheme.kind, Kind::Group(group) if group.ends);
-    match parameter.role {
-        Role::Linear | Role::Experts => scheme.kind != Kind::Cast,
-        Role::Embedding | Role::Head => ends,
-        // The reference knows routers by their name and size.
-        Role::Router => scheme.kind != Kind::Cast && shape[0] > 256,
-        Role::Norm => false,
-    }
 }

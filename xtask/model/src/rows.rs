@@ -25,6 +25,10 @@ pub(crate) enum Arrangement {
     /// The rows of the only piece are `[outer, sum of parts, inner]` and become the parts one after another, each
     /// `[outer, part, inner]`.
     Split { outer: usize, parts: Vec<usize>, inner: usize },
+    /// The rows of the only piece are blocks of `block`; of each, `part` rows from `start` on are taken.
+    Slice { block: usize, start: usize, part: usize },
+    /// The same, and what is taken of each block is transposed: its columns become rows.
+    TransposedSlice { block: usize, start: usize, part: usize },
 }
 
 /// A matrix made of pieces.
@@ -66,19 +70,20 @@ impl<'a> Rows<'a> {
         let stored = match &self.arrangement {
             Arrangement::Stacked => row,
             Arrangement::Split { outer, parts, inner } => split_row(row, *outer, parts, *inner),
-            Arrangement::Transposed => {
+            Arrangement::Slice { block, start, part } => row / part * block + start + row % part,
+            Arrangement::TransposedSlice { block, start, .. } => {
                 let piece = self.pieces[0].1;
-                let element = piece.dtype.size() as usize;
-                buffer.clear();
-                for column in columns {
-                    let position = (column * self.rows + row) * element;
-                    buffer.extend_from_slice(&piece.bytes[position..position + element]);
-                }
-                if piece.dtype != self.dtype {
-                    let stored = std::mem::take(buffer);
-                    recast(piece.dtype, self.dtype, piece.plus_one, &stored, buffer);
-                }
-                return buffer;
+                let stored = piece.bytes.len() / piece.rows / piece.dtype.size() as usize;
+                let first = row / stored * block + start;
+                return self.gathered(
+                    piece,
+                    buffer,
+                    columns.map(|column| (first + column) * stored + row % stored),
+                );
+            }
+            Arrangement::Transposed => {
+                let rows = self.rows;
+                return self.gathered(self.pieces[0].1, buffer, columns.map(|column| column * rows + row));
             }
             Arrangement::Beside => {
                 let element = self.dtype.size() as usize;
@@ -100,6 +105,25 @@ impl<'a> Rows<'a> {
         }
         buffer.clear();
         recast(piece.dtype, self.dtype, piece.plus_one, bytes, buffer);
+        buffer
+    }
+
+    /// Elements of a piece at these positions.
+    fn gathered<'b>(
+        &self,
+        piece: Piece,
+        buffer: &'b mut Vec<u8>,
+        positions: impl Iterator<Item = usize>,
+    ) -> &'b [u8] {
+        let element = piece.dtype.size() as usize;
+        buffer.clear();
+        for position in positions {
+            buffer.extend_from_slice(&piece.bytes[position * element..(position + 1) * element]);
+        }
+        if piece.dtype != self.dtype {
+            let stored = std::mem::take(buffer);
+            recast(piece.dtype, self.dtype, piece.plus_one, &stored, buffer);
+        }
         buffer
     }
 }
@@ -151,6 +175,21 @@ mod tests {
     #[test]
     fn a_convolution_is_transposed() {
         assert_eq!(rows(Arrangement::Transposed, &[(b"abcdef", 2)], 2), [b"ad", b"be", b"cf"]);
+    }
+
+    #[test]
+    fn a_part_of_every_head_is_taken_and_perhaps_transposed() {
+        let taken = |arrangement, rows_count, columns| {
+            let piece = Piece { bytes: b"abcdefghijkl", rows: 6, dtype: Dtype::F8E4M3, plus_one: false };
+            let rows = Rows::new(vec![piece], arrangement, rows_count, columns, Dtype::F8E4M3);
+            let mut buffer = Vec::new();
+            let row = |row| String::from_utf8(rows.segment(row, 0..columns, &mut buffer).to_vec()).unwrap();
+            (0..rows_count).map(row).collect::<Vec<_>>()
+        };
+        // Two heads of three rows: the last, and the first two transposed.
+        assert_eq!(taken(Arrangement::Slice { block: 3, start: 2, part: 1 }, 2, 2), ["ef", "kl"]);
+        let transposed = Arrangement::TransposedSlice { block: 3, start: 0, part: 2 };
+        assert_eq!(taken(transposed, 4, 2), ["ac", "bd", "gi", "hj"]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ def prepare():
     weight._check_safetensor = weight.CHECK_FORMAT_METHODS["huggingface-safetensor"] = index
 
 
-MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe", "deepseek", "minicpm")
+MIXTURES = ("mixtral", "qwen2_moe", "qwen3_moe", "deepseek", "deepseek_v2", "deepseek_v3", "minicpm")
 WELL_FORMED = tvm.relax.analysis.well_formed
 
 
