@@ -8,6 +8,7 @@
 mod aar;
 mod adversity;
 mod android;
+mod casd;
 mod given;
 #[path = "../../xtask/input/tests/ways/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
@@ -21,6 +22,7 @@ mod project;
 mod publishing;
 mod registries;
 mod registry;
+mod remote;
 #[path = "../../xtask/input/tests/fetch/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]
 mod server;

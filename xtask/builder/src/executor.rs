@@ -26,6 +26,8 @@ use store::{ActionResult, Digest, Meter, Obtained, Progress, Store, Tree, Unit};
 pub struct Options {
     /// Processors that builds may use together; told to scripts as [`JOBS`], no part of any key.
     pub jobs: usize,
+    /// Nodes at a time.
+    pub nodes: usize,
     /// Go on with what does not depend on a failed node.
     pub keep_going: bool,
     /// How inputs and packages are fetched.
@@ -87,8 +89,7 @@ struct Executor<'a> {
     changed: Condvar,
 }
 
-/// Runs everything in the plan; outcomes stand in the plan's order. Two nodes at a time, since a build's
-/// configuration and its linking leave most processors idle.
+/// Runs everything in the plan; outcomes stand in the plan's order.
 pub fn execute(
     project: &Project,
     store: &Store,
@@ -114,7 +115,7 @@ pub fn execute(
         changed: Condvar::new(),
     };
     std::thread::scope(|scope| {
-        for _ in 0..options.jobs.clamp(1, 2) {
+        for _ in 0..options.nodes.clamp(1, count.max(1)) {
             scope.spawn(|| executor.work());
         }
     });
@@ -273,6 +274,9 @@ impl Executor<'_> {
         let (result, imported) = (found.result, found.from);
         let wheel = wheel::pack(self.project, self.store, node, &result)?;
         let aar = aar::pack(self.project, self.store, node, &result)?;
+        if self.store.gives() && imported.is_none() {
+            self.give(&resolved, dependencies)?;
+        }
         Ok(Built { resolved, result, wheel, aar, cached, imported, time: start.elapsed() })
     }
 
@@ -305,6 +309,20 @@ impl Executor<'_> {
         }
     }
 
+    /// Gives a result away, with all that another store asks for before it knows the key: what it is made of, and what its
+    /// policy found.
+    fn give(&self, resolved: &Resolved, dependencies: &[(String, Digest)]) -> Result<()> {
+        let (_, target) = self.project.node(&resolved.node)?;
+        let (definition, lock) = self.project.environment(&target.environment)?;
+        environment::promised(self.store, &target.environment, &definition, &lock, self.progress)?;
+        self.resolve(&resolved.node, dependencies, Depth::Key)?;
+        self.store.use_nar_hash(&resolved.environment.root)?;
+        if let Some(found) = self.store.recall(&resolved.action)? {
+            self.examine(resolved, &found)?;
+        }
+        self.store.give_used(self.progress)
+    }
+
     /// Runs an action, unless another process was faster.
     fn run_once(&self, resolved: &Resolved) -> Result<ActionResult> {
         let node = resolved.node.to_string();
@@ -329,6 +347,7 @@ impl Executor<'_> {
             arguments: &resolved.action.arguments,
             variables: &variables,
             source: Source::Tree(&sources),
+            action: Some(&resolved.action),
             interactive: false,
             needs: self.project.recipe(&node.recipe)?.limits,
             progress: self.progress,

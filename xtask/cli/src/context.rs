@@ -1,17 +1,18 @@
 //! Options that every command takes, and what they open.
 
-use crate::progress::Bars;
+use crate::{progress::Bars, remote::Remote};
 use anyhow::{Context, Result, ensure};
 use artifact::ArchivePeer;
 use builder::Project;
 use environment::{Backend, Docker, Limits, Nix, Sandbox};
 use input::{FetchOptions, Model, Network, ServerPeer};
 use operation::Session;
+use remote::{Cache, Failure, Reason};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use store::{DirectoryPeer, Peer, Progress, Rehash, Store};
+use store::{DirectoryPeer, Peer, Progress, Rehash, Store, find};
 
 /// Inputs of the user's own, for the commands that build.
 #[derive(Clone, Default, clap::Args)]
@@ -74,6 +75,16 @@ pub struct Others {
     /// of the path, or the server's name].
     #[arg(long = "from", value_name = "[NAME=]DIR|FILE|URL")]
     from: Vec<String>,
+    /// Take results and inputs from a server of the Remote Execution API, as long as it answers (docs/remote.md)
+    ///
+    /// URL is grpc://HOST:PORT, grpcs://HOST:PORT with TLS, or unix:PATH. Its results are trusted as those of `--from` are, blobs
+    /// are checked by digest, and `verify --rebuild` asks nobody. NAME is what release.json says [default: the server's name].
+    /// Example: `--cache team=grpcs://cache.example:443`
+    #[arg(long, env = "MLC_REPRO_CACHE", value_name = "[NAME=]URL")]
+    cache: Option<String>,
+    /// Give the cache what is built here, and the inputs that may be passed on
+    #[arg(long, requires = "cache")]
+    cache_upload: bool,
 }
 
 impl Others {
@@ -81,19 +92,43 @@ impl Others {
     pub fn open(&self, global: &Global) -> Result<Vec<Box<dyn Peer>>> {
         let configured = std::env::var("MLC_REPRO_FROM").unwrap_or_default();
         let all = self.from.iter().map(String::as_str).chain(configured.split_whitespace());
-        all.map(|text| {
-            let (name, place) = peer_name(text)?;
-            global.progress().line(&format!("results of `{name}` are trusted, and not built here"));
-            let path = Path::new(place);
-            Ok(match place {
-                _ if place.contains("://") => {
-                    Box::new(ServerPeer::new(&name, place, &global.fetch_options())?) as Box<dyn Peer>
-                }
-                _ if path.is_dir() => Box::new(DirectoryPeer::open(&name, path)?),
-                _ => Box::new(ArchivePeer::open(&name, path)?),
+        let mut peers = all
+            .map(|text| {
+                let (name, place) = peer_name(text)?;
+                global.progress().line(&format!("results of `{name}` are trusted, and not built here"));
+                let path = Path::new(place);
+                Ok(match place {
+                    _ if place.contains("://") => {
+                        Box::new(ServerPeer::new(&name, place, &global.fetch_options())?) as Box<dyn Peer>
+                    }
+                    _ if path.is_dir() => Box::new(DirectoryPeer::open(&name, path)?),
+                    _ => Box::new(ArchivePeer::open(&name, path)?),
+                })
             })
-        })
-        .collect()
+            .collect::<Result<Vec<_>>>()?;
+        peers.extend(self.open_cache(global)?);
+        Ok(peers)
+    }
+
+    /// Opens the cache, if one is named and answers. One that does not is no reason not to build; one that answers something else
+    /// than it should is.
+    fn open_cache(&self, global: &Global) -> Result<Option<Box<dyn Peer>>> {
+        let Some(text) = &self.cache else { return Ok(None) };
+        let (name, url) = peer_name(text)?;
+        ensure!(!global.offline, "`--cache {url}` asks the network, and `--offline` forbids it");
+        let options = global.remote.options(url, &global.progress())?;
+        match Cache::open(&name, &options, self.cache_upload) {
+            Ok(cache) => {
+                let progress = global.progress();
+                progress.line(&format!("results of `{name}` are trusted, and not built here ({url})"));
+                Ok(Some(Box::new(cache)))
+            }
+            Err(error) if find::<Failure>(&error).is_some_and(|it| it.reason == Reason::Unreachable) => {
+                global.progress().note(&format!("{error:#}; nothing is taken from there"));
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -176,6 +211,8 @@ pub struct Global {
     /// How actions are run; every way gives the same bytes
     #[arg(long, global = true, env = "MLC_REPRO_BACKEND", value_enum, default_value_t = BackendKind::Sandbox)]
     pub backend: BackendKind,
+    #[command(flatten)]
+    pub remote: Remote,
     /// Limit what one build may take: time=2h, memory=16G, processes=4096, outputs=8G; may be given several times
     ///
     /// A build that takes more is ended, and the log says why. A recipe that says in `[limits]` that it needs more gets it. Nothing is

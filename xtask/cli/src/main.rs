@@ -9,6 +9,7 @@ mod command;
 mod context;
 mod options;
 mod progress;
+mod remote;
 mod report;
 mod secret;
 mod show;

@@ -88,8 +88,8 @@ pub fn model_key(path: &Path, passphrases: &Passphrases, progress: &dyn Progress
         .with_context(|| format!("cannot sign models with {}", path.display()))
 }
 
-/// A key's text; the user is told when others can read it.
-fn guarded(path: &Path, progress: &dyn Progress) -> Result<Zeroizing<String>> {
+/// The text of a key, or of another secret; the user is told when others can read it.
+pub fn guarded(path: &Path, progress: &dyn Progress) -> Result<Zeroizing<String>> {
     let mode = std::fs::metadata(path)
         .with_context(|| format!("cannot read {}", path.display()))?
         .permissions()

@@ -8,7 +8,7 @@ use std::{
     io::Write,
     path::Path,
 };
-use store::{Progress, Store, Tree};
+use store::{Action, Progress, Store, Tree};
 
 /// Exit statuses above this one are a signal, as shells, bubblewrap and container engines report it (POSIX: greater than
 /// 128).
@@ -38,6 +38,8 @@ pub struct Launch<'a> {
     pub variables: &'a BTreeMap<String, String>,
     /// What stands at `/build/src`.
     pub source: Source<'a>,
+    /// The action that this is a run of, kept in the store with all that it names; a shell is of none.
+    pub action: Option<&'a Action>,
     /// Whether this process' input, output and terminal are given to the command, for a shell; outputs are thrown away.
     pub interactive: bool,
     /// What it says that it needs, where the backend has limits.
@@ -76,7 +78,7 @@ pub enum Exit {
 
 impl Exit {
     /// Of a status of which 128 + signal may have been said.
-    pub(crate) fn of(code: i32) -> Self {
+    pub fn of(code: i32) -> Self {
         match code {
             _ if (SIGNALLED + 1..=SIGNALLED + LAST_SIGNAL).contains(&code) => {
                 Self::Signalled(code - SIGNALLED)

@@ -140,6 +140,11 @@ pub fn fetch(
         inputs.iter().copied().filter(|input| !store.contains(&input.digest)).collect();
     missing.sort_by_key(|input| (std::cmp::Reverse(input.digest.size), input.digest));
     missing.dedup_by_key(|input| input.digest);
+    // Where a licence has to be accepted, it is the publisher who is asked.
+    let shared: Vec<Digest> =
+        missing.iter().filter(|input| input.source.may_be_passed_on()).map(|input| input.digest).collect();
+    store.bring_held(&shared, progress);
+    missing.retain(|input| !store.contains(&input.digest));
     if missing.is_empty() {
         return Ok(());
     }

@@ -4,8 +4,8 @@ use anyhow::{Context, Result};
 use builder::{Options, Outcome, Plan, Project};
 use environment::{Backend, Ended, Launch};
 use input::FetchOptions;
-use std::sync::OnceLock;
-use store::{Progress, Store};
+use std::{collections::BTreeSet, sync::OnceLock};
+use store::{Digest, Progress, Store};
 
 /// Opens the way to run actions, for a session's project and store.
 pub type Opener<'a> = &'a (dyn Fn(&Session<'_>) -> Result<Box<dyn Backend>> + Sync);
@@ -20,6 +20,8 @@ pub struct Session<'a> {
     pub fetch: FetchOptions,
     /// Processors that builds may use.
     pub jobs: usize,
+    /// Nodes that run at a time. Two, where this machine runs them: configuration and linking leave most processors idle.
+    pub nodes: usize,
     /// Told about what takes long.
     pub progress: &'a dyn Progress,
     open: Opener<'a>,
@@ -29,11 +31,13 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// A session on all processors, whose backend is opened when something has to run.
     pub fn new(project: &'a Project, store: &'a Store, progress: &'a dyn Progress, open: Opener<'a>) -> Self {
+        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             project,
             store,
             fetch: FetchOptions::default(),
-            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            jobs,
+            nodes: jobs.clamp(1, 2),
             progress,
             open,
             backend: OnceLock::new(),
@@ -47,7 +51,12 @@ impl<'a> Session<'a> {
 
     /// The same on this many processors.
     pub fn with_jobs(self, jobs: usize) -> Self {
-        Self { jobs, ..self }
+        Self { jobs, nodes: jobs.clamp(1, 2), ..self }
+    }
+
+    /// The same with so many nodes at a time, where other machines run them.
+    pub fn with_nodes(self, nodes: usize) -> Self {
+        Self { nodes, ..self }
     }
 
     /// The same project with another store and other ways to fetch.
@@ -55,7 +64,8 @@ impl<'a> Session<'a> {
     where
         'a: 'b,
     {
-        Session::new(self.project, store, self.progress, self.open).with_fetch(fetch).with_jobs(self.jobs)
+        let session = Session::new(self.project, store, self.progress, self.open);
+        session.with_fetch(fetch).with_jobs(self.jobs).with_nodes(self.nodes)
     }
 
     /// The way to run actions.
@@ -78,11 +88,37 @@ impl<'a> Session<'a> {
         if plan.nodes.is_empty() {
             return Ok(Vec::new());
         }
-        let options = Options { jobs: self.jobs, keep_going, fetch: self.fetch.clone() };
+        if self.store.gives() {
+            plan.nodes.iter().try_for_each(|node| self.project.check_may_leave(node))?;
+        }
+        let options = Options { jobs: self.jobs, nodes: self.nodes, keep_going, fetch: self.fetch.clone() };
         // Where results of others are known, nothing may have to run; else it is better told at once that nothing can.
         let late = Late(self);
         let backend: &dyn Backend = if self.store.knows_others() { &late } else { self.backend()? };
-        builder::execute(self.project, self.store, backend, plan, &options, self.progress)
+        let outcomes = builder::execute(self.project, self.store, backend, plan, &options, self.progress)?;
+        if self.store.gives() {
+            self.give_inputs(&outcomes)?;
+        }
+        Ok(outcomes)
+    }
+
+    /// Gives the locked inputs away that nodes were built from, as far as their licences let them be passed on.
+    fn give_inputs(&self, outcomes: &[Outcome]) -> Result<()> {
+        let mut environments = BTreeSet::from(["sandbox"]);
+        let mut inputs = Vec::new();
+        for outcome in outcomes {
+            let Outcome::Built(built) = outcome else { continue };
+            let resolved = &built.resolved;
+            environments.insert(&resolved.environment.name);
+            inputs.extend(resolved.inputs.iter().filter_map(|name| self.project.inputs.get(name)).cloned());
+        }
+        for name in environments {
+            inputs.extend(self.project.environment(name)?.1.inputs);
+        }
+        inputs.retain(|input| input.source.may_be_passed_on());
+        let blobs: BTreeSet<Digest> = inputs.iter().map(|input| input.digest).collect();
+        self.store.give_blobs(&blobs.into_iter().collect::<Vec<_>>(), self.progress);
+        Ok(())
     }
 }
 

@@ -71,7 +71,7 @@ impl Action {
     }
 
     /// The digest of the `Command` message.
-    pub(crate) fn command_digest(&self) -> Digest {
+    pub fn command_digest(&self) -> Digest {
         Digest::of(&self.command())
     }
 

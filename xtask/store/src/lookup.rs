@@ -14,7 +14,7 @@ use std::{
 };
 
 /// The largest message (a directory, an action) that is looked for, in bytes.
-pub(crate) const LARGEST_MESSAGE: u64 = 64 << 20;
+pub const LARGEST_MESSAGE: u64 = 64 << 20;
 
 /// What a look at a blob's file tells.
 enum Sight {

@@ -7,11 +7,15 @@ use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 /// How many hexadecimal digits a SHA-256 has.
 const HEX: usize = 64;
 
+/// A digest as messages have it.
 pub fn to_message(digest: &Digest) -> reapi::Digest {
     reapi::Digest { hash: digest.hex(), size_bytes: digest.size as i64 }
 }
 
-/// Errors: the message is absent, or no SHA-256 and size.
+/// The digest of a message.
+///
+/// # Errors
+/// If it is absent, or no SHA-256 and size.
 pub fn from_message(message: Option<&reapi::Digest>) -> Result<Digest> {
     let message = message.context("a message lacks a digest")?;
     Digest::from_hex(

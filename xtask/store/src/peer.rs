@@ -4,7 +4,7 @@
 //! outputs is the peer's word: whoever opens a store with peers trusts them, and every result keeps the name of its peer.
 
 use crate::{
-    Action, ActionResult, Digest, Progress, Store,
+    Action, ActionResult, Digest, Portable, Progress, Store,
     directory::{for_each, unpack_tree},
     lookup::LARGEST_MESSAGE,
     message::is_empty,
@@ -15,7 +15,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io::ErrorKind,
     path::{Path, PathBuf},
     sync::PoisonError,
@@ -70,6 +70,35 @@ pub trait Peer: Send + Sync {
     /// # Errors
     /// If it lacks one, or has something else in its place.
     fn bring(&self, store: &Store, blobs: &[Digest]) -> Result<()>;
+
+    /// Those of these blobs that it has, whatever they belong to. Whoever is known by results alone has none.
+    ///
+    /// # Errors
+    /// If it can't be asked.
+    fn held(&self, _blobs: &[Digest]) -> Result<Vec<Digest>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether it is given what this store makes.
+    fn takes(&self) -> bool {
+        false
+    }
+
+    /// Gives it a result of a store, with its blobs.
+    ///
+    /// # Errors
+    /// If it does not take it, or has another one.
+    fn give(&self, _store: &Store, _result: &Portable, _blobs: &BTreeSet<Digest>) -> Result<()> {
+        bail!("it takes no results")
+    }
+
+    /// Gives it blobs of a store.
+    ///
+    /// # Errors
+    /// If it does not take them.
+    fn give_blobs(&self, _store: &Store, _blobs: &[Digest]) -> Result<()> {
+        bail!("it takes no blobs")
+    }
 }
 
 /// A result that is in the store, whoever made it.
@@ -253,7 +282,7 @@ impl Store {
     }
 
     /// Brings the blobs that are not here. Afterwards all are.
-    fn bring_all(&self, peer: &dyn Peer, blobs: &[Digest]) -> Result<()> {
+    pub(crate) fn bring_all(&self, peer: &dyn Peer, blobs: &[Digest]) -> Result<()> {
         if blobs.iter().any(|blob| is_empty(&blob.sha256)) {
             self.put_bytes(b"")?;
         }
@@ -262,7 +291,7 @@ impl Store {
         let free = self.free_bytes()?;
         ensure!(
             size <= free,
-            "its outputs have {} MB, and the disk of the store has {} MB free",
+            "what is wanted has {} MB, and the disk of the store has {} MB free",
             size / 1_000_000,
             free / 1_000_000
         );

@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use bazel_remote_apis::build::bazel::remote::execution::v2 as reapi;
 use prost::Message;
-use std::collections::BTreeMap;
+use std::{cell::RefCell, collections::BTreeMap};
 
 /// The longest path that a tree may hold, in bytes (Linux' PATH_MAX).
 const LONGEST_PATH: usize = 4096;
@@ -148,6 +148,20 @@ impl Tree {
     /// The root's digest, without keeping anything.
     pub fn digest(&self) -> Result<Digest> {
         self.merkle(&|bytes| Ok(Digest::of(bytes)))
+    }
+
+    /// The root's digest, and the message of each directory by its digest, without keeping anything.
+    ///
+    /// # Errors
+    /// None that a tree can have.
+    pub fn messages(&self) -> Result<(Digest, BTreeMap<Digest, Vec<u8>>)> {
+        let messages = RefCell::new(BTreeMap::new());
+        let root = self.merkle(&|bytes| {
+            let digest = Digest::of(bytes);
+            messages.borrow_mut().insert(digest, bytes.to_vec());
+            Ok(digest)
+        })?;
+        Ok((root, messages.into_inner()))
     }
 
     /// Makes the messages of all directories, those below others first.

@@ -143,6 +143,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 arguments: if command.is_empty() { &shell } else { command },
                 variables: &variables,
                 source: Source::Directory(&std::env::current_dir()?),
+                action: None,
                 interactive: true,
                 needs: Limits::default(),
                 progress: &progress,

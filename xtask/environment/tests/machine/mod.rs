@@ -103,6 +103,7 @@ pub fn try_run_on(
         arguments: &arguments.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(),
         variables: &variables.iter().map(text).collect(),
         source,
+        action: None,
         interactive: false,
         needs: Limits::default(),
         progress: &Silent,

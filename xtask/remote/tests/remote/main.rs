@@ -1,0 +1,7 @@
+//! The client against a server of the tests' own, which says what it is told to say.
+
+#![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
+
+mod lies;
+mod stub;
+mod tls;
