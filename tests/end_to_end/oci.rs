@@ -223,7 +223,8 @@ fn inputs_stand_in_a_registry_by_their_digests() {
     }
 }
 
-/// What is said about a release refers to it, and stands where cosign looks. The envelope is one by its form alone.
+/// What is said about a release refers to it, and what names the manifest stands where cosign looks (tests/signatures/other_tools.sh
+/// asks cosign and oras themselves). Signatures that are published one after the other come back together.
 #[test]
 fn what_is_said_about_a_release_refers_to_it() {
     let project = released();
@@ -231,35 +232,53 @@ fn what_is_said_about_a_release_refers_to_it() {
     let own = Registry::start(Access::Open);
     let named = succeeds(&project, &["publish", &format!("oci://{}/a/b", own.address()), "dist/small"]);
     let digest = named.rsplit('@').next().unwrap();
-    // {"predicateType":"https://slsa.dev/provenance/v1"}
-    let payload = "eyJwcmVkaWNhdGVUeXBlIjoiaHR0cHM6Ly9zbHNhLmRldi9wcm92ZW5hbmNlL3YxIn0=";
-    let envelope = format!("{{\"payload\":\"{payload}\",\"payloadType\":\"x\",\"signatures\":[]}}\n");
-    project.write("dist/small/provenance/part.intoto.jsonl", &envelope);
+    for name in ["alice", "bob"] {
+        succeeds(&project, &["attest", "keygen", name, "--no-passphrase"]);
+        let to = project.directory.path().join(name);
+        let copied = Command::new("cp").arg("-r").args([&dist, &to]).status().unwrap();
+        assert!(copied.success());
+    }
+    // The directories are named as the keys are, and both stand in the project.
+    for (directory, key) in [("alice", "alice.pem"), ("bob", "bob.pem")] {
+        succeeds(&project, &["attest", directory, "--key", key]);
+    }
     let debian = Debian::start();
-    for host in [own.address().to_owned(), debian.address()] {
-        let reference = OciReference::parse(&format!("oci://{host}/a/b")).unwrap();
-        let registry = OciRegistry::open(&reference, &FetchOptions::default(), true);
-        for _ in 0..2 {
-            let published = release::publish_oci(&dist, &registry, None, &store::Silent).unwrap();
+    for (index, host) in [own.address().to_owned(), debian.address()].iter().enumerate() {
+        let place = format!("oci://{host}/a/b");
+        let registry =
+            OciRegistry::open(&OciReference::parse(&place).unwrap(), &FetchOptions::default(), true);
+        let whole = format!("{place}@{digest}");
+        for directory in ["alice", "alice", "bob"] {
             // The release is the same, whatever is said about it.
-            assert_eq!(format!("sha256:{}", published.sha256), digest);
-            assert_eq!(published.referrers, ["bom.cdx.json", "provenance/part.intoto.jsonl"]);
+            assert_eq!(succeeds(&project, &["publish", &place, directory]), whole);
         }
         let subject = registry.manifest(&digest[7..]).unwrap().1;
         let referrers = registry.referrers(&subject, &store::Silent).unwrap();
         let mut kinds: Vec<_> = referrers.iter().map(|it| it.artifact_type.clone().unwrap()).collect();
         kinds.sort();
-        assert_eq!(kinds, ["application/vnd.cyclonedx+json", "application/vnd.dsse.envelope.v1+json"]);
+        // Of each builder, one for the archive and one for the release.
+        let envelope = "application/vnd.dsse.envelope.v1+json";
+        assert_eq!(kinds, [&["application/vnd.cyclonedx+json"][..], &[envelope; 4]].concat());
         // Neither says that it keeps account, so there is a list; cosign's tag is no list.
         let hex = registry.resolve(&format!("sha256-{}.att", &digest[7..])).unwrap();
         let (attestations, _) = registry.manifest(&hex).unwrap();
-        assert_eq!(attestations.layers.len(), 1);
-        assert_eq!(attestations.layers[0].annotations["predicateType"], "https://slsa.dev/provenance/v1");
-        assert_eq!(attestations.layers[0].annotations["dev.cosignproject.cosign/signature"], "");
+        assert_eq!(attestations.layers.len(), 2, "both builders' envelopes of the release");
+        for layer in &attestations.layers {
+            assert_eq!(layer.annotations["predicateType"], "https://slsa.dev/provenance/v1");
+            assert_eq!(layer.annotations["dev.cosignproject.cosign/signature"], "");
+        }
+        let fetched = format!("fetched-{index}");
+        succeeds(&project, &["fetch-release", &whole, &fetched]);
+        let fetched = project.directory.path().join(fetched).join("provenance");
+        for (name, bytes) in files(&fetched) {
+            let envelope: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(envelope["signatures"].as_array().unwrap().len(), 2, "{name}");
+        }
+        assert_eq!(files(&fetched).len(), 2);
     }
     let list = own.held.lock().unwrap()[&format!("manifests/{}", digest.replace(':', "-"))].clone();
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
-    assert_eq!(list["manifests"].as_array().unwrap().len(), 2);
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 5);
 }
 
 #[test]

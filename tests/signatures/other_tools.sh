@@ -1,24 +1,39 @@
 #!/bin/bash
-# Checks what `attest` writes by the tools of others, and that each of them refuses what it should: cosign 2.5 and minisign 0.12 of
-# Debian 13, minisign of this machine's own Debian, securesystemslib, in-toto-attestation, py-minisign and model-signing out of the
-# Python package index, and OpenSSL.
+# Checks what `attest`, `publish oci://` and `release` write by the tools of others, and that each of them refuses what it should:
+# cosign 2.5, oras 1.2 and minisign 0.12 of Debian 13, minisign of this machine's own Debian, securesystemslib, in-toto-attestation,
+# py-minisign, cyclonedx-python-lib and model-signing out of the Python package index, jq and OpenSSL; with Debian's docker-registry, and
+# with a registry that has the referrers API, which Debian 13's Go compiles.
 #
-#   tests/signatures/other_tools.sh XTASK RELEASE
+#   tests/signatures/other_tools.sh XTASK [RELEASE]
 #
-# XTASK is the program, RELEASE a release directory, of which a copy is signed. Installs nothing: packages are unpacked in a temporary
-# directory. Takes about two minutes, most of it for downloads, so continuous integration runs a part of it alone (xtask/cli/tests).
-# Prints a line for each check; the exit status is 0 when all of them came out as they should.
+# XTASK is the program, RELEASE a release directory, of which a copy is signed; without one, that of small_project.sh is built.
+# Installs nothing, and needs docker-registry: packages are unpacked in a temporary directory. Takes about four minutes, most of it
+# for downloads and Go, so continuous integration runs a part of it alone (tests/end_to_end/oci.rs, provenance/others.rs). Prints a
+# line for each check; the exit status is 0 when all of them came out as they should.
 set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
 xtask=$(realpath "$1")
-release=$(realpath "$2")
+release=${2:+$(realpath "$2")}
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+servers=()
+stop() {
+    for server in "${servers[@]}"; do kill "$server" 2>/dev/null || true; done
+    rm -rf "$work"
+}
+trap stop EXIT
 cd "$work"
+if [ -z "$release" ]; then
+    "$here/small_project.sh" project
+    (cd project && MLC_REPRO_STORE=$work/store "$xtask" -q release small)
+    release=$work/project/dist/small
+fi
 
 failed=0
+count=0
 check() { # accepts|refuses, name, command …
     local wanted=$1 name=$2
     shift 2
+    count=$((count + 1))
     if "$@" >"$work/output" 2>&1; then local found=accepts; else local found=refuses; fi
     if [ "$found" = "$wanted" ]; then
         printf 'ok    %s %s\n' "$wanted" "$name"
@@ -36,18 +51,24 @@ echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror tri
 apt=(-o Dir::Etc::sourcelist="$work/apt/etc/sources.list" -o Dir::Etc::sourceparts=- -o Dir::State::Lists="$work/apt/lists"
      -o Dir::Cache="$work/apt/cache" -o Dir::State::status=/dev/null -o APT::Sandbox::User=root)
 apt-get -qq "${apt[@]}" update
-apt-get -qq "${apt[@]}" download cosign minisign
+apt-get -qq "${apt[@]}" download cosign oras minisign golang-1.24-{go,src} golang-github-google-go-containerregistry-dev \
+    golang-github-opencontainers-{go-digest,image-spec}-dev golang-github-klauspost-compress-dev \
+    golang-github-docker-distribution-dev golang-github-containerd-stargz-snapshotter-dev golang-github-sirupsen-logrus-dev \
+    golang-github-pkg-errors-dev golang-golang-x-{sync,sys}-dev
 for package in *.deb; do dpkg-deb -x "$package" debian13; done
 cosign=$work/debian13/usr/bin/cosign
+oras=$work/debian13/usr/bin/oras
+(cd "$here/referrers" && GO111MODULE=off GOPATH=$work/debian13/usr/share/gocode CGO_ENABLED=0 GOTOOLCHAIN=local GOCACHE=$work/go \
+    "$work/debian13/usr/lib/go-1.24/bin/go" build -p 1 -o "$work/referrers" main.go)
 minisigns=("$work/debian13/usr/bin/minisign")
 rm -f ./*.deb
-if apt-get -qq download minisign 2>/dev/null; then
-    dpkg-deb -x minisign*.deb own
+if apt-get -qq download minisign jq libjq1 libonig5 2>/dev/null; then
+    for package in *.deb; do dpkg-deb -x "$package" own; done
     minisigns+=("$work/own/usr/bin/minisign")
 fi
 python3 -m venv venv
 venv/bin/pip install -q 'securesystemslib[crypto]==1.6.0' in-toto-attestation==0.9.3 py-minisign==0.21.1 \
-    model-signing==1.1.1 pyOpenSSL
+    'cyclonedx-python-lib[json-validation]==11.12.0' model-signing==1.1.1 pyOpenSSL
 
 # --- two builders, a stranger, and a release with both signatures ---------------------------------------------------------------
 for name in alice bob stranger; do "$xtask" -q attest keygen $name --no-passphrase; done
@@ -71,7 +92,7 @@ flip='s = bytearray(base64.b64decode(j["signatures"][0]["sig"])); s[0] ^= 1; j["
 flip_all='
 for one in j["signatures"]:
     s = bytearray(base64.b64decode(one["sig"])); s[0] ^= 1; one["sig"] = base64.b64encode(bytes(s)).decode()'
-other_payload='j["payload"] = base64.b64encode(p.replace(b"hello", b"hullo", 1).replace(b"tvm", b"tvn", 1)).decode()'
+other_payload='j["payload"] = base64.b64encode(p.replace(b"{", b"{ ", 1)).decode()'
 other_type='j["payloadType"] = "application/json"'
 
 # --- cosign -----------------------------------------------------------------------------------------------------------------------
@@ -95,6 +116,101 @@ edit "$envelope" "$flip_all" > changed; check refuses "cosign: changed signature
 edit "$envelope" "$other_type" > changed; check refuses "cosign: another type" blob alice.pub changed "a/$one"
 check refuses "cosign: another file" blob alice.pub "$envelope" a/verify.py
 cat "$envelope" "$envelope" > changed; check refuses "cosign: two envelopes in a file" blob alice.pub changed "a/$one"
+
+# --- registries: cosign and oras --------------------------------------------------------------------------------------------------
+wait_for() { # ADDRESS
+    for _ in $(seq 200); do
+        if (exec 3<>"/dev/tcp/${1%:*}/${1#*:}") 2>/dev/null; then return; fi
+        sleep 0.05
+    done
+    echo "no registry answers at $1"
+    exit 1
+}
+free() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print("127.0.0.1:%d" % s.getsockname()[1])'; }
+plain=$(free)
+printf 'version: 0.1\nlog: { level: error }\nstorage: { filesystem: { rootdirectory: %s } }\nhttp: { addr: "%s" }\n' \
+    "$work/registry" "$plain" > registry.yml
+docker-registry serve registry.yml >registry.log 2>&1 &
+servers+=($!)
+referring=$(free)
+./referrers "$referring" >referrers.log 2>&1 &
+servers+=($!)
+cat > discovered.py <<'PY'
+import json, sys
+kinds = sorted(it["artifactType"] for it in json.load(sys.stdin)["manifests"])
+bom, envelope = "application/vnd.cyclonedx+json", "application/vnd.dsse.envelope.v1+json"
+# What go-containerregistry says of all of them: the type of their configuration.
+if sys.argv[2] == "go-containerregistry":
+    bom = envelope = "application/vnd.oci.empty.v1+json"
+sys.exit(kinds != [bom] + [envelope] * int(sys.argv[1]))
+PY
+attestation() { # KEY REFERENCE [TYPE]
+    HOME=$work "$cosign" verify-attestation --key "$1" --insecure-ignore-tlog=true --allow-http-registry \
+        --type "${3:-slsaprovenance1}" "$2"
+}
+discover() { "$oras" discover --plain-http -o json "$1"; } # REFERENCE
+discovered() { discover "$1" | python3 discovered.py "$(ls a/provenance/*.intoto.jsonl | wc -l)" "$2"; } # REFERENCE REGISTRY
+released() { # DIRECTORY: the files of the release, all of them, and nothing else
+    (cd "$1" && sha256sum -c --quiet --strict SHA256SUMS) &&
+        diff -r --exclude=provenance --exclude=SHA256SUMS.minisig a "$1"
+}
+referrers() { # REFERENCE: the files of every referrer are those of the release
+    local digest
+    for digest in $(discover "$1" | python3 -c 'import json, sys; [print(it["digest"]) for it in json.load(sys.stdin)["manifests"]]'); do
+        "$oras" pull --plain-http -o referrers-of "${1%@*}@$digest" || return 1
+    done
+    diff -r a/provenance referrers-of/provenance && cmp a/bom.cdx.json referrers-of/bom.cdx.json
+}
+for host in "$plain" "$referring"; do
+    wait_for "$host"
+    if [ "$host" = "$plain" ]; then kind=docker-registry; else kind=go-containerregistry; fi
+    predicted=$("$xtask" -q publish --dry-run "oci://$host/some/tvm:v1" a)
+    published=$("$xtask" -q publish "oci://$host/some/tvm:v1" a)
+    check accepts "$kind: the digest is known before" [ "$predicted" = "$published" ]
+    check accepts "$kind: and the same the next time" \
+        [ "$("$xtask" -q publish "oci://$host/some/tvm:v1" a)" = "$published" ]
+    reference=${published#oci://}
+    for key in alice bob; do
+        check accepts "cosign, $kind: verify-attestation with $key's key" attestation $key.pub "$reference"
+    done
+    check accepts "cosign, $kind: by the tag" attestation alice.pub "$host/some/tvm:v1"
+    check refuses "cosign, $kind: a stranger's key" attestation stranger.pub "$reference"
+    check refuses "cosign, $kind: another type of statement" attestation alice.pub "$reference" cyclonedx
+    # The attestations of this release at another artifact.
+    cp a/verify.py other.py
+    "$oras" push --plain-http "$host/some/tvm:other" other.py >/dev/null
+    other=$("$oras" resolve --plain-http "$host/some/tvm:other")
+    "$oras" tag --plain-http "$host/some/tvm:sha256-${reference#*@sha256:}.att" "${other/:/-}.att" >/dev/null
+    check refuses "cosign, $kind: another artifact with these attestations" attestation alice.pub "$host/some/tvm@$other"
+    check accepts "oras, $kind: discovers provenance and bill of materials" discovered "$reference" "$kind"
+    check accepts "oras, $kind: pulls the release" "$oras" pull --plain-http -o "pulled-$kind" "$reference"
+    check accepts "sha256sum, $kind: what oras pulled" released "pulled-$kind"
+    rm -rf referrers-of
+    check accepts "oras, $kind: pulls what refers to it" referrers "$reference"
+    check accepts "fetch-release, $kind" "$xtask" -q fetch-release "$published" "fetched-$kind"
+    check accepts "fetch-release, $kind: with all signatures" \
+        diff -r --exclude=SHA256SUMS.minisig a "fetched-$kind"
+done
+
+# --- CycloneDX ------------------------------------------------------------------------------------------------------------------------
+cat > bom.py <<'PY'
+import json, sys
+from cyclonedx.model.bom import Bom
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+path, change = sys.argv[1:]
+bom = json.load(open(path))
+exec(change)
+error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(bom))
+if error:
+    sys.exit(str(error))
+Bom.from_json(bom).validate()
+PY
+bom() { "$work/venv/bin/python" bom.py a/bom.cdx.json "$1"; } # Python over `bom`
+check accepts "cyclonedx-python-lib: strictly, and its references" bom ''
+check refuses "cyclonedx-python-lib: a name that is a number" bom 'bom["metadata"]["component"]["name"] = 1'
+check refuses "cyclonedx-python-lib: a field that it does not know" bom 'bom["more"] = 1'
+check refuses "cyclonedx-python-lib: a reference to nowhere" bom 'bom["dependencies"][0]["dependsOn"] = ["nowhere"]'
 
 # --- securesystemslib, in-toto ------------------------------------------------------------------------------------------------------
 cat > dsse.py <<'PY'
@@ -199,4 +315,47 @@ rm model/model.sig; "$xtask" -q attest model --model-signature ec.pem
 check accepts "model_signing: signed with a key of openssl" model model ec.pub
 "$work/venv/bin/model_signing" sign key model --signature theirs.sig --private_key model.pem >/dev/null 2>&1
 
+# --- how long a stranger's check takes, by both ways of docs/auditing.md -----------------------------------------------------------------
+cat > policy.toml <<'EOF'
+version = 1
+[keys]
+alice = { file = "alice.pub" }
+bob = { file = "bob.pub" }
+[roles]
+builders = ["alice", "bob"]
+[release]
+role = "builders"
+threshold = 2
+[[artifact]]
+match = ["*"]
+role = "builders"
+threshold = 2
+[checksums]
+role = "builders"
+EOF
+jq() { LD_LIBRARY_PATH=$(echo "$work"/own/usr/lib/*-linux-gnu) "$work/own/usr/bin/jq" "$@"; }
+ours() { "$xtask" -q verify a --policy policy.toml --no-locks; }
+by_hand() {
+    (cd a && sha256sum -c --quiet --strict SHA256SUMS) || return 1
+    "${minisigns[0]}" -V -p alice.minisign.pub -m a/SHA256SUMS || return 1
+    local envelope file key
+    for envelope in a/provenance/*.intoto.jsonl; do
+        file=a/$(basename "$envelope" .intoto.jsonl)
+        if [ "$file" = a/release ]; then file=a/release.json; fi
+        if [ ! -f "$file" ]; then continue; fi
+        for key in alice bob; do blob $key.pub "$envelope" "$file" || return 1; done
+    done
+    jq -r .payload a/provenance/release.intoto.jsonl | base64 -d |
+        jq -e '.predicate.buildDefinition.resolvedDependencies[] | {name, uri, digest}'
+}
+timed() { # NAME, command …
+    local start=$EPOCHREALTIME
+    check accepts "$@"
+    local micros=$((${EPOCHREALTIME/[^0-9]/} - ${start/[^0-9]/}))
+    printf '      %d.%03d s, for %s\n' $((micros / 1000000)) $((micros / 1000 % 1000)) "$(du -shL --apparent-size a | cut -f1)"
+}
+timed "a stranger's check: verify --policy" ours
+timed "a stranger's check: sha256sum, minisign, cosign and jq" by_hand
+
+echo "$count checks"
 exit $failed

@@ -309,6 +309,14 @@ impl Manifest {
         archives.chain(models).chain(&self.licenses).chain(&self.verifier).chain(&self.bom)
     }
 
+    /// Every file of the release directory, by its path. `json` is the manifest's own text.
+    pub(crate) fn whole(&self, json: &str) -> BTreeMap<String, File> {
+        let checksums = self.checksums(json);
+        let own = [("release.json", json), ("SHA256SUMS", checksums.as_str())];
+        let own = own.map(|(path, text)| File::new(path, &Digest::of(text.as_bytes())));
+        self.files().cloned().chain(own).map(|file| (file.path.clone(), file)).collect()
+    }
+
     /// `SHA256SUMS`: `HEX  PATH` lines sorted by path, as `sha256sum -c --strict` reads them. `json` is the manifest's
     /// own text.
     pub fn checksums(&self, json: &str) -> String {

@@ -6,22 +6,24 @@
 //! change it, and stands under cosign's tag as well, since cosign asks for nothing else. The bill of materials is one of the files,
 //! and refers to the manifest for those who look for one.
 
+mod fetch;
+
+pub use fetch::{Fetched, fetch_oci};
+
 use crate::{
-    Manifest, Problem,
-    names::{folded, why_unsafe},
-    verify,
+    Manifest,
     verify::{Found, list},
 };
-use anyhow::{Context, Result, bail, ensure};
-use base64::{Engine, engine::general_purpose::STANDARD};
-use input::{Descriptor, OciContent, OciManifest, OciReference, Registry};
+use anyhow::{Context, Result, ensure};
+use input::{Descriptor, OciContent, OciManifest, Registry};
 use serde::Deserialize;
+use signature::Envelope;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     path::Path,
 };
-use store::{Digest, Progress, Unit, sync_directory};
+use store::{Digest, Progress, Unit};
 
 /// What a release is called among artifacts.
 pub const ARTIFACT_TYPE: &str = "application/vnd.mlc-repro.release.v1+json";
@@ -29,7 +31,6 @@ pub const ARTIFACT_TYPE: &str = "application/vnd.mlc-repro.release.v1+json";
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// A bill of materials.
 const BOM: &str = "application/vnd.cyclonedx+json";
-const BOM_FILE: &str = "bom.cdx.json";
 
 /// How many files a release in a registry may have.
 const MOST_FILES: usize = 100_000;
@@ -39,8 +40,6 @@ const LARGEST_SAID: u64 = 64 << 20;
 /// What belongs to a release in a registry.
 struct Contents {
     manifest: OciManifest,
-    /// The files, by their digests in hexadecimal.
-    files: BTreeMap<String, String>,
     /// Paths of what is said about it, with the kind of artifact.
     said: Vec<(String, &'static str)>,
 }
@@ -50,7 +49,34 @@ struct Contents {
 /// # Errors
 /// If the directory can't be read.
 pub fn oci_digest(directory: &Path) -> Result<String> {
-    Ok(Digest::of(&contents(directory)?.manifest.bytes()?).hex())
+    let (manifest, json) = of_directory(directory)?;
+    Ok(image_digest(&manifest, &json)?.hex())
+}
+
+/// The same, by what stands in `release.json`. The release's statement names it, so that who finds the release in a registry can
+/// check the signatures with what the registry says alone.
+pub(crate) fn image_digest(manifest: &Manifest, json: &str) -> Result<Digest> {
+    Ok(Digest::of(&image(manifest, json).bytes()?))
+}
+
+/// What a release is in a registry.
+fn image(manifest: &Manifest, json: &str) -> OciManifest {
+    let layers = manifest.whole(json).into_values().map(|file| Descriptor {
+        digest: format!("sha256:{}", file.sha256),
+        size: file.size,
+        ..Descriptor::new(media_type(&file.path), &Digest::of(b"")).titled(&file.path)
+    });
+    OciManifest::new(ARTIFACT_TYPE, layers.collect())
+}
+
+/// The manifest of a release directory, and its text.
+fn of_directory(directory: &Path) -> Result<(Manifest, String)> {
+    let path = directory.join("release.json");
+    let json = String::from_utf8(small_file(&path)?);
+    let json = json.ok().with_context(|| format!("{} is not text", path.display()))?;
+    let manifest = serde_json::from_str(&json)
+        .with_context(|| format!("{} is not the manifest of a release", path.display()))?;
+    Ok((manifest, json))
 }
 
 fn is_provenance(path: &str) -> bool {
@@ -63,23 +89,15 @@ fn is_of_release(path: &str) -> bool {
 }
 
 fn contents(directory: &Path) -> Result<Contents> {
-    let (mut files, mut layers, mut said) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (manifest, json) = of_directory(directory)?;
+    let mut said = Vec::new();
+    said.extend(manifest.bom.as_ref().map(|bom| (bom.path.clone(), BOM)));
     for (path, found) in list(directory)? {
-        if found == Found::Directory {
-            continue;
-        }
-        if path == BOM_FILE {
-            said.push((path.clone(), BOM));
-        }
-        if is_provenance(&path) {
+        if is_provenance(&path) && matches!(found, Found::File(_)) {
             said.push((path, ENVELOPE));
-        } else if is_of_release(&path) {
-            let digest = Digest::of_file(&directory.join(&path))?;
-            layers.push(Descriptor::new(media_type(&path), &digest).titled(&path));
-            files.insert(digest.hex(), path);
         }
     }
-    Ok(Contents { manifest: OciManifest::new(ARTIFACT_TYPE, layers), files, said })
+    Ok(Contents { manifest: image(&manifest, &json), said })
 }
 
 fn media_type(path: &str) -> &'static str {
@@ -116,7 +134,7 @@ pub fn publish_oci(
     tag: Option<&str>,
     progress: &dyn Progress,
 ) -> Result<Published> {
-    let Contents { manifest, files, said } = contents(directory)?;
+    let Contents { manifest, said } = contents(directory)?;
     let mut published = Published { sha256: String::new(), sent: 0, there: 0, referrers: Vec::new() };
     let total = manifest.layers.iter().map(|layer| layer.size).sum();
     let meter = progress.begin("publishing", total, Unit::Bytes);
@@ -124,8 +142,7 @@ pub fn publish_oci(
     for layer in &manifest.layers {
         let digest = layer.content()?;
         if done.insert(digest) {
-            let path = files.get(&digest.hex()).context("a layer has a file")?;
-            let path = directory.join(path);
+            let path = directory.join(layer.title().context("a layer has a file")?);
             let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
             let sent = registry.push_blob(&digest, &OciContent::File(file))?;
             *(if sent { &mut published.sent } else { &mut published.there }) += 1;
@@ -145,58 +162,70 @@ pub fn publish_oci(
         referrer.subject = Some(subject.clone());
         registry.push_manifest(&referrer, None)?;
         if kind == ENVELOPE {
-            let predicate = predicate_type(&bytes).with_context(|| format!("cannot publish `{path}`"))?;
-            envelopes.push((digest, predicate));
+            let statement = statement(&bytes).with_context(|| format!("cannot publish `{path}`"))?;
+            // cosign takes what names the manifest, and reports all else as not being about it.
+            if statement.is_about(&published.sha256) {
+                let mut layer = Descriptor::new(ENVELOPE, &digest);
+                layer.annotations.insert("dev.cosignproject.cosign/signature".to_owned(), String::new());
+                layer.annotations.insert("predicateType".to_owned(), statement.predicate_type);
+                envelopes.push(layer);
+            }
         }
         published.referrers.push(path);
     }
     if !envelopes.is_empty() {
-        let tag = format!("sha256-{}.att", published.sha256);
-        let (manifest, configuration) = attestations(&envelopes)?;
-        registry.push_blob(&manifest.config.content()?, &OciContent::Bytes(&configuration))?;
-        registry.push_manifest(&manifest, Some(&tag))?;
+        attach_for_cosign(registry, &published.sha256, envelopes)?;
     }
     Ok(published)
 }
 
-/// What cosign reads: an image whose layers are envelopes. Gives its configuration as well.
-fn attestations(envelopes: &[(Digest, String)]) -> Result<(OciManifest, Vec<u8>)> {
+/// Adds envelopes to what cosign reads: an image at a tag of its own, whose layers are envelopes. What others put there stays.
+fn attach_for_cosign(registry: &Registry, hex: &str, envelopes: Vec<Descriptor>) -> Result<()> {
     const NEVER: &str = "0001-01-01T00:00:00Z";
-    let hashes: Vec<String> =
-        envelopes.iter().map(|(digest, _)| format!("sha256:{}", digest.hex())).collect();
-    let history: Vec<_> = envelopes.iter().map(|_| serde_json::json!({ "created": NEVER })).collect();
+    let tag = format!("sha256-{hex}.att");
+    let mut layers = registry.tagged(&tag)?.map(|there| there.layers).unwrap_or_default();
+    for envelope in envelopes {
+        if !layers.iter().any(|there| there.digest == envelope.digest) {
+            layers.push(envelope);
+        }
+    }
+    let hashes: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
+    let history: Vec<_> = layers.iter().map(|_| serde_json::json!({ "created": NEVER })).collect();
     let configuration = serde_json::to_vec(&serde_json::json!({
         "architecture": "", "config": {}, "created": NEVER, "history": history, "os": "",
         "rootfs": { "diff_ids": hashes, "type": "layers" },
     }))?;
-    let layers = envelopes.iter().map(|(digest, predicate)| {
-        let mut layer = Descriptor::new(ENVELOPE, digest);
-        layer.annotations.insert("dev.cosignproject.cosign/signature".to_owned(), String::new());
-        layer.annotations.insert("predicateType".to_owned(), predicate.clone());
-        layer
-    });
-    let mut manifest = OciManifest::new(ARTIFACT_TYPE, layers.collect());
+    let digest = Digest::of(&configuration);
+    let mut manifest = OciManifest::new(ARTIFACT_TYPE, layers);
     manifest.artifact_type = None;
-    manifest.config =
-        Descriptor::new("application/vnd.oci.image.config.v1+json", &Digest::of(&configuration));
-    Ok((manifest, configuration))
+    manifest.config = Descriptor::new("application/vnd.oci.image.config.v1+json", &digest);
+    registry.push_blob(&digest, &OciContent::Bytes(&configuration))?;
+    registry.push_manifest(&manifest, Some(&tag)).map(drop)
 }
 
-/// What the statement in an envelope is about.
-fn predicate_type(envelope: &[u8]) -> Result<String> {
-    #[derive(Deserialize)]
-    struct Envelope {
-        payload: String,
+/// What is looked at of the statement in an envelope.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Statement {
+    predicate_type: String,
+    subject: Vec<Subject>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: BTreeMap<String, String>,
+}
+
+impl Statement {
+    fn is_about(&self, hex: &str) -> bool {
+        self.subject.iter().any(|subject| subject.digest.get("sha256").is_some_and(|it| it == hex))
     }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Statement {
-        predicate_type: String,
-    }
-    let envelope: Envelope = serde_json::from_slice(envelope).context("it is not an envelope")?;
-    let payload = STANDARD.decode(envelope.payload).context("its payload is not base64")?;
-    let statement: Statement = serde_json::from_slice(&payload).context("its payload is not a statement")?;
-    Ok(statement.predicate_type)
+}
+
+fn statement(envelope: &[u8]) -> Result<Statement> {
+    let text = std::str::from_utf8(envelope).context("it is not text")?;
+    let envelope = Envelope::parse(text)?;
+    serde_json::from_slice(envelope.payload()).context("its payload is not a statement")
 }
 
 fn small_file(path: &Path) -> Result<Vec<u8>> {
@@ -206,213 +235,50 @@ fn small_file(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(reading)
 }
 
-/// What was fetched.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// What it is.
-    pub manifest: Manifest,
-    /// What is said about it, and was fetched as well: paths.
-    pub said: Vec<String>,
-}
-
-/// Fetches a release by the digest of its manifest. The directory is finished, verified and synced beside `destination`, and
-/// renamed. Nobody's word is taken for a name, a size or a digest; who may say something about the release is not looked at
-/// here.
-///
-/// # Errors
-/// If something stands at `destination`; if what the registry has is not a release that passes verification.
-pub fn fetch_oci(
-    reference: &OciReference,
-    registry: &Registry,
-    destination: &Path,
-    progress: &dyn Progress,
-) -> Result<Fetched> {
-    let hex = reference.sha256.as_ref().context(
-        "a release is fetched by its digest, since a tag may be given to another one at any time\n  hint: oci://HOST/NAME@sha256:HEX, as `publish` prints it",
-    )?;
-    ensure!(
-        std::fs::symlink_metadata(destination).is_err(),
-        "{} exists\n  hint: move it away, or choose another directory",
-        destination.display()
-    );
-    let parent = destination.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let (manifest, subject) = registry.manifest(hex)?;
-    let layers = checked_layers(&manifest)?;
-    let total = layers.iter().fold(0u64, |sum, (_, digest)| sum.saturating_add(digest.size));
-    require_space(parent, total)?;
-    let scratch = tempfile::Builder::new()
-        .prefix(".fetch-")
-        .tempdir_in(parent)
-        .with_context(|| format!("cannot write to {}", parent.display()))?;
-    let new = scratch.path().join("new");
-    let meter = progress.begin("fetching the release", total, Unit::Bytes);
-    for (path, digest) in &layers {
-        pull(registry, digest, &new.join(path))?;
-        meter.add(digest.size);
-    }
-    drop(meter);
-    let mut said = Vec::new();
-    for (path, digest) in said_about(registry, &subject, progress)? {
-        pull(registry, &digest, &new.join(&path))?;
-        said.push(path);
-    }
-    let verdict = verify(&new, None)?;
-    if !verdict.passes() {
-        let problems: Vec<String> = verdict.problems.iter().map(Problem::to_string).collect();
-        bail!("what {} has is not a sound release:\n  {}", reference.server(), problems.join("\n  "));
-    }
-    let text = std::fs::read_to_string(new.join("release.json")).context("the release has no manifest")?;
-    let manifest = serde_json::from_str(&text).context("the release has no manifest")?;
-    for directory in list(&new)?.iter().filter(|(_, found)| **found == Found::Directory) {
-        sync_directory(&new.join(directory.0))?;
-    }
-    sync_directory(&new)?;
-    std::fs::rename(&new, destination).with_context(|| format!("cannot write {}", destination.display()))?;
-    sync_directory(parent)?;
-    Ok(Fetched { manifest, said })
-}
-
-/// The files of a release by its manifest. Errors: it is none, or a title is no path that is one file on every system.
-fn checked_layers(manifest: &OciManifest) -> Result<Vec<(String, Digest)>> {
-    ensure!(
-        manifest.artifact_type.as_deref() == Some(ARTIFACT_TYPE),
-        "the manifest is not that of a release, but of `{}`",
-        manifest.artifact_type.as_deref().unwrap_or("nothing in particular").escape_debug()
-    );
-    ensure!(manifest.layers.len() <= MOST_FILES, "the release has more than {MOST_FILES} files");
-    let mut names = BTreeSet::new();
-    let mut layers = Vec::new();
-    for layer in &manifest.layers {
-        let path = layer.title().context("a file of the release has no title")?;
-        let shown = path.escape_debug();
-        if let Some(why) = why_unsafe(path) {
-            bail!("the file `{shown}` of the release can't be written: {why}");
-        }
-        ensure!(is_of_release(path), "`{shown}` is said about a release, and is no part of one");
-        ensure!(names.insert(folded(path)), "two files of the release are `{shown}` on some systems");
-        layers.push((path.to_owned(), layer.content()?));
-    }
-    for path in &names {
-        let mut above = path.as_str();
-        while let Some((directory, _)) = above.rsplit_once('/') {
-            ensure!(
-                !names.contains(directory),
-                "`{}` is a file of the release, and a directory",
-                directory.escape_debug()
-            );
-            above = directory;
-        }
-    }
-    Ok(layers)
-}
-
-/// What others say about a release, by its path: provenance. The bill of materials is one of the release's files, whatever refers
-/// to it. Where two say something else at the same path, neither is taken.
-fn said_about(
-    registry: &Registry,
-    subject: &Descriptor,
-    progress: &dyn Progress,
-) -> Result<Vec<(String, Digest)>> {
-    let mut said: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
-    for referrer in registry.referrers(subject, progress)? {
-        let kind = referrer.artifact_type.as_deref();
-        for layer in &referrer.layers {
-            let Some(path) = layer.title() else { continue };
-            let belongs = kind == Some(ENVELOPE) && is_provenance(path) && path.matches('/').count() == 1;
-            if !belongs || why_unsafe(path).is_some() || layer.size > LARGEST_SAID {
-                continue;
-            }
-            said.entry(path.to_owned()).or_default().insert(layer.content()?);
-        }
-    }
-    let mut taken = Vec::new();
-    let mut names = BTreeSet::new();
-    for (path, digests) in said {
-        match (digests.len(), digests.first()) {
-            (1, Some(digest)) if names.insert(folded(&path)) => taken.push((path, *digest)),
-            _ => progress.note(&format!(
-                "the registry has {} different files `{path}` about this release, and none of them is taken",
-                digests.len()
-            )),
-        }
-    }
-    Ok(taken)
-}
-
-fn pull(registry: &Registry, digest: &Digest, path: &Path) -> Result<()> {
-    let writing = || format!("cannot write {}", path.display());
-    std::fs::create_dir_all(path.parent().context("a file has a directory")?).with_context(writing)?;
-    let mut file =
-        File::options().read(true).write(true).create_new(true).open(path).with_context(writing)?;
-    registry.pull_blob(digest, &mut file)?;
-    file.sync_all().with_context(writing)
-}
-
-fn require_space(directory: &Path, bytes: u64) -> Result<()> {
-    let status = rustix::fs::statvfs(directory)
-        .with_context(|| format!("cannot look at the file system of {}", directory.display()))?;
-    let free = status.f_bavail.saturating_mul(status.f_frsize);
-    ensure!(
-        bytes <= free,
-        "the release has {} MB, and the disk of {} has {} MB free",
-        bytes / 1_000_000,
-        directory.display(),
-        free / 1_000_000
-    );
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{attest, example, write};
+    use signature::SecretKey;
 
+    /// Whoever has a registry's answer alone can check the signatures: the manifest is one of the things that the release's
+    /// statement is about, and of no other statement.
     #[test]
-    fn titles_that_are_no_files_of_a_release_are_refused() {
-        let manifest = |titles: &[&str]| {
-            let layer = |title: &&str| Descriptor::new("text/plain", &Digest::of(b"x")).titled(title);
-            OciManifest::new(ARTIFACT_TYPE, titles.iter().map(layer).collect())
-        };
-        assert!(checked_layers(&manifest(&["release.json", "licenses/a/LICENSE", "licenses/b"])).is_ok());
-        for titles in [
-            &["/etc/passwd"][..],
-            &["../evil"],
-            &["a/../b"],
-            &["a\\b"],
-            &["a//b"],
-            &[""],
-            &["nul"],
-            &["C:x"],
-            &["a", "A"],
-            &["a", "a"],
-            &["stra\u{df}e", "STRASSE"],
-            &["a", "a/b"],
-            &["A", "a/b"],
-            &["provenance/x.intoto.jsonl"],
-            &["SHA256SUMS.minisig"],
-            &["a\nb"],
-            &["a\u{202e}b"],
-        ] {
-            assert!(checked_layers(&manifest(titles)).is_err(), "{titles:?}");
+    fn the_statement_of_a_release_names_what_it_is_in_a_registry() {
+        let (directory, store, manifest) = example::release();
+        let path = directory.path().join("dist/test");
+        write(&store, &manifest, &path).unwrap();
+        let before = oci_digest(&path).unwrap();
+        attest(&path, &SecretKey::from_seed([1; 32]), None).unwrap();
+        assert_eq!(oci_digest(&path).unwrap(), before, "what is said about a release does not change it");
+        let Contents { manifest, said } = contents(&path).unwrap();
+        for layer in &manifest.layers {
+            let file = path.join(layer.title().unwrap());
+            assert_eq!(layer.content().unwrap(), Digest::of_file(&file).unwrap(), "{}", file.display());
         }
-        let mut other = manifest(&["release.json"]);
-        other.artifact_type = Some("application/vnd.other".into());
-        assert!(checked_layers(&other).is_err());
-        let mut untitled = manifest(&["release.json"]);
-        untitled.layers[0].annotations.clear();
-        assert!(checked_layers(&untitled).is_err());
-        let mut hashless = manifest(&["release.json"]);
-        hashless.layers[0].digest = "md5:0".into();
-        assert!(checked_layers(&hashless).is_err());
+        let about: Vec<_> = said
+            .iter()
+            .filter(|(path, kind)| *kind == ENVELOPE && path.ends_with(".intoto.jsonl"))
+            .filter(|(name, _)| statement(&small_file(&path.join(name)).unwrap()).unwrap().is_about(&before))
+            .map(|(path, _)| path.as_str())
+            .collect();
+        assert_eq!((said.len(), about), (4, vec!["provenance/release.intoto.jsonl"]));
     }
 
     #[test]
     fn what_an_envelope_is_about_is_read_from_its_statement() {
-        let payload = STANDARD.encode(r#"{"predicateType":"https://slsa.dev/provenance/v1","x":1}"#);
-        let envelope = format!(r#"{{"payload":"{payload}","payloadType":"x","signatures":[]}}"#);
-        assert_eq!(predicate_type(envelope.as_bytes()).unwrap(), "https://slsa.dev/provenance/v1");
-        for wrong in ["", "{}", r#"{"payload":"!"}"#, r#"{"payload":"e30="}"#] {
-            assert!(predicate_type(wrong.as_bytes()).is_err(), "{wrong}");
+        let about = |payload: &str| {
+            let mut envelope = Envelope::new(payload.as_bytes());
+            envelope.sign(&SecretKey::from_seed([1; 32]));
+            statement(envelope.to_text().as_bytes())
+        };
+        let found = about(r#"{"predicateType":"x","subject":[{"digest":{"sha256":"ab"}}],"y":1}"#).unwrap();
+        assert!(found.predicate_type == "x" && found.is_about("ab") && !found.is_about("abc"));
+        for wrong in ["", "{}", "[]", r#"{"predicateType":"x"}"#] {
+            assert!(about(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "{}", r#"{"payload":"!","payloadType":"x","signatures":[]}"#] {
+            assert!(statement(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }
 }

@@ -294,6 +294,17 @@ impl Registry {
         Ok(Digest::of(&bytes).hex())
     }
 
+    /// The manifest that a tag names at the moment; nothing where there is no such tag.
+    ///
+    /// # Errors
+    /// If something else stands there.
+    pub fn tagged(&self, tag: &str) -> Result<Option<Manifest>> {
+        let read = |bytes: Vec<u8>| {
+            Manifest::read(&bytes).with_context(|| format!("cannot read the tag `{tag}` of {}", self.url("")))
+        };
+        self.get(tag, MANIFEST)?.map(read).transpose()
+    }
+
     /// Manifests that say something about another one: by the registry's account and by the list that stands in for it, each
     /// read and looked at by ourselves, since some registries neither filter nor say what the manifest says. What is not as
     /// it should be is passed over, and named.

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use store::Digest;
 
-pub use purl::purl;
+pub use purl::{purl, reference};
 
 /// Its name in the release directory: what CycloneDX recommends, so that tools recognise it.
 pub const NAME: &str = "bom.cdx.json";

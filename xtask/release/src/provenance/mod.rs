@@ -82,7 +82,7 @@ pub fn companions(manifest: &Manifest, json: &str) -> Result<BTreeMap<String, Co
         let companion = Companion::Envelope { about, statement };
         companions.insert(format!("{DIRECTORY}/{name}{ENVELOPE}"), companion);
     };
-    add("release", About::Release, statement::of_release(manifest, json));
+    add("release", About::Release, statement::of_release(manifest, json)?);
     for artifact in &manifest.artifacts {
         let statement = statement::of_artifact(manifest, artifact);
         add(&artifact.archive.path, About::Artifact(artifact.title()), statement);

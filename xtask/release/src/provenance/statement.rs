@@ -1,9 +1,14 @@
 //! The statements: in-toto Statement 1 with the predicate of SLSA provenance 1, as canonical JSON.
 
-use crate::{Artifact, File, InputFacts, Manifest, Model, PROGRAM, Step, manifest::canonical};
-use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use store::Digest;
+use crate::{
+    Artifact, File, InputFacts, Manifest, Model, PROGRAM, Step,
+    bom::{purl, reference},
+    manifest::canonical,
+    oci::image_digest,
+};
+use anyhow::Result;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// What kind of build this was: what the parameters below mean (docs/auditing.md).
 const BUILD: &str = "urn:mlc-repro:build:1";
@@ -49,14 +54,15 @@ pub fn of_model(manifest: &Manifest, model: &Model) -> Vec<u8> {
     statement(manifest, &subjects, &build)
 }
 
-/// The statement of a release: every file of it, and all that it was made from.
-pub fn of_release(manifest: &Manifest, json: &str) -> Vec<u8> {
-    let checksums = manifest.checksums(json);
-    let own = [("release.json", json), ("SHA256SUMS", &checksums)];
-    let own = own.map(|(path, text)| File::new(path, &Digest::of(text.as_bytes())));
-    let files: BTreeMap<&str, &File> =
-        manifest.files().chain(&own).map(|file| (file.path.as_str(), file)).collect();
-    let subjects: Vec<_> = files.into_values().map(subject).collect();
+/// The statement of a release: every file of it, what it is in a registry, and all that it was made from.
+///
+/// # Errors
+/// If the manifest that it has in a registry can't be written.
+pub fn of_release(manifest: &Manifest, json: &str) -> Result<Vec<u8>> {
+    let mut subjects: Vec<_> = manifest.whole(json).values().map(subject).collect();
+    // No file can have this name.
+    let image = image_digest(manifest, json)?.hex();
+    subjects.push(json!({ "name": format!("oci:{}", manifest.name), "digest": { "sha256": image } }));
     let environments = manifest.environments.keys().filter_map(|name| environment(manifest, name));
     let inputs = manifest.inputs.iter().map(|(name, facts)| input(name, facts));
     let repository = manifest.repository.keys().filter_map(|path| repository(manifest, path));
@@ -66,7 +72,7 @@ pub fn of_release(manifest: &Manifest, json: &str) -> Vec<u8> {
         "internalParameters": { "schema": manifest.schema },
         "resolvedDependencies": environments.chain(inputs).chain(repository).collect::<Vec<_>>(),
     });
-    statement(manifest, &subjects, &build)
+    Ok(statement(manifest, &subjects, &build))
 }
 
 fn statement(manifest: &Manifest, subjects: &[Value], build: &Value) -> Vec<u8> {
@@ -95,6 +101,7 @@ fn of_step(manifest: &Manifest, step: &Step) -> Vec<Value> {
         let step = all.iter().find(|it| it.recipe == *name && it.target == step.target)?;
         Some(json!({
             "name": format!("recipe/{}@{}", step.recipe, step.target),
+            "uri": urn("recipe", &format!("{}/{}", step.recipe, step.target)),
             "digest": { TREE: step.outputs.hex() },
             "annotations": { "action": step.action, "outputs": step.outputs },
         }))
@@ -112,19 +119,30 @@ fn environment(manifest: &Manifest, name: &str) -> Option<Value> {
     let facts = manifest.environments.get(name)?;
     Some(json!({
         "name": format!("environment/{name}"),
+        "uri": urn("environment", name),
         "digest": { TREE: facts.tree.hex() },
         "annotations": { "lock": facts.lock, "nar": facts.nar, "tree": facts.tree },
     }))
 }
 
 fn input(name: &str, facts: &InputFacts) -> Value {
-    let mut input = Map::new();
-    input.insert("name".into(), format!("input/{name}").into());
-    input.insert("digest".into(), json!({ "sha256": facts.sha256 }));
-    Value::Object(input)
+    json!({
+        "name": format!("input/{name}"),
+        "uri": purl(&facts.source).unwrap_or_else(|| urn("input", name)),
+        "digest": { "sha256": facts.sha256 },
+    })
 }
 
 fn repository(manifest: &Manifest, path: &str) -> Option<Value> {
     let digest = manifest.repository.get(path)?;
-    Some(json!({ "name": format!("repository/{path}"), "digest": { "sha256": digest.hex() } }))
+    Some(json!({
+        "name": format!("repository/{path}"),
+        "uri": urn("repository", path),
+        "digest": { "sha256": digest.hex() },
+    }))
+}
+
+/// The URI of something that has no package URL. It says nothing of where it is: the recipe side is in whichever clone is at hand.
+fn urn(kind: &str, name: &str) -> String {
+    format!("urn:mlc-repro:{kind}:{}", reference(name))
 }

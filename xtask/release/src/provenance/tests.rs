@@ -157,6 +157,9 @@ fn statements_say_what_and_never_who_or_when() {
             let is_tree = name.starts_with("environment/") || name.starts_with("recipe/");
             assert_eq!(dependency["digest"].get("reapiTree").is_some(), is_tree, "{name}");
             assert_eq!(dependency["digest"].get("sha256").is_some(), !is_tree, "{name}");
+            let uri = dependency["uri"].as_str().unwrap();
+            assert!(uri.starts_with("pkg:") || uri.starts_with("urn:mlc-repro:"), "{uri}");
+            assert!(!uri.contains(' ') && !uri.contains("://"), "{uri}");
         }
         assert_eq!(
             value["predicate"]["runDetails"].as_object().unwrap().keys().collect::<Vec<_>>(),

@@ -52,6 +52,23 @@ def check_archive(artifact):
     for path in expected:
         fail(name, "lacks " + path)
 
+def image(files):
+    """The SHA-256 of the manifest (OCI) that these files have in every registry, which the release's statement names too."""
+    kinds = {".tar.gz": "gzip", ".zip": "zip", ".whl": "zip", ".json": "json"}
+    def descriptor(kind, sha256, size, **more):
+        return {"mediaType": kind, "digest": "sha256:" + sha256, "size": size, **more}
+    layers = []
+    for path in sorted(files, key=str.encode):
+        is_text = path == "SHA256SUMS" or path.endswith(".txt") or path.startswith("licenses/")
+        kind = next(("application/" + kind for end, kind in kinds.items() if path.endswith(end)),
+                    "text/plain" if is_text else "application/octet-stream")
+        layers.append(descriptor(kind, *files[path], annotations={"org.opencontainers.image.title": path}))
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "artifactType": "application/vnd.mlc-repro.release.v1+json",
+                "config": descriptor("application/vnd.oci.empty.v1+json", hashlib.sha256(b"{}").hexdigest(), 2),
+                "layers": layers}
+    return hashlib.sha256(json.dumps(manifest, separators=(",", ":"), ensure_ascii=False).encode()).hexdigest()
+
 def check_signature(name, manifest, expected, sums):
     """Whether a file beside those of the manifest may be there: a signature of this release. Nobody's key is checked."""
     if name == "SHA256SUMS.minisig":
@@ -59,7 +76,7 @@ def check_signature(name, manifest, expected, sums):
     models = {model["files"][0]["path"].split("/")[0]: model["files"] for model in manifest.get("models", [])}
     subjects = {title: [file["path"] for file in files] for title, files in models.items()}
     subjects.update({artifact["archive"]["path"]: [artifact["archive"]["path"]] for artifact in manifest["artifacts"]})
-    subjects["release"] = list(expected) + ["SHA256SUMS"]
+    subjects["release"] = list(expected) + ["SHA256SUMS", "oci:" + manifest["name"]]
     if name in ["provenance/%s.sig" % title for title in models]:
         return bool(regular(name))
     about = name[len("provenance/"):-len(".intoto.jsonl")]
@@ -68,6 +85,7 @@ def check_signature(name, manifest, expected, sums):
     envelope = json.loads(regular(name).read())
     digests = {path: digest[0] for path, digest in expected.items()}
     digests["SHA256SUMS"] = hashlib.sha256(sums.encode()).hexdigest()
+    digests["oci:" + manifest["name"]] = image({**expected, "SHA256SUMS": (digests["SHA256SUMS"], len(sums.encode()))})
     said = {subject["name"]: subject["digest"]["sha256"]
             for subject in json.loads(base64.b64decode(envelope["payload"]))["subject"]}
     if said != {path: digests[path] for path in subjects[about]}:
