@@ -92,7 +92,7 @@ impl Casd {
     /// Ends it at once, with all that it runs.
     pub fn kill(&mut self) {
         let group = self.child.id();
-        let _ = Command::new("kill").args(["-9", "--", &format!("-{group}")]).status();
+        let _ = Command::new("kill").args(["-9", "--", &format!("-{group}")]).stderr(Stdio::null()).status();
         let _ = self.child.wait();
     }
 }

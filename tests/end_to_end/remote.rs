@@ -4,11 +4,13 @@
 use crate::{
     casd::Casd,
     project::{Project, TARGET, outputs, shared_store, text},
+    wait::{is_running, lives, until},
 };
 use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Output,
+    process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 /// A release of two steps.
@@ -143,4 +145,127 @@ fn a_cache_that_does_not_answer_is_told_in_one_sentence() {
         let said = text(&output);
         assert!(!output.status.success() && said.contains(says), "{arguments:?}: {said}");
     }
+}
+
+/// A store that has the packages of the sandbox out of a cache, and no result.
+fn empty_store(project: &Project, casd: &Casd) -> tempfile::TempDir {
+    let output = project.run(&["build", "part", "--cache", &casd.url(), "--cache-upload"]);
+    assert!(output.status.success(), "{}", text(&output));
+    tempfile::tempdir().unwrap()
+}
+
+/// `xtask` that runs builds on a cluster, and nothing here.
+fn remotely(project: &Project, store: &Path, casd: &Casd, arguments: &[&str]) -> Command {
+    let url = casd.url();
+    let all = [arguments, &["-v", "--cache", &url, "--backend", "remote", "--remote", &url]].concat();
+    let mut command = project.command(store, &all);
+    command.env("PATH", "/nonexistent").env("MLC_REPRO_DEBIAN_MIRROR", "http://127.0.0.1:9");
+    command.env_remove("MLC_REPRO_MIRROR");
+    command
+}
+
+#[test]
+fn a_cluster_gives_the_bytes_of_the_sandbox_and_is_sent_things_once() {
+    let project = project();
+    // Links, empty directories, modes, and names with a new line; `JOBS` is not set there.
+    project.recipe(
+        "every",
+        "\"part\"",
+        "test \"$PWD\" = /build/work; echo \"$TARGET $VERSION ${JOBS:-none}\" >&2\n\
+         cd /build/out; mkdir -p a/b empty; ln -s a/b link; ln -s /nowhere dangling; printf 'x\\n' > $'a/new\\nline'\n\
+         cp /build/src/dependencies/part/* a/b/; printf '#!/bin/sh\\n' > run; chmod 700 run; echo done\n",
+    );
+    let row = |output: &Output| {
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        json.as_array().unwrap().iter().find(|row| row["recipe"] == "every").unwrap().clone()
+    };
+    let local = row(&project.run(&["build", "every", "--json"]))["outputs"].clone();
+    let casd = Casd::start();
+    let (one, two) = (empty_store(&project, &casd), tempfile::tempdir().unwrap());
+    let output = remotely(&project, one.path(), &casd, &["build", "every", "--json"]).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    let every = row(&output);
+    assert_eq!((every["outcome"].as_str(), &every["outputs"]), (Some("built"), &local), "{said}");
+    let output = project.command(one.path(), &["store", "fsck"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+
+    // Another machine finds what was run for the first.
+    let output = remotely(&project, two.path(), &casd, &["build", "every"]).output().unwrap();
+    let said = text(&output);
+    assert!(said.contains(&format!("imported every@{TARGET}")), "{said}");
+    // What is new is sent, and what is there is not: a few questions, and no more than its own sources.
+    project.recipe("other", "", "echo other > /build/out/other\n");
+    let output = remotely(&project, one.path(), &casd, &["build", "other"]).output().unwrap();
+    let said = text(&output);
+    assert!(said.contains(&format!("built other@{TARGET}")), "{said}");
+    let counts = said.lines().filter(|line| line.contains("questions for missing blobs"));
+    for line in counts {
+        let number = |word: &str| -> u64 {
+            let before = line.split(word).next().unwrap().trim_end();
+            before.rsplit(' ').next().unwrap().parse().unwrap()
+        };
+        assert!(number("questions for") <= 3 && number("blobs sent") < 20, "{line}");
+    }
+}
+
+#[test]
+fn a_failure_is_told_with_its_log_and_is_run_again_the_next_time() {
+    let project = project();
+    project.recipe("broken", "", "echo \"moment $(date +%s%N)\" >&2; exit 7\n");
+    let casd = Casd::start();
+    let store = empty_store(&project, &casd);
+    let moment = || {
+        let output = remotely(&project, store.path(), &casd, &["build", "broken"]).output().unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("`broken@{TARGET}` failed: exit status 7")), "{said}");
+        let moment = said.split("moment ").nth(1).unwrap_or_else(|| panic!("{said}"));
+        moment.split_whitespace().next().unwrap().to_owned()
+    };
+    assert_ne!(moment(), moment());
+    // What leaves nothing has failed as well.
+    project.recipe("nothing", "", "true\n");
+    let output = remotely(&project, store.path(), &casd, &["build", "nothing"]).output().unwrap();
+    assert!(text(&output).contains("it wrote nothing to /build/out"), "{}", text(&output));
+    for (arguments, says) in [
+        (&["build", "part", "--backend", "remote"][..], "name the cluster with `--remote URL`"),
+        (
+            &["build", "nothing", "--backend", "remote", "--remote", "unix:/nonexistent"],
+            "there is no such socket",
+        ),
+    ] {
+        let output = project.command(store.path(), arguments).output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(says), "{}", text(&output));
+    }
+}
+
+#[test]
+fn a_cluster_that_dies_and_a_user_who_waits_no_longer_leave_nothing() {
+    let project = project();
+    let mut casd = Casd::start();
+    let store = empty_store(&project, &casd);
+    let start = |word: &str| {
+        project.recipe("long", "", &format!("sleep {word}; echo x > /build/out/x\n"));
+        let mut command =
+            remotely(&project, store.path(), &casd, &["build", "long", "--remote-retries", "1"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        until("the action runs", Duration::from_secs(60), || is_running(&format!("sleep\0{word}")));
+        child
+    };
+    // Ctrl-C ends the action where it runs.
+    let child = start("3001.25");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    assert!(!lives("sleep\x003001.25", Duration::from_secs(20)));
+
+    let child = start("3002.25");
+    casd.kill();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("{} does not answer", casd.url())), "{said}");
+    let output = project.command(store.path(), &["store", "fsck"]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
 }

@@ -7,7 +7,7 @@ use builder::Project;
 use environment::{Backend, Docker, Limits, Nix, Sandbox};
 use input::{FetchOptions, Model, Network, ServerPeer};
 use operation::Session;
-use remote::{Cache, Failure, Reason};
+use remote::{Cache, Failure, Reason, Remote as Cluster};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -107,6 +107,12 @@ impl Others {
             })
             .collect::<Result<Vec<_>>>()?;
         peers.extend(self.open_cache(global)?);
+        if global.backend == BackendKind::Remote {
+            // What a cluster has of somebody is his word; what it runs for us is not looked up there.
+            let (name, url) = peer_name(global.remote.cluster()?)?;
+            let options = global.remote.options(url, &global.progress())?;
+            peers.push(Box::new(Cache::open(&name, &options, false)?));
+        }
         Ok(peers)
     }
 
@@ -250,6 +256,8 @@ pub enum BackendKind {
     Docker,
     /// Nix's own sandbox, with a Nix store inside ours
     Nix,
+    /// Workers of a cluster of the Remote Execution API, which `--remote` names
+    Remote,
 }
 
 impl BackendKind {
@@ -259,10 +267,11 @@ impl BackendKind {
             Self::Sandbox => "sandbox",
             Self::Docker => "docker",
             Self::Nix => "nix",
+            Self::Remote => "remote",
         }
     }
 
-    fn open(self, session: &Session<'_>, settings: &[String]) -> Result<Box<dyn Backend>> {
+    fn open(self, session: &Session<'_>, settings: &[String], remote: &Remote) -> Result<Box<dyn Backend>> {
         let mut limits = Limits::default();
         settings.iter().try_for_each(|setting| limits.set(setting))?;
         let Session { project, store, fetch, progress, .. } = session;
@@ -274,6 +283,11 @@ impl BackendKind {
             Self::Sandbox => Box::new(Sandbox::new(store, &tools()?, *progress)?.with_limits(limits)),
             Self::Docker => Box::new(Docker::new(None)?.with_limits(limits)),
             Self::Nix => Box::new(Nix::new(store, &tools()?, *progress)?.with_limits(limits)),
+            Self::Remote => {
+                // Of the limits, a request has the time; the others are the cluster's business.
+                let options = remote.options(peer_name(remote.cluster()?)?.1, *progress)?;
+                Box::new(Cluster::open(&options, remote.demands(limits.time))?)
+            }
         })
     }
 }
@@ -289,8 +303,10 @@ impl Global {
         let mut filter = tracing_subscriber::EnvFilter::try_from_env("MLC_REPRO_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
         // Dumps what goes over the wire, tokens included.
-        if let Ok(directive) = "ureq_proto::util=debug".parse() {
-            filter = filter.add_directive(directive);
+        for quiet in ["ureq_proto::util=debug", "h2=info", "hyper_util=info", "tower=info"] {
+            if let Ok(directive) = quiet.parse() {
+                filter = filter.add_directive(directive);
+            }
         }
         tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -349,8 +365,8 @@ impl Global {
 
     /// Opens the way to run actions that was chosen, for a session.
     pub fn opener(&self) -> impl Fn(&Session<'_>) -> Result<Box<dyn Backend>> + Sync + use<> {
-        let (kind, limits) = (self.backend, self.limits.clone());
-        move |session| kind.open(session, &limits)
+        let (kind, limits, remote) = (self.backend, self.limits.clone(), self.remote.clone());
+        move |session| kind.open(session, &limits, &remote)
     }
 
     /// What operations work on.
@@ -361,7 +377,12 @@ impl Global {
         progress: &'a Bars,
         open: operation::Opener<'a>,
     ) -> Session<'a> {
-        Session::new(project, store, progress, open).with_fetch(self.fetch_options()).with_jobs(self.jobs())
+        let session = Session::new(project, store, progress, open);
+        let session = session.with_fetch(self.fetch_options()).with_jobs(self.jobs());
+        match self.backend {
+            BackendKind::Remote => session.with_nodes(self.remote.jobs()),
+            _ => session,
+        }
     }
 
     /// How many processors to use.

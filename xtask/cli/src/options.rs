@@ -7,6 +7,18 @@ const HASHING: &[&str] = &["verify_inputs", "verify_age"];
 const FETCHING: &[&str] = &["offline", "vendored", "mirrors", "accept_license"];
 const JOBS: &[&str] = &["jobs"];
 const BACKEND: &[&str] = &["backend", "limits"];
+const REMOTE: &[&str] = &[
+    "remote",
+    "remote_jobs",
+    "remote_properties",
+    "remote_instance",
+    "remote_header_file",
+    "tls_ca",
+    "tls_certificate",
+    "tls_key",
+    "remote_retries",
+    "remote_timeout",
+];
 const SYSROOT: &[&str] = &["sysroot"];
 const JSON: &[&str] = &["json"];
 /// What every command reads.
@@ -31,10 +43,10 @@ const READS: &[(&str, &[&[&str]])] = &[
     ("matrix", &[JSON]),
     ("patch", &[STORE, JSON]),
     ("model", &[STORE, HASHING, FETCHING, JOBS, JSON]),
-    ("publish", &[STORE, HASHING, FETCHING, JOBS, BACKEND, SYSROOT, JSON]),
+    ("publish", &[STORE, HASHING, FETCHING, JOBS, BACKEND, REMOTE, SYSROOT, JSON]),
     ("explain", &[STORE, SYSROOT, JSON]),
     ("artifact", &[JSON]),
-    ("doctor", &[STORE, HASHING, FETCHING, BACKEND, SYSROOT, JSON]),
+    ("doctor", &[STORE, HASHING, FETCHING, BACKEND, REMOTE, SYSROOT, JSON]),
     ("ci", &[]),
     ("completions", &[]),
     ("man", &[]),

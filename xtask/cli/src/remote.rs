@@ -2,17 +2,29 @@
 
 use crate::secret::guarded;
 use anyhow::{Context, Result, ensure};
-use remote::{Identity, Options};
+use remote::{Demands, Identity, Options};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use store::{Progress, hinted};
+use store::{Progress, WithHint, hinted};
 
 /// Options of whatever asks such a server.
 #[derive(Clone, Default, clap::Args)]
 #[command(next_help_heading = "Remote caches and execution")]
 pub struct Remote {
+    /// Where `--backend remote` runs builds: grpc://HOST:PORT, grpcs://HOST:PORT with TLS, or unix:PATH
+    ///
+    /// What it has the result of already is taken, as from `--cache`, and release.json says so. Its workers take the input root for
+    /// the root file system (docs/remote.md).
+    #[arg(long, global = true, env = "MLC_REPRO_REMOTE", value_name = "[NAME=]URL")]
+    pub remote: Option<String>,
+    /// How many builds the cluster is given at a time [default: 8]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub remote_jobs: Option<u16>,
+    /// A property that workers must have, such as `OSFamily=linux`; may be given several times, and is no part of any key
+    #[arg(long = "remote-property", global = true, value_name = "NAME=VALUE", value_parser = property)]
+    pub remote_properties: Vec<(String, String)>,
     /// The instance of the server that is asked; most have one without a name
     #[arg(long, global = true, value_name = "NAME")]
     pub remote_instance: Option<String>,
@@ -36,7 +48,35 @@ pub struct Remote {
     pub remote_timeout: Option<u64>,
 }
 
+/// A property, checked.
+fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE, such as OSFamily=linux".to_owned()),
+    }
+}
+
 impl Remote {
+    /// The cluster that was named.
+    pub fn cluster(&self) -> Result<&str> {
+        self.remote.as_deref().with_hint(|| {
+            hinted(
+                "nobody says where builds are to run",
+                "name the cluster with `--remote URL` (docs/remote.md)",
+            )
+        })
+    }
+
+    /// How many builds it is given at a time.
+    pub fn jobs(&self) -> usize {
+        self.remote_jobs.map_or(8, usize::from)
+    }
+
+    /// What workers must have, and how long a build may take.
+    pub fn demands(&self, timeout: Option<Duration>) -> Demands {
+        Demands { properties: self.remote_properties.iter().cloned().collect(), timeout }
+    }
+
     /// All of them for one server.
     pub fn options(&self, url: &str, progress: &dyn Progress) -> Result<Options> {
         let read =

@@ -78,6 +78,21 @@ impl Default for Options {
     }
 }
 
+/// Headers of every question.
+#[derive(Clone)]
+pub(crate) struct Headers(Vec<(AsciiMetadataKey, AsciiMetadataValue)>);
+
+impl Headers {
+    /// A question with them.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in &self.0 {
+            request.metadata_mut().insert(name.clone(), value.clone());
+        }
+        request
+    }
+}
+
 /// What was asked of a server, and sent to it.
 #[derive(Debug, Default)]
 pub struct Counts {
@@ -96,7 +111,7 @@ pub struct Connection {
     runtime: Runtime,
     channel: Channel,
     place: Place,
-    headers: Vec<(AsciiMetadataKey, AsciiMetadataValue)>,
+    headers: Headers,
     pub(crate) instance: String,
     pub(crate) limits: Limits,
     pub(crate) counts: Counts,
@@ -140,7 +155,7 @@ impl Connection {
             runtime,
             channel,
             place,
-            headers: options.headers.iter().map(header).collect::<Result<_>>()?,
+            headers: Headers(options.headers.iter().map(header).collect::<Result<_>>()?),
             instance: options.instance.clone(),
             limits: Limits { batch: 0, blob: None, takes_results: false, executes: false },
             counts: Counts::default(),
@@ -168,11 +183,7 @@ impl Connection {
 
     /// A question with the headers of all questions.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        for (name, value) in &self.headers {
-            request.metadata_mut().insert(name.clone(), value.clone());
-        }
-        request
+        self.headers.request(message)
     }
 
     fn asked(&self, is_first: bool) -> Asked<'_> {
@@ -212,7 +223,6 @@ impl Connection {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut pause = FIRST_PAUSE;
         for left in (0..=self.retries).rev() {
             let late = |_| Err(Status::deadline_exceeded(format!("{} s", timeout.as_secs())));
             let question = question();
@@ -225,16 +235,40 @@ impl Connection {
             if left == 0 || !may_help {
                 return Err(failure);
             }
+            let pause = self.pause_before(left);
             tracing::debug!("asked again in {pause:?}: {failure}");
             std::thread::sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
         unreachable!("the last question returns")
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    pub(crate) fn retries(&self) -> u32 {
+        self.retries
+    }
+
+    /// What a status of a question says that was not the first.
+    pub(crate) fn failure(&self, status: &Status) -> Failure {
+        explain(self.asked(false), status)
+    }
+
+    /// The headers of all questions, for a task of its own.
+    pub(crate) fn headers(&self) -> Headers {
+        self.headers.clone()
     }
 
     /// How long one question may take.
     pub(crate) fn patience(&self) -> Duration {
         self.timeout
+    }
+
+    /// The pause before a try, after which so many less one are left.
+    pub(crate) fn pause_before(&self, left: u32) -> Duration {
+        let before = self.retries.saturating_sub(left).min(10);
+        (FIRST_PAUSE * 2u32.pow(before)).min(LONGEST_PAUSE)
     }
 
     /// The time that a stream of so many bytes may take: that of a question, and a second for each 100 kB.
