@@ -29,6 +29,7 @@ mod server;
 mod sharing;
 mod snapshots;
 mod sysroot;
+mod trying;
 #[path = "../../xtask/environment/tests/machine/wait.rs"]
 #[allow(dead_code, reason = "the tests of the backends use the rest")]
 mod wait;

@@ -1,10 +1,11 @@
-//! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff` and `report`.
+//! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff`, `report` and `try`.
 
 mod convert;
 pub mod fetch;
 pub mod former;
 mod published;
 mod summary;
+mod trial;
 
 use self::summary::Summary;
 use crate::context::Global;
@@ -117,6 +118,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         picture: Option<PathBuf>,
     },
+    Try(trial::Arguments),
 }
 
 #[derive(clap::Args)]
@@ -201,6 +203,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         }
         Command::ConvertWeight(_) => return former::convert_weight(),
         Command::GenConfig(_) => return former::gen_config(),
+        Command::Try(arguments) => return trial::run(global, arguments),
         Command::Verify { directory } => return verify(global, directory),
         Command::Inspect { directory } => inspect(global, directory)?,
         Command::Diff { left, right } => return diff(global, left, right),
