@@ -303,7 +303,7 @@ impl Global {
         let mut filter = tracing_subscriber::EnvFilter::try_from_env("MLC_REPRO_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
         // Dumps what goes over the wire, tokens included.
-        for quiet in ["ureq_proto::util=debug", "h2=info", "hyper_util=info", "tower=info"] {
+        for quiet in ["ureq_proto::util=debug", "h2=info", "hyper_util=info", "rustls=info", "tower=info"] {
             if let Ok(directive) = quiet.parse() {
                 filter = filter.add_directive(directive);
             }

@@ -11,7 +11,7 @@ use environment::{Backend, Ended, Exit, Launch};
 use prost::Message;
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use store::{Action, Digest, Entry, Store, Tree, Unit, WithHint, hinted, to_message};
@@ -196,15 +196,13 @@ impl Backend for Remote {
         blobs.extend(request);
         let note = |text: &str| launch.progress.note(text);
         let watch = Watch { meter: meter.as_ref(), note: &note };
-        let before = self.connection.counts.sent.load(Ordering::Relaxed);
         for left in (0..TRIES).rev() {
             meter.message("looking for inputs");
             self.upload(launch.store, &blobs, meter.as_ref())?;
             meter.message("in the queue");
             let status = match self.connection.execute(&request[0], &watch, &self.operations)? {
                 Ran::Ended(result) => {
-                    let sent = self.connection.counts.sent.load(Ordering::Relaxed) - before;
-                    tracing::debug!("the action {} ran; {sent} blobs were sent", request[0].hex());
+                    tracing::debug!("the action {} ran", request[0].hex());
                     return self.take(launch, &result, output);
                 }
                 Ran::NotRun(status) => status,
