@@ -3,7 +3,7 @@
 use crate::{
     architecture::architecture,
     chat_config::{ChatOptions, FILES, GENERATION_CONFIG, SPECIAL_TOKENS, check_template},
-    checkpoint::{Checkpoint, INDEX},
+    checkpoint::Checkpoint,
     container::{INDICES, is_shard_name, shard_name},
     convert::{Options, convert_with_chat},
     file,
@@ -315,7 +315,7 @@ impl State {
 fn inputs(checkpoint: &Checkpoint, chat: bool) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = checkpoint.files.iter().map(|file| file.name.clone()).collect();
     names.insert("config.json".to_owned());
-    let mut optional = vec![INDEX];
+    let mut optional = Vec::from_iter(checkpoint.index);
     if chat {
         optional.extend(FILES);
         optional.extend([GENERATION_CONFIG, SPECIAL_TOKENS]);

@@ -1,4 +1,4 @@
-//! A Hugging Face checkpoint: `config.json` and safetensors files, mapped into memory.
+//! A Hugging Face checkpoint: `config.json` and files of safetensors or of PyTorch, mapped into memory.
 //!
 //! Headers come from strangers. The `safetensors` crate bounds them (100 MB), and checks that ranges are in the
 //! file, do not overlap, leave no holes and fit their shapes; on top of that, a name may stand in a header once.
@@ -8,6 +8,7 @@ use crate::{
     file::{map_file, other_format, read_text},
     python,
     recognize::weights_hint,
+    torch,
 };
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
@@ -16,6 +17,7 @@ use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use std::{
     collections::{HashMap, HashSet},
+    fs::{self, DirEntry},
     ops::Range,
     path::{Component, Path, PathBuf},
 };
@@ -24,6 +26,10 @@ use std::{
 pub const INDEX: &str = "model.safetensors.index.json";
 /// The only file of a small checkpoint.
 pub const SINGLE: &str = "model.safetensors";
+/// The same of PyTorch's own format, which the reference prefers.
+pub const PICKLED_INDEX: &str = "pytorch_model.bin.index.json";
+/// The only file of a small checkpoint in PyTorch's own format.
+pub const PICKLED: &str = "pytorch_model.bin";
 /// An index of a hundred thousand tensors has some 10 MB.
 const INDEX_LIMIT: u64 = 256 << 20;
 const CONFIG_LIMIT: u64 = 16 << 20;
@@ -39,9 +45,11 @@ pub struct Checkpoint {
     tensors: HashMap<String, Tensor>,
     order: Vec<String>,
     absent: HashMap<String, String>,
+    /// The index by which it was opened.
+    pub(crate) index: Option<&'static str>,
 }
 
-/// One safetensors file.
+/// One file of tensors.
 pub struct SourceFile {
     /// Its name in the directory.
     pub name: String,
@@ -57,13 +65,23 @@ pub struct Tensor {
     pub file: usize,
     /// The type of its elements.
     pub dtype: Dtype,
+    /// Whether the reference reads it as float32: bfloat16 of PyTorch's own files, for which it asks NumPy.
+    pub widened: bool,
     /// Its dimensions, the slowest first.
     pub shape: Vec<u64>,
     range: Range<usize>,
 }
 
+impl Tensor {
+    /// The type that its elements have for the reference.
+    pub(crate) fn read_as(&self) -> Dtype {
+        if self.widened { Dtype::F32 } else { self.dtype }
+    }
+}
+
 impl Checkpoint {
-    /// Opens the checkpoint in `directory`: by `model.safetensors.index.json`, else `model.safetensors`.
+    /// Opens the checkpoint in `directory`: by the index of PyTorch's files or the only one of them, else by
+    /// `model.safetensors.index.json` or `model.safetensors`, which is the reference's order.
     ///
     /// # Errors
     /// When files are missing, not what they should be, or outside the directory.
@@ -76,12 +94,13 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn open_tensors(directory: &Path) -> Result<Self> {
-        let index = directory.join(INDEX);
+        let found = weights(directory);
         let mut files = Vec::new();
         let mut tensors = HashMap::new();
         let mut order = Vec::new();
         let mut absent = HashMap::new();
-        if index.exists() {
+        let index = found.filter(|name| [PICKLED_INDEX, INDEX].contains(name));
+        if let Some(index) = index.map(|name| directory.join(name)) {
             let mut by_file: Vec<(String, Vec<String>)> = Vec::new();
             let mut positions: HashMap<String, usize> = HashMap::new();
             for (name, file_name) in read_index(&index)? {
@@ -109,16 +128,16 @@ impl Checkpoint {
                 }
                 order.extend(names);
             }
-        } else if directory.join(SINGLE).exists() {
-            let (file, header) = open_file(directory, SINGLE, 0)?;
+        } else if let Some(single) = found {
+            let (file, header) = open_file(directory, single, 0)?;
             order.extend(file.contents.iter().map(|(name, _)| name.clone()));
             files.push(file);
             tensors = header;
         } else {
             let hint = weights_hint(directory);
-            bail!("{} holds neither {INDEX} nor {SINGLE}\n{hint}", directory.display());
+            bail!("{} holds none of {SINGLE}, {PICKLED} and their indices\n{hint}", directory.display());
         }
-        Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order, absent })
+        Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order, absent, index })
     }
 
     /// The tensor called `name`.
@@ -128,11 +147,11 @@ impl Checkpoint {
 
     /// Why a tensor that the index names is not there, if that is so.
     pub(crate) fn absence(&self, name: &str) -> Option<String> {
-        let file = self.absent.get(name)?;
+        let (file, index) = (self.absent.get(name)?, self.index.unwrap_or(INDEX));
         Some(match self.directory.join(file).exists() {
-            true => format!("{INDEX} says that it is in {file}, but that file does not hold it"),
+            true => format!("{index} says that it is in {file}, but that file does not hold it"),
             false => {
-                format!("{INDEX} says that it is in {file}, which is not there\nhint: fetch that file, too")
+                format!("{index} says that it is in {file}, which is not there\nhint: fetch that file, too")
             }
         })
     }
@@ -147,6 +166,17 @@ impl Checkpoint {
     pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
         &self.files[tensor.file].map[tensor.range.clone()]
     }
+}
+
+/// The index or the only file of a checkpoint. An index of PyTorch's files stands beside safetensors also where only
+/// these were downloaded: the reference takes it and fails.
+fn weights(directory: &Path) -> Option<&'static str> {
+    let there = |name: &&str| directory.join(name).exists();
+    let alone = [PICKLED, INDEX, SINGLE].into_iter().find(there);
+    let is_pickle = |entry: DirEntry| entry.file_name().to_string_lossy().ends_with(".bin");
+    let pickles = || fs::read_dir(directory).is_ok_and(|entries| entries.flatten().any(is_pickle));
+    let indexed = there(&PICKLED_INDEX) && (alone.is_none() || pickles());
+    indexed.then_some(PICKLED_INDEX).or(alone)
 }
 
 /// Reads `config.json`.
@@ -189,6 +219,11 @@ fn file_name_of(name: &str) -> Result<String> {
 fn open_file(directory: &Path, name: &str, position: usize) -> Result<(SourceFile, HashMap<String, Tensor>)> {
     let path = directory.join(name);
     let map = map_file(&path)?;
+    if [".bin", ".pt", ".pth"].iter().any(|ending| name.ends_with(ending)) {
+        let (contents, tensors) = read_saved(&map, position)
+            .with_context(|| format!("{} is not a file of PyTorch that can be read", path.display()))?;
+        return Ok((SourceFile { name: name.to_owned(), contents, map }, tensors));
+    }
     if let Some(format) = other_format(&map) {
         bail!("{} is not a safetensors file: {format}", path.display());
     }
@@ -198,6 +233,15 @@ fn open_file(directory: &Path, name: &str, position: usize) -> Result<(SourceFil
 }
 
 type Header = (Vec<(String, u64)>, HashMap<String, Tensor>);
+
+fn read_saved(bytes: &[u8], file: usize) -> Result<Header> {
+    let saved = torch::read(bytes)?;
+    let contents = saved.iter().map(|saved| (saved.name.clone(), saved.shape.iter().product())).collect();
+    let tensors = saved.into_iter().map(|torch::Saved { name, dtype, shape, range }| {
+        (name, Tensor { file, dtype, widened: dtype == Dtype::Bf16, shape, range })
+    });
+    Ok((contents, tensors.collect()))
+}
 
 fn read_header(bytes: &[u8], file: usize) -> Result<Header> {
     let (length, metadata) = SafeTensors::read_metadata(bytes)?;
@@ -211,7 +255,7 @@ fn read_header(bytes: &[u8], file: usize) -> Result<Header> {
             let info = metadata.info(&name).with_context(|| format!("`{name}` has no description"))?;
             let shape: Vec<u64> = info.shape.iter().map(|&dimension| dimension as u64).collect();
             let range = start + info.data_offsets.0..start + info.data_offsets.1;
-            Ok((name, Tensor { file, dtype: info.dtype.into(), shape, range }))
+            Ok((name, Tensor { file, dtype: info.dtype.into(), widened: false, shape, range }))
         })
         .collect::<Result<_>>()?;
     entries.sort_by(|(a, x), (b, y)| (x.range.start, x.range.end, a).cmp(&(y.range.start, y.range.end, b)));

@@ -95,11 +95,8 @@ pub(crate) fn other_format(bytes: &[u8]) -> Option<&'static str> {
             b"GGUF",
             "it is a GGUF file, which llama.cpp reads; MLC is made from the original safetensors checkpoint",
         ),
-        (
-            b"PK\x03\x04",
-            "it is a ZIP file, as PyTorch writes pickles, which can run code; convert it to safetensors first",
-        ),
-        (b"\x80\x02", "it is a pickle, which can run code; convert it to safetensors first"),
+        (b"PK\x03\x04", "it is a ZIP file, as PyTorch writes; such a checkpoint is called pytorch_model.bin"),
+        (b"\x80\x02", "it is a pickle, which PyTorch writes as pytorch_model.bin"),
         (b"\x93NUMPY", "it is a NumPy array; convert it to safetensors first"),
         (b"\x89HDF", "it is an HDF5 file, as Keras writes it; convert it to safetensors first"),
     ];

@@ -19,6 +19,7 @@ mod group;
 mod inspect;
 mod kernel;
 mod output;
+mod pickle;
 mod picture;
 mod plan;
 mod publication;
@@ -35,6 +36,7 @@ mod source_format;
 mod tokenizer;
 mod tokenizer_class;
 mod tokenizer_json;
+mod torch;
 mod verify;
 
 pub use action::{Chat, Converted, convert_in_store, convert_through_store, place};

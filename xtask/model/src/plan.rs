@@ -318,9 +318,9 @@ fn job(checkpoint: &Checkpoint, parameter: &Parameter, scheme: &Scheme) -> Resul
     let sources: Vec<Tensor> =
         parameter.sources.iter().filter_map(|name| checkpoint.tensor(name).cloned()).collect();
     let first = sources.first().context("it is made of nothing")?;
-    let mut dtype = first.dtype;
+    let mut dtype = first.read_as();
     for (name, tensor) in parameter.sources.iter().zip(&sources) {
-        dtype = dtype.common(tensor.dtype).with_context(|| {
+        dtype = dtype.common(tensor.read_as()).with_context(|| {
             let (own, first) = (tensor.dtype.name(), first.dtype.name());
             format!("`{name}` is {own}, `{}` is {first}, and no type holds both", parameter.sources[0])
         })?;

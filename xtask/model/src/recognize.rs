@@ -1,5 +1,6 @@
 //! What people give as a checkpoint: a directory, something that leads to one, or something else that has a name.
 
+use crate::checkpoint::{INDEX, PICKLED, PICKLED_INDEX, SINGLE};
 use anyhow::{Context, Result, bail, ensure};
 use std::{
     fs,
@@ -108,10 +109,11 @@ fn kind(names: &[String]) -> Option<String> {
         ));
     }
     if let Some(name) = find(&|name| {
-        [".bin", ".pt", ".pth", ".ckpt", ".bin.index.json"].iter().any(|ending| name.ends_with(ending))
+        ![PICKLED, PICKLED_INDEX].contains(&name)
+            && [".bin", ".pt", ".pth", ".ckpt", ".bin.index.json"].iter().any(|ending| name.ends_with(ending))
     }) {
         return Some(format!(
-            "it holds PyTorch pickles, which can run code ({name})\nhint: convert them to safetensors first, with `save_pretrained(DIR)` of Python's `transformers`"
+            "it holds files of PyTorch ({name}), but neither pytorch_model.bin nor its index\nhint: rename the only file to pytorch_model.bin, or give the checkpoint in safetensors"
         ));
     }
     if let Some(name) =
@@ -179,7 +181,7 @@ fn of_file(given: &Path, is_regular: bool) -> Result<PathBuf> {
     ensure!(is_regular, "{} is neither a directory nor a regular file", given.display());
     let name = given.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let parent = given.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if ["config.json", "model.safetensors", "model.safetensors.index.json"].contains(&name) {
+    if ["config.json", INDEX, SINGLE, PICKLED_INDEX, PICKLED].contains(&name) {
         return Ok(parent.to_owned());
     }
     let reason = match kind(&[name.to_owned()]) {
@@ -339,7 +341,7 @@ mod tests {
             (&["model.fp16-00001-of-00002.safetensors"], "another variant alone"),
             (&["model.safetensors.index.fp16.json", "pytorch_model.bin"], "another variant alone"),
             (&["mlc-chat-config.json", "params_shard_0.bin"], "is converted already"),
-            (&["pytorch_model.bin"], "pickles, which can run code"),
+            (&["weights.bin"], "files of PyTorch (weights.bin)"),
             (&["model-00001-of-00002.safetensors"], "without model.safetensors.index.json"),
             (&["model.safetensors.incomplete"], "not finished"),
             (&["tf_model.h5"], "another framework"),
@@ -353,7 +355,7 @@ mod tests {
             }
         }
         refused(&directory(&["m.gguf"]).path().join("m.gguf"), "is GGUF");
-        refused(&directory(&["x.pth"]).path().join("x.pth"), "it is PyTorch pickles");
+        refused(&directory(&["x.pth"]).path().join("x.pth"), "it is files of PyTorch");
         for name in [
             "model.safetensors",
             "model.safetensors.index.json",

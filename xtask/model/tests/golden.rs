@@ -155,6 +155,29 @@ fn newer_architectures_are_converted_as_by_the_reference() {
     assert_eq!((wrong, same), (Vec::<String>::new(), 84));
 }
 
+/// As people have them: tensors that are parameters, or views of one storage, sharded, and with safetensors beside them, which
+/// the reference does not take.
+#[test]
+fn pickled_checkpoints_are_converted_as_by_the_reference() {
+    let directory = tempfile::tempdir().unwrap();
+    generate("make_more_models.py", directory.path());
+    generate("make_torch_models.py", directory.path());
+    let mut wrong = Vec::new();
+    for (model, schemes) in golden("torch.json") {
+        let source = directory.path().join(&model);
+        let schemes: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_value(schemes).unwrap();
+        for (scheme, expected) in schemes {
+            let options = Options::new(&source, &directory.path().join("converted"), &scheme);
+            let result = convert(&options, &Silent);
+            if result.is_err() || digests(&options.output) != expected {
+                wrong.push(format!("{model} {scheme}: {:?}", result.err()));
+            }
+            fs::remove_dir_all(&options.output).ok();
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
 /// What `verify` has to say of a converted model beside the chat configuration for it: nothing, for every architecture and
 /// scheme.
 fn disagreement(options: &Options) -> Option<String> {

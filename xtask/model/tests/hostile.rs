@@ -312,11 +312,18 @@ fn an_index_stays_in_its_directory_and_tells_the_truth() {
 }
 
 #[test]
-fn pickles_are_not_opened() {
+fn what_is_called_as_pytorchs_files_and_is_none_is_refused() {
     let source = tempfile::tempdir().unwrap();
     fs::write(source.path().join("config.json"), config().to_string()).unwrap();
-    fs::write(source.path().join("pytorch_model.bin"), "").unwrap();
-    refused(source.path(), "pickles, which can run code");
+    for (content, reason) in [
+        (&b"\x80\x02cos\nsystem\n."[..], "it is not a sound ZIP file"),
+        (include_bytes!("torch/module.bin"), "wants to run `"),
+        (include_bytes!("torch/old.bin"), "before version 1.6"),
+        (include_bytes!("torch/saved.bin"), "the checkpoint lacks 11 of the tensors"),
+    ] {
+        fs::write(source.path().join("pytorch_model.bin"), content).unwrap();
+        refused(source.path(), reason);
+    }
 }
 
 proptest! {
