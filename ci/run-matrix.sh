@@ -8,7 +8,7 @@
 # writes, saves downloads.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-release=$1 other=${2:-}
+release=$1 other=${2:+$(realpath "$2")}
 export XTASK=${XTASK:-$PWD/target/tool/xtask}
 work=$(mktemp -d)
 end() {
@@ -17,6 +17,9 @@ end() {
     rm -rf "$work"
 }
 trap end EXIT
+mkdir "$work/checkout"
+git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --no-dereference -t "$work/checkout"
+cd "$work/checkout"
 
 # A line for each job: name, node, needs.
 "$XTASK" matrix "$release" --format json >"$work/matrix.json"
@@ -30,7 +33,7 @@ PYTHON
 # in_store NAME COMMAND…: in an empty store, in a directory with the results that `needs` names.
 in_store() {
     mkdir -p "$work/store"
-    MLC_REPRO_STORE=$work/store "${@:2}" >"$work/log" 2>&1 || {
+    MLC_REPRO_STORE=$work/store "${@:2}" </dev/null >"$work/log" 2>&1 || {
         tail -n 40 "$work/log"
         echo "$1 failed" >&2
         return 1
@@ -53,7 +56,6 @@ rm -rf results
 mkdir results
 ln "$work"/all/*.tar results/
 in_store assemble bash ci/assemble.sh "$release"
-rm -rf results
 if [ -n "$other" ]; then
     # What says how a release was made differs: its results come from other stores.
     archives() { (cd "$1" && grep -Ev ' (release\.json|bom\.cdx\.json|provenance/.*)$' SHA256SUMS); }
