@@ -30,6 +30,7 @@ mod sharing;
 mod snapshots;
 mod sysroot;
 mod trying;
+mod users;
 #[path = "../../xtask/environment/tests/machine/wait.rs"]
 #[allow(dead_code, reason = "the tests of the backends use the rest")]
 mod wait;

@@ -20,7 +20,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use store::{ActionResult, Digest, Meter, Obtained, Progress, Store, Tree, Unit};
+use store::{ActionResult, Digest, Event, Meter, Obtained, Progress, Store, Tree, Unit};
 
 /// How a plan is run.
 pub struct Options {
@@ -89,7 +89,9 @@ struct Executor<'a> {
     changed: Condvar,
 }
 
-/// Runs everything in the plan; outcomes stand in the plan's order.
+/// Runs everything in the plan; outcomes stand in the plan's order. What runs, and what came of it, is an event of `progress`.
+///
+/// A node whose inputs nobody could lock has failed before anything is fetched.
 pub fn execute(
     project: &Project,
     store: &Store,
@@ -104,6 +106,7 @@ pub fn execute(
         started: vec![false; count],
         environments: BTreeMap::new(),
     };
+    let state = lacking_inputs(project, plan, state, progress);
     let executor = Executor {
         project,
         store,
@@ -121,6 +124,21 @@ pub fn execute(
     });
     let state = executor.state.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     state.outcomes.into_iter().map(|outcome| outcome.context("a node was never run")).collect()
+}
+
+/// Fails the nodes with inputs that are neither locked nor given.
+fn lacking_inputs(project: &Project, plan: &Plan, mut state: State, progress: &dyn Progress) -> State {
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let inputs = project.sources(node).and_then(|sources| {
+            project.all_inputs(sources.into_iter().filter_map(|source| source.input.as_deref())).map(|_| ())
+        });
+        if let Err(error) = inputs {
+            let error = error.context(format!("`{node}` can't be built"));
+            progress.event(&node.to_string(), Event::Failed { error: &error, running: &[] });
+            (state.started[index], state.outcomes[index]) = (true, Some(Outcome::Failed(error)));
+        }
+    }
+    state
 }
 
 /// What a worker finds to do.
@@ -158,8 +176,31 @@ impl Executor<'_> {
                     "internal error: a build thread panicked (see above); please report this"
                 )),
             };
+            self.tell(index, &outcome);
             self.lock().outcomes[index] = Some(outcome);
             self.changed.notify_all();
+        }
+    }
+
+    /// Reports what came of a node at once: others may run for an hour.
+    fn tell(&self, index: usize, outcome: &Outcome) {
+        let name = |index: usize| self.plan.nodes[index].to_string();
+        match outcome {
+            Outcome::Built(built) if !built.cached => {
+                let text =
+                    format!("{}  {:.1} s", &built.result.outputs.hex()[..16], built.time.as_secs_f64());
+                self.progress.event(&name(index), Event::Ended(&text));
+            }
+            Outcome::Failed(error) => {
+                let state = self.lock();
+                let runs = |other: &usize| {
+                    *other != index && state.started[*other] && state.outcomes[*other].is_none()
+                };
+                let running: Vec<String> = (0..state.started.len()).filter(runs).map(name).collect();
+                drop(state);
+                self.progress.event(&name(index), Event::Failed { error, running: &running });
+            }
+            Outcome::Built(_) | Outcome::Skipped(_) => {}
         }
     }
 
@@ -336,6 +377,7 @@ impl Executor<'_> {
     fn run(&self, resolved: &Resolved) -> Result<ActionResult> {
         let node = &resolved.node;
         let key = resolved.action.write(self.store)?;
+        self.progress.event(&node.to_string(), Event::Started);
         let meter = self.progress.begin(&node.to_string(), 0, Unit::Items);
         meter.message("preparing");
         let sources = Tree::read(self.store, &resolved.sources)?;
@@ -380,6 +422,7 @@ impl Executor<'_> {
     }
 
     fn failure(&self, node: &Node, log: &Digest, what: &str) -> Result<String> {
+        history::record_failure(self.store, node, log)?;
         let bytes = self.store.read(log)?;
         let mut message = format!(
             "`{node}` failed: {what}\n  log: {}\n{}",

@@ -9,10 +9,29 @@ fn path(store: &Store, node: &Node) -> PathBuf {
     store.root().join("history").join(node.to_string())
 }
 
+/// Where the log of the last run is named, if that failed.
+fn failure_path(store: &Store, node: &Node) -> PathBuf {
+    store.root().join("history").join(format!("{node}.failed"))
+}
+
 /// Remembers the action of a node, and how long it took.
 pub fn record(store: &Store, node: &Node, action: &Digest, time: Duration) -> Result<()> {
     let text = format!("{action} {}", time.as_secs());
-    store.write_note(&path(store, node), text.as_bytes())
+    store.write_note(&path(store, node), text.as_bytes())?;
+    match failed_log(store, node) {
+        Some(_) => store.write_note(&failure_path(store, node), b""),
+        None => Ok(()),
+    }
+}
+
+/// Remembers the log of a run that failed, until one succeeds.
+pub(crate) fn record_failure(store: &Store, node: &Node, log: &Digest) -> Result<()> {
+    store.write_note(&failure_path(store, node), log.to_string().as_bytes())
+}
+
+/// The log of the last run of a node, if that failed.
+pub fn failed_log(store: &Store, node: &Node) -> Option<Digest> {
+    String::from_utf8(store.read_note(&failure_path(store, node))?).ok()?.parse().ok()
 }
 
 /// The last action of a node, if one is remembered.
@@ -182,6 +201,18 @@ mod tests {
         let lines = differences(&store, &old.action, &seen(&store, "cc", &many, "x")).unwrap();
         assert_eq!(lines.len(), LISTED + 1);
         assert_eq!(lines[LISTED], "and 18 more");
+    }
+
+    #[test]
+    fn the_log_of_a_failure_is_remembered_until_the_next_success() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        let node = Node::parse("hello", "x86_64-unknown-linux-gnu").unwrap();
+        assert_eq!(failed_log(&store, &node), None);
+        record_failure(&store, &node, &Digest::of(b"log")).unwrap();
+        assert_eq!((failed_log(&store, &node), last(&store, &node)), (Some(Digest::of(b"log")), None));
+        record(&store, &node, &Digest::of(b"1"), Duration::from_secs(7)).unwrap();
+        assert_eq!(failed_log(&store, &node), None);
     }
 
     #[test]

@@ -22,9 +22,9 @@ mod waiting;
 mod wheel;
 
 pub use executor::{Built, Options, Outcome, execute};
-pub use failure::{Cause, explain_log};
+pub use failure::{Cause, decode as decode_log, explain_log};
 pub use fingerprint::fingerprint;
-pub use history::{differences, last, seconds, tree_differences};
+pub use history::{differences, failed_log, last, seconds, tree_differences};
 pub use look::{Looked, Seen, look};
 pub use made_from::{Files, made_from};
 pub use name::{InvalidLicense, License, RecipeName, Triple};

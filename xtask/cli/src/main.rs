@@ -1,12 +1,13 @@
 //! `cargo xtask`: arguments, progress and exit status over the crates below. No logic lives here: a command
 //! reads its arguments, calls operations, and prints what they return.
 //!
-//! Exit status: 0 when all is well, 1 when a build or check failed, 2 for wrong usage, 141 when nobody reads what is written.
+//! Exit status: [`EXIT_STATUS`].
 
 #[macro_use]
 mod output;
 mod command;
 mod context;
+mod error;
 mod options;
 mod progress;
 mod remote;
@@ -16,6 +17,14 @@ mod show;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+
+/// What the exit status says.
+const EXIT_STATUS: &str = "Exit status:
+  0    success
+  1    a build or a check failed, or something could not be done
+  2    the command line is wrong
+  130  interrupted (Ctrl-C); what was complete is kept, and the same command continues
+  141  nobody reads the output any more (`| head`)";
 
 /// Reproducible, content-addressed builds of TVM and MLC-LLM for Windows and Android, and of the models they run.
 ///
@@ -27,7 +36,8 @@ use std::process::ExitCode;
     bin_name = "cargo xtask",
     version,
     max_term_width = 110,
-    disable_help_subcommand = true
+    disable_help_subcommand = true,
+    after_long_help = EXIT_STATUS
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -46,6 +56,7 @@ enum Command {
     FetchRelease(command::fetch_release::Arguments),
     Vendor(command::vendor::Arguments),
     Lock(command::lock::Arguments),
+    Log(command::log::Arguments),
     Environment(command::environment::Arguments),
     Store(command::store::Arguments),
     Report(command::report::Arguments),
@@ -80,6 +91,7 @@ fn main() -> ExitCode {
         Command::FetchRelease(arguments) => command::fetch_release::run(&global, &arguments),
         Command::Vendor(arguments) => command::vendor::run(&global, &arguments),
         Command::Lock(arguments) => command::lock::run(&global, &arguments),
+        Command::Log(arguments) => command::log::run(&global, &arguments),
         Command::Environment(arguments) => command::environment::run(&global, &arguments),
         Command::Store(arguments) => command::store::run(&global, &arguments),
         Command::Report(arguments) => command::report::run(&global, &arguments),
@@ -101,7 +113,10 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => status,
         Err(error) => {
-            eprint!("{}", progress::error_text(&error));
+            eprint!("{}", error::error_text(&error));
+            if global.json {
+                println!("{}", error::error_json(&error));
+            }
             ExitCode::FAILURE
         }
     }

@@ -44,6 +44,7 @@ const READS: &[(&str, &[&[&str]])] = &[
     ("patch", &[STORE, JSON]),
     ("model", &[STORE, HASHING, FETCHING, JOBS, JSON]),
     ("publish", &[STORE, HASHING, FETCHING, JOBS, BACKEND, REMOTE, SYSROOT, JSON]),
+    ("log", &[STORE, JSON]),
     ("explain", &[STORE, SYSROOT, JSON]),
     ("artifact", &[JSON]),
     ("doctor", &[STORE, HASHING, FETCHING, BACKEND, REMOTE, SYSROOT, JSON]),
@@ -57,7 +58,22 @@ pub fn command_line() -> Command {
     let command = crate::Arguments::command();
     let options: Vec<Arg> =
         command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
-    hide(command, "", &options)
+    unset_empty(hide(command, "", &options))
+}
+
+/// A variable that is empty counts as one that is not set: CI services set what has no value so.
+fn unset_empty(command: Command) -> Command {
+    let is_empty =
+        |option: &Arg| option.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    let empty: Vec<String> = command
+        .get_arguments()
+        .filter(|option| is_empty(option))
+        .map(|option| option.get_id().to_string())
+        .collect();
+    let command = empty
+        .iter()
+        .fold(command, |command, id| command.mut_arg(id, |option| option.env(None::<&'static str>)));
+    command.mut_subcommands(unset_empty)
 }
 
 /// Reads the arguments of this process. What is wrong with them ends it, with status 2.

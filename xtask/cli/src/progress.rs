@@ -1,12 +1,13 @@
 //! Progress bars on a terminal, plain lines elsewhere.
 
+use crate::error::error_text;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::{
     io::IsTerminal,
     sync::Mutex,
     time::{Duration, Instant},
 };
-use store::{Meter, Progress, Unit, printable};
+use store::{Event, Meter, Progress, Unit, printable};
 
 /// How often a line is printed where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -63,6 +64,21 @@ impl Progress for Bars {
     fn note(&self, message: &str) {
         self.bars.suspend(|| eprintln!("note: {message}"));
     }
+
+    fn event(&self, label: &str, event: Event<'_>) {
+        match event {
+            // On a terminal a bar tells it.
+            Event::Started if self.terminal => {}
+            Event::Started => self.line(&format!("{:>8} {label}", "building")),
+            Event::Ended(what) => self.line(&format!("{:>8} {label}  {what}", "built")),
+            Event::Failed { error, running } => {
+                self.bars.suspend(|| eprint!("{}", error_text(error)));
+                if !running.is_empty() {
+                    self.line(&format!("waiting for what is still running: {}", running.join(", ")));
+                }
+            }
+        }
+    }
 }
 
 struct Bar {
@@ -111,50 +127,5 @@ impl Meter for Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-    }
-}
-
-/// `error: …`, then what caused it, a line each, then every hint once.
-pub fn error_text(error: &anyhow::Error) -> String {
-    const HINT: &str = "hint: ";
-    let (mut text, mut hints) = (String::new(), Vec::new());
-    for (index, cause) in error.chain().enumerate() {
-        let message = cause.to_string();
-        if let Some(hint) = cause.downcast_ref::<store::Hinted>().map(store::Hinted::hint)
-            && !hints.iter().any(|known| known == hint)
-        {
-            hints.push(hint.to_owned());
-        }
-        let mut lines = Vec::new();
-        for line in message.trim_end().lines() {
-            match line.trim_start().strip_prefix(HINT) {
-                Some(hint) if !hints.contains(&hint.to_owned()) => hints.push(hint.to_owned()),
-                Some(_) => {}
-                None => lines.push(line),
-            }
-        }
-        text += if index == 0 { "error: " } else { "  caused by: " };
-        text += lines.join("\n").trim_end();
-        text += "\n";
-    }
-    for hint in hints {
-        text += &format!("  {HINT}{hint}\n");
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use anyhow::anyhow;
-
-    #[test]
-    fn hints_come_last_and_once() {
-        let error = anyhow!(store::hinted("it is not there", "fetch it"))
-            .context("cannot read it\nsecond line\n  hint: fetch it\n  hint: or look elsewhere")
-            .context("cannot build");
-        let expected = "error: cannot build\n  caused by: cannot read it\nsecond line\n  caused by: it is not there\n  \
-                        hint: fetch it\n  hint: or look elsewhere\n";
-        assert_eq!(error_text(&error), expected);
     }
 }

@@ -1,25 +1,27 @@
 //! What several commands print of builds and releases.
 
-use crate::progress::{Bars, error_text};
+use crate::{
+    error::{error_json, error_text},
+    progress::Bars,
+};
 use builder::{Built, Outcome, Plan};
 use operation::{Effort, ReleaseOutcome};
 use std::process::ExitCode;
 
-/// What became of each node of a plan: a line, or an error.
+/// What became of each node of a plan, a line each. What was built and what failed was told when it happened.
 pub fn outcomes(progress: &Bars, plan: &Plan, outcomes: &[Outcome]) {
     for (node, outcome) in plan.nodes.iter().zip(outcomes) {
         match outcome {
-            Outcome::Built(built) => progress.line(&format!(
+            Outcome::Built(built) if built.cached => progress.line(&format!(
                 "{:>8} {node}  {}{}",
                 word(built),
                 &built.result.outputs.hex()[..16],
                 match &built.imported {
                     Some(from) => format!("  from {from}"),
-                    None if built.cached => String::new(),
-                    None => format!("  {:.1} s", built.time.as_secs_f64()),
+                    None => String::new(),
                 }
             )),
-            Outcome::Failed(error) => eprint!("{}", error_text(error)),
+            Outcome::Built(_) | Outcome::Failed(_) => {}
             Outcome::Skipped(cause) => progress.line(&format!("{:>8} {node}  because of {cause}", "skipped")),
         }
     }
@@ -45,7 +47,7 @@ pub fn outcomes_json(plan: &Plan, outcomes: &[Outcome]) -> anyhow::Result<()> {
                 "action": built.resolved.key, "outputs": built.result.outputs, "log": built.result.log,
             }),
             Outcome::Failed(error) => serde_json::json!({
-                "recipe": node.recipe, "target": node.target, "outcome": "failed", "error": format!("{error:#}"),
+                "recipe": node.recipe, "target": node.target, "outcome": "failed", "error": error_json(error)["error"],
             }),
             Outcome::Skipped(cause) => serde_json::json!({
                 "recipe": node.recipe, "target": node.target, "outcome": "skipped", "because": cause.to_string(),

@@ -60,6 +60,7 @@ pub struct ReleaseOutcome {
 /// can't be written.
 pub fn make_release(session: &Session<'_>, request: &ReleaseRequest<'_>) -> Result<ReleaseOutcome> {
     let (project, store, effort) = (session.project, session.store, request.effort);
+    release::check_destination(request.destination)?;
     let mut definition = Definition::load(&project.root, request.name)?;
     for missing in request.left_out {
         definition.leave_out(&missing.wanted);

@@ -64,6 +64,19 @@ pub fn write(store: &Store, manifest: &Manifest, destination: &Path) -> Result<W
     Ok(Written::New)
 }
 
+/// Refuses a place that [`write`] could not write a release to, so that this is known before a build. Writes nothing.
+///
+/// # Errors
+/// Something else is there; what should be a directory above it is a file.
+pub fn check_destination(destination: &Path) -> Result<()> {
+    let above = destination.ancestors().skip(1).filter(|above| *above != Path::new(""));
+    let there = above.filter_map(|above| Some((above, std::fs::metadata(above).ok()?))).next();
+    if let Some((above, metadata)) = there {
+        ensure!(metadata.is_dir(), "{} is a file, not a directory", above.display());
+    }
+    is_release(destination).map(|_| ())
+}
+
 /// Waits for whoever else writes to a release in this directory, until the file that it gives is closed.
 pub(crate) fn lock(parent: &Path) -> Result<File> {
     // Not emptied: somebody else may have a file of this name.

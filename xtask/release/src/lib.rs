@@ -25,7 +25,7 @@ pub use assemble::{assemble, take_marks};
 pub use bom::NAME as BOM;
 pub use compare::compare;
 pub use definition::Definition;
-pub use directory::{Written, write};
+pub use directory::{Written, check_destination, write};
 pub use manifest::{
     Artifact, EnvironmentFacts, FIRST_SCHEMA, File, InputFacts, Manifest, Missing, PROGRAM, Part,
     PolicyFacts, SCHEMA, SECOND_SCHEMA, Step, Wanted, archive_kind,

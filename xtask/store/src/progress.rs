@@ -9,12 +9,30 @@ pub enum Unit {
     Items,
 }
 
+/// What happens to one of many pieces of work. Whoever watches can tell it at once.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// It runs, since its result was not there.
+    Started,
+    /// It is done; this says what came of it.
+    Ended(&'a str),
+    /// It failed.
+    Failed {
+        /// Why.
+        error: &'a anyhow::Error,
+        /// What is still running, and is waited for.
+        running: &'a [String],
+    },
+}
+
 /// Receives the progress of long work. Implemented by the command line; [`Silent`] is for tests.
 pub trait Progress: Send + Sync {
     /// Starts a meter. `total` is 0 while unknown. The work is over when the meter is dropped.
     fn begin(&self, label: &str, total: u64, unit: Unit) -> Box<dyn Meter>;
     /// A sentence for the user about something that happened (a retry, a healed blob).
     fn note(&self, message: &str);
+    /// Something happened to the piece of work that is called so.
+    fn event(&self, _label: &str, _event: Event<'_>) {}
 }
 
 /// One piece of work under way.

@@ -166,7 +166,9 @@ impl Store {
     pub fn default_root() -> Result<PathBuf> {
         let directory =
             |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        // The XDG Base Directory specification has relative paths ignored.
         directory("XDG_CACHE_HOME")
+            .filter(|path| path.is_absolute())
             .or_else(|| directory("HOME").map(|home| home.join(".cache")))
             .map(|cache| cache.join("mlc-repro"))
             .context("neither XDG_CACHE_HOME nor HOME is set\n  hint: name the store with `--store` or MLC_REPRO_STORE")

@@ -23,7 +23,7 @@ pub struct Arguments {
     /// Go on with what does not depend on a failed one
     #[arg(long)]
     keep_going: bool,
-    /// Copy the outputs to DIR/RECIPE-VERSION-TARGET
+    /// Copy the outputs of what is named to DIR/RECIPE-VERSION-TARGET
     #[arg(long, short, value_name = "DIR")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -45,7 +45,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let plan = Plan::new(&project, &goals)?;
     let mut destinations = BTreeMap::new();
     if let Some(directory) = &arguments.output {
-        for node in plan.nodes.iter().filter(|node| project.check_may_leave(node).is_ok()) {
+        for node in &goals {
             let version = &project.recipe(&node.recipe)?.version;
             let destination = directory.join(format!("{}-{version}-{}", node.recipe, node.target));
             ensure!(

@@ -44,7 +44,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             let mut status = ExitCode::SUCCESS;
             for intent in intents.values() {
                 if let Err(error) = input::check(intent) {
-                    eprint!("{}", crate::progress::error_text(&error));
+                    eprint!("{}", crate::error::error_text(&error));
                     status = ExitCode::FAILURE;
                 }
             }

@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod fetch_release;
 pub mod graph;
 pub mod lock;
+pub mod log;
 pub mod man;
 pub mod matrix;
 pub mod model;

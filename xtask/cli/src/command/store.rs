@@ -110,6 +110,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 for (kind, (number, bytes)) in &usage.kinds {
                     println!("{kind:18} {number:8} {:8} MB", bytes / 1_000_000);
                 }
+                // What goes depends on the locks of a checkout.
+                if let Ok(project) = global.project() {
+                    let garbage = operation::collect_garbage(&project, &store, true, &progress)?;
+                    let (blobs, bytes) = (garbage.blobs, garbage.bytes / 1_000_000);
+                    println!("`cargo xtask store gc` would remove {blobs} blobs, {bytes} MB");
+                }
             }
             Ok(ExitCode::SUCCESS)
         }

@@ -1,0 +1,218 @@
+//! What a person meets at the keyboard: answers that come early, and documents that are true.
+
+use crate::project::{Project, TARGET, repository, shared_store, text};
+use std::process::{Command, Output};
+
+/// A recipe that fails and one that takes a moment; neither needs the other.
+fn two() -> Project {
+    let project = Project::new();
+    project.recipe("bad", "", "echo the reason; exit 3\n");
+    project.recipe("slow", "", "sleep 2; date +%N > /build/out/now\n");
+    project
+}
+
+#[test]
+fn a_failure_is_told_when_it_happens() {
+    let project = two();
+    // Something of its own in the script, so that no run before has built it.
+    project.write(
+        "recipes/packages/slow/build.sh",
+        &format!("# {}\nsleep 2; date > /build/out/now\n", project.directory.path().display()),
+    );
+    let output = project.run(&["build", "bad", "slow", "-j", "2"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let failed = said.find("error: `bad@").unwrap_or_else(|| panic!("{said}"));
+    let built = said.find("built slow@").unwrap_or_else(|| panic!("{said}"));
+    assert!(failed < built, "{said}");
+    assert!(said.contains(&format!("waiting for what is still running: slow@{TARGET}")), "{said}");
+    assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    assert!(said.contains(&format!("building bad@{TARGET}")), "{said}");
+}
+
+#[test]
+fn the_log_of_the_last_run_is_printed() {
+    let project = two();
+    assert_eq!(project.run(&["build", "bad"]).status.code(), Some(1));
+    let log = project.run(&["log", "bad"]);
+    assert_eq!((log.status.code(), text(&log).as_str()), (Some(0), "the reason\n"));
+    let json: serde_json::Value =
+        serde_json::from_slice(&project.run(&["log", "bad", "--json"]).stdout).unwrap();
+    assert_eq!(json[0]["failed"], true);
+    project.write("recipes/packages/bad/build.sh", "echo better; echo > /build/out/x\n");
+    assert!(project.run(&["build", "bad"]).status.success());
+    assert_eq!(text(&project.run(&["log", "bad"])), "better\n");
+    let none = project.run(&["log", "slow", "--store", "/nonexistent/store"]);
+    assert!(text(&none).contains("the store has no log of `slow`"), "{}", text(&none));
+}
+
+#[test]
+fn what_is_impossible_is_said_before_the_work() {
+    let project = two();
+    project.release("small", "slow");
+    project.write("file", "");
+    let file = project.directory.path().join("file");
+    let output = project.run(&["release", "small", "-o", "file"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("file is a file, not a directory") && !said.contains("building"), "{said}");
+    assert_eq!(std::fs::read(file).unwrap(), b"");
+
+    // The recipe that lacks an input comes after the other one.
+    let recipe = project.directory.path().join("recipes/packages/slow/recipe.toml");
+    let plain = std::fs::read_to_string(&recipe).unwrap();
+    project.write(
+        "recipes/packages/waits/recipe.toml",
+        &plain
+            .replace("\"slow\"", "\"waits\"")
+            .replace("dependencies = []", "dependencies = [\"slow\"]")
+            .replace("[[target]]", "[[source]]\ninput = \"far\"\npath = \"far\"\n[[target]]"),
+    );
+    project.write("recipes/packages/waits/build.sh", "");
+    let lock = std::fs::read_to_string(project.directory.path().join("recipes/inputs.lock")).unwrap();
+    project.write("recipes/inputs.lock", &lock.replace("input = []\n", "pending = [\"far\"]\ninput = []\n"));
+    let said = text(&project.run(&["build", "waits"]));
+    assert!(said.contains(&format!("`waits@{TARGET}` can't be built")), "{said}");
+    assert!(said.contains("`far` could not be reached") && !said.contains("building"), "{said}");
+}
+
+#[test]
+fn an_empty_variable_is_not_set() {
+    let project = two();
+    let cache = tempfile::tempdir().unwrap();
+    let run = |cache: &std::ffi::OsStr| -> Output {
+        let mut command = project.command(&shared_store(), &["store", "du"]);
+        for name in ["MLC_REPRO_STORE", "MLC_REPRO_BACKEND", "MLC_REPRO_SYSROOT", "MLC_REPRO_VERIFY_AGE"] {
+            command.env(name, "");
+        }
+        command.env("XDG_CACHE_HOME", cache).output().unwrap()
+    };
+    let said = text(&run(cache.path().as_os_str()));
+    assert!(said.starts_with(cache.path().to_str().unwrap()), "{said}");
+    // By the specification, a relative path is no answer.
+    let said = text(&run("relative".as_ref()));
+    assert!(!said.contains("relative"), "{said}");
+}
+
+#[test]
+fn an_error_is_json_too() {
+    let output = two().run(&["build", "slwo", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = &json["error"];
+    assert!(error["message"].as_str().unwrap().contains("slwo"), "{json}");
+    assert!(error["causes"].is_array() && error["hints"].is_array(), "{json}");
+}
+
+/// The command lines of a document: what stands in its blocks of code and begins with `cargo xtask`.
+fn command_lines(document: &str) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
+    let mut inside = false;
+    for line in document.lines() {
+        if line.trim_start().starts_with("```") {
+            inside = !inside;
+        } else if inside {
+            let line = line.trim_start().trim_start_matches("$ ");
+            let words = line.split_whitespace().skip_while(|word| {
+                word.split_once('=').is_some_and(|(name, _)| {
+                    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+                })
+            });
+            let ends = |word: &&str| !matches!(*word, "#" | "|" | "&&" | ";" | ">" | "<" | "\\" | "2>&1");
+            let words: Vec<String> = words.take_while(ends).map(str::to_owned).collect();
+            if words.len() > 2 && words[0] == "cargo" && words[1] == "xtask" {
+                lines.push(words[2..].to_vec());
+            }
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_command_of_the_documents_is_one() {
+    let root = repository();
+    let mut documents = vec![root.join("README.md"), root.join("recipes/README.md")];
+    documents.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let (mut count, mut wrong) = (0, Vec::new());
+    for document in
+        documents.iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+    {
+        for words in command_lines(&std::fs::read_to_string(document).unwrap()) {
+            count += 1;
+            // Help ends the reading of the line, and what stands before it is checked.
+            let output =
+                Command::new(env!("CARGO_BIN_EXE_xtask")).args(&words).arg("--help").output().unwrap();
+            if !output.status.success() {
+                wrong.push(format!("{}: {}: {}", document.display(), words.join(" "), text(&output)));
+            }
+        }
+    }
+    assert!(count > 60, "only {count} commands were found");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn wrong_command_lines_are_answered() {
+    let store = tempfile::tempdir().unwrap();
+    let lines = [
+        "buid",
+        "build tvmffi",
+        "build tvm_ffi",
+        "build tvm.dll",
+        "build mlc4j.aar",
+        "build tvm",
+        "build tvm-ffi@window",
+        "build tvm-ffi -j 0",
+        "build tvm-ffi --backend podman",
+        "build tvm-ffi --sysroot mingw",
+        "build tvm-ffi --input foo=/tmp",
+        "build tvm-ffi --input android-ndk",
+        "build tvm-ffi --limit time=long",
+        "release tmv",
+        "release releases/tvm.toml",
+        "release tvm -o README.md",
+        "matrix nope",
+        "matrix tvm --format jenkins",
+        "fetch ndk",
+        "fetch mlc-llm",
+        "fetch --release nope",
+        "verify README.md",
+        "verify nosuch",
+        "explain tvm-ffi",
+        "explain tvmffi@linux",
+        "log tvmffi",
+        "environment build window",
+        "environment shell linx",
+        "lock update nope",
+        "patch check nope",
+        "store path abc",
+        "ci nope",
+        "model convert nosuch --quantization q4f16_1 -o out",
+        "model convert nosuch --quantization q4f16_9 -o out",
+        "model convert README.md --quantization q4f16_1 -o out",
+        "model fetch Qwen/Qwen2.5-3B-Instruct",
+        "model verify nosuch",
+        "model inspect README.md",
+        "artifact nosuch.dll",
+        "artifact README.md",
+        "diff README.md nosuch",
+    ];
+    let mut all = String::new();
+    for line in lines {
+        let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args(line.split(' '))
+            .current_dir(repository())
+            .env("MLC_REPRO_STORE", store.path())
+            .env_remove("MLC_REPRO_BACKEND")
+            .env("COLUMNS", "100")
+            .output()
+            .unwrap();
+        assert!(matches!(output.status.code(), Some(1 | 2)), "{line}: {}", text(&output));
+        let said = text(&output)
+            .replace(store.path().to_str().unwrap(), "STORE")
+            .replace(repository().canonicalize().unwrap().to_str().unwrap(), "REPOSITORY")
+            .replace(repository().to_str().unwrap(), "REPOSITORY");
+        all += &format!("=== {line} ({})\n{said}\n", output.status.code().unwrap());
+    }
+    insta::assert_snapshot!(all);
+}
