@@ -309,8 +309,9 @@ impl Executor<'_> {
             let list: Vec<_> = findings.iter().map(|finding| format!("  {finding}")).collect();
             bail!("the outputs of `{node}` break their policy:\n{}", list.join("\n"));
         }
-        if !cached {
-            history::record(self.store, node, &resolved.key, start.elapsed())?;
+        match cached {
+            true => history::forget_failure(self.store, node)?,
+            false => history::record(self.store, node, &resolved.key, start.elapsed())?,
         }
         let (result, imported) = (found.result, found.from);
         let wheel = wheel::pack(self.project, self.store, node, &result)?;

@@ -18,13 +18,18 @@ fn failure_path(store: &Store, node: &Node) -> PathBuf {
 pub fn record(store: &Store, node: &Node, action: &Digest, time: Duration) -> Result<()> {
     let text = format!("{action} {}", time.as_secs());
     store.write_note(&path(store, node), text.as_bytes())?;
+    forget_failure(store, node)
+}
+
+/// Forgets that the last run of a node failed, once there is a result.
+pub(crate) fn forget_failure(store: &Store, node: &Node) -> Result<()> {
     match failed_log(store, node) {
         Some(_) => store.write_note(&failure_path(store, node), b""),
         None => Ok(()),
     }
 }
 
-/// Remembers the log of a run that failed, until one succeeds.
+/// Remembers the log of a run that failed, until there is a result.
 pub(crate) fn record_failure(store: &Store, node: &Node, log: &Digest) -> Result<()> {
     store.write_note(&failure_path(store, node), log.to_string().as_bytes())
 }

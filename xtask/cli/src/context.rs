@@ -217,8 +217,6 @@ pub struct Global {
     /// How actions are run; every way gives the same bytes
     #[arg(long, global = true, env = "MLC_REPRO_BACKEND", value_enum, default_value_t = BackendKind::Sandbox)]
     pub backend: BackendKind,
-    #[command(flatten)]
-    pub remote: Remote,
     /// Limit what one build may take: time=2h, memory=16G, processes=4096, outputs=8G; may be given several times
     ///
     /// A build that takes more is ended, and the log says why. A recipe that says in `[limits]` that it needs more gets it. Nothing is
@@ -240,6 +238,9 @@ pub struct Global {
     /// Say more; twice for everything
     #[arg(long, short, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    // Its heading goes on to whatever stands behind it.
+    #[command(flatten)]
+    pub remote: Remote,
 }
 
 /// A setting of a limit, checked.

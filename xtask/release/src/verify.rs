@@ -160,7 +160,8 @@ pub fn verify(directory: &Path, project: Option<&Project>) -> Result<Verdict> {
 /// If a directory can't be read at all.
 pub fn verify_with(directory: &Path, check: &Check) -> Result<Verdict> {
     let project = check.project;
-    anyhow::ensure!(directory.is_dir(), "{} is no release: there is no such directory", directory.display());
+    let found = if directory.exists() { "a file" } else { "not there" };
+    anyhow::ensure!(directory.is_dir(), "{} is not a release directory: it is {found}", directory.display());
     let mut problems = Problems::default();
     let mut verdict = Verdict::default();
     let found = list(directory).with_context(|| format!("{} is no release", directory.display()))?;

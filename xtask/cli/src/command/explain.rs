@@ -1,7 +1,7 @@
 //! `explain RECIPE@TARGET`.
 
 use crate::context::Global;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail};
 use builder::Node;
 use operation::{Explanation, Verdict};
 use std::process::ExitCode;
@@ -21,12 +21,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let project = global.project()?;
     let store = global.look_at_store()?;
     let goals = operation::goals(&project, std::slice::from_ref(&arguments.goal))?;
-    ensure!(
-        goals.len() == 1,
-        "`{}` has several targets; name one: {}@TARGET",
-        arguments.goal,
-        arguments.goal
-    );
+    if goals.len() != 1 {
+        let all: Vec<_> = goals.iter().map(|node| format!("`{node}`")).collect();
+        bail!("`{}` has several targets; name one: {}", arguments.goal, all.join(", "));
+    }
     let node = &goals[0];
     let explanation = operation::explain(&project, &store, node)?;
     match global.json {
