@@ -8,6 +8,8 @@ use ::object::{
 use flate2::{Compression, GzBuilder};
 use std::io::Write as _;
 
+mod seeded;
+
 /// All changes, however deep, each with the members that lead to it.
 fn changes(comparison: &Comparison) -> Vec<(String, Change)> {
     let mut all = Vec::new();
