@@ -14,21 +14,27 @@ use std::{
 };
 use tempfile::TempDir;
 
-const TOKEN: &str = "hf_secretsecretsecret";
+pub const TOKEN: &str = "hf_secretsecretsecret";
 
 /// The stand-in, which ends when its standard input is closed.
-struct Hub {
+pub struct Hub {
     place: TempDir,
     child: Child,
     address: String,
 }
 
 impl Hub {
-    fn start() -> Self {
+    pub fn start() -> Self {
+        Self::start_with(0)
+    }
+
+    /// One that takes larger files in parts of so many bytes.
+    pub fn start_with(parts: u64) -> Self {
         let place = tempfile::tempdir().unwrap();
         let script = crate::project::repository().join("tests/hub/stand_in.py");
         let mut child = Command::new("python3")
             .args(["-B".as_ref(), script.as_os_str(), place.path().as_os_str()])
+            .env("HUB_PARTS", parts.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -44,14 +50,14 @@ impl Hub {
     }
 
     /// What was asked since the last look.
-    fn requests(&self) -> Vec<Value> {
+    pub fn requests(&self) -> Vec<Value> {
         let path = self.place.path().join("log.jsonl");
         let log = std::fs::read_to_string(&path).unwrap_or_default();
         let _ = std::fs::remove_file(path);
         log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn files(&self, repository: &str) -> Value {
+    pub fn files(&self, repository: &str) -> Value {
         let state = std::fs::read_to_string(self.place.path().join("state.json")).unwrap();
         serde_json::from_str::<Value>(&state).unwrap()["repositories"][repository]["files"].clone()
     }
@@ -61,7 +67,13 @@ impl Hub {
     }
 
     fn publish_with(&self, token: &str, directory: &Path, more: &[&str]) -> Output {
-        let project = Project::new();
+        let output = self.command(&Project::new(), token, directory, more).output().unwrap();
+        // Whatever is told, the token is not.
+        assert!(!text(&output).contains(token), "{}", text(&output));
+        output
+    }
+
+    pub fn command(&self, project: &Project, token: &str, directory: &Path, more: &[&str]) -> Command {
         let words = [
             "-vv",
             "publish",
@@ -72,10 +84,8 @@ impl Hub {
             &self.address,
         ];
         let mut command = project.command(&shared_store(), &[&words[..], more].concat());
-        let output = command.env("HF_TOKEN", token).output().unwrap();
-        // Whatever is told, the token is not.
-        assert!(!text(&output).contains(token), "{}", text(&output));
-        output
+        command.env("HF_TOKEN", token);
+        command
     }
 }
 
@@ -87,7 +97,7 @@ impl Drop for Hub {
 }
 
 /// A converted model, made once.
-fn converted() -> &'static Path {
+pub fn converted() -> &'static Path {
     static MODEL: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
     let (_, path) = MODEL.get_or_init(|| {
         let place = tempfile::tempdir().unwrap();
@@ -106,7 +116,7 @@ fn converted() -> &'static Path {
     path
 }
 
-fn copy_of(model: &Path, place: &Path) -> PathBuf {
+pub fn copy_of(model: &Path, place: &Path) -> PathBuf {
     let path = place.join("model");
     std::fs::create_dir(&path).unwrap();
     for entry in std::fs::read_dir(model).unwrap() {
@@ -116,7 +126,7 @@ fn copy_of(model: &Path, place: &Path) -> PathBuf {
     path
 }
 
-fn count(requests: &[Value], method: &str, part: &str) -> usize {
+pub fn count(requests: &[Value], method: &str, part: &str) -> usize {
     let is_one = |it: &&Value| it["method"] == method && it["path"].as_str().unwrap().contains(part);
     requests.iter().filter(is_one).count()
 }
@@ -190,6 +200,42 @@ fn whatever_a_hub_refuses_is_explained_and_the_next_run_goes_on() {
     let output = hub.publish(model, &license);
     assert!(output.status.success(), "{}", text(&output));
     assert!(hub.files("me/tiny").get("params_shard_0.bin").is_some());
+}
+
+#[test]
+fn large_files_go_in_parts_where_the_hub_wants_them_so() {
+    let size = std::fs::metadata(converted().join("params_shard_0.bin")).unwrap().len();
+    // Three parts, the last of which is shorter.
+    let hub = Hub::start_with(size / 3 + 1);
+    let license = ["--license", "apache-2.0"];
+    let fails = |faults: Value, expected: &str| {
+        hub.fail(&faults);
+        let output = hub.publish(converted(), &license);
+        let found = text(&output);
+        assert!(output.status.code() == Some(1) && found.contains(expected), "{expected}: {found}");
+        // The addresses of parts are secrets.
+        assert!(!found.contains("signature=secret"), "{found}");
+    };
+    fails(json!({ "parts": [1] }), "are 3 parts of");
+    fails(json!({ "part": [403] }), "the part 1 of 3 did not arrive");
+    fails(json!({ "etag": [1] }), "the part 1 of 3 did not arrive");
+    fails(json!({ "complete": [400] }), "its parts were not put together");
+    hub.requests();
+    hub.fail(&json!({ "part": [503, 503] }));
+    let output = hub.publish(converted(), &license);
+    assert!(output.status.success(), "{}", text(&output));
+    let requests = hub.requests();
+    let counts = ["/part/", "/complete/", "/put/"]
+        .map(|part| count(&requests, "PUT", part) + count(&requests, "POST", part));
+    assert_eq!(counts, [5, 1, 0], "twice refused, then three parts, put together once");
+    for request in &requests {
+        let path = request["path"].as_str().unwrap();
+        let is_storage = path.starts_with("/part/") || path.starts_with("/complete/");
+        assert_eq!(request["token"], !is_storage, "{request}");
+    }
+    let oid = store::Digest::of_file(&converted().join("params_shard_0.bin")).unwrap().hex();
+    assert_eq!(hub.files("me/tiny")["params_shard_0.bin"]["oid"], oid);
+    assert!(text(&hub.publish(converted(), &license)).contains("is up to date"));
 }
 
 #[test]

@@ -4,7 +4,8 @@
     python3 stand_in.py DIRECTORY
 
 Prints its address, and serves until its standard input ends. Everything that was asked goes to DIRECTORY/log.jsonl, without the
-token: whether there was one. DIRECTORY/faults.json says what goes wrong, such as {"commit": [412], "put": [503, 503]}: the
+token: whether there was one. With HUB_PARTS=SIZE in the environment, large files of more bytes are taken in parts of so many bytes,
+as hubs do above 5 GB. DIRECTORY/faults.json says what goes wrong, such as {"commit": [412], "put": [503, 503]}: the
 statuses of the next answers, one after the other, before the right ones.
 
 It refuses a file that does not hash to its name and a commit that names an object which is not there. It is proven by the
@@ -16,6 +17,7 @@ place = sys.argv[1]
 token = "Bearer hf_secretsecretsecret"
 lock = threading.Lock()
 repositories, objects = {}, {}
+part_size, parts = int(os.environ.get("HUB_PARTS", 0)), {}
 
 def load():
     path = os.path.join(place, "state.json")
@@ -65,11 +67,13 @@ class Hub(http.server.BaseHTTPRequestHandler):
             if size == 0:
                 return content
 
-    def answer(self, value, status=200):
+    def answer(self, value, status=200, headers={}):
         content = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
+        for name, text in headers.items():
+            self.send_header(name, text)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content)
@@ -90,6 +94,11 @@ class Hub(http.server.BaseHTTPRequestHandler):
         path = self.path.split("?")[0]
         if path.startswith("/put/"):
             return self.put(path[5:], content)
+        match = re.fullmatch(r"/part/([0-9a-f]{64})/(\d+)", path)
+        if match:
+            return self.put_part(match[1], int(match[2]), content)
+        if path.startswith("/complete/"):
+            return self.complete(path[10:], json.loads(content))
         if authorization != token:
             return self.answer({"error": "Invalid credentials"}, 401)
         if path == "/api/whoami-v2":
@@ -145,17 +154,22 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
     def batch(self, wanted, base):
         status = fault("batch")
-        found = []
+        found, transfer = [], "basic"
         for item in wanted["objects"]:
             entry = {"oid": item["oid"], "size": item["size"]}
             if item["oid"] not in objects:
-                href = base + "/put/" + item["oid"]
-                entry["actions"] = {"upload": {"href": href, "header": {}}, "verify": {"href": base + "/verify", "header": {}}}
+                href, header = base + "/put/" + item["oid"], {}
+                if 0 < part_size < item["size"] and "multipart" in wanted.get("transfers", []):
+                    transfer, href = "multipart", base + "/complete/" + item["oid"]
+                    header = {"%05d" % (n + 1): "%s/part/%s/%d?signature=secret" % (base, item["oid"], n + 1)
+                              for n in range(-(-item["size"] // part_size) - (fault("parts") or 0))}
+                    header["chunk_size"] = str(part_size)
+                entry["actions"] = {"upload": {"href": href, "header": header}, "verify": {"href": base + "/verify", "header": {}}}
             found.append(entry)
         if status == 1:
             found[0]["oid"] = "0" * 64
             status = None
-        self.answer({"transfer": "basic", "objects": found}, status or 200)
+        self.answer({"transfer": transfer, "objects": found}, status or 200)
 
     def put(self, oid, content):
         status = fault("put")
@@ -166,6 +180,31 @@ class Hub(http.server.BaseHTTPRequestHandler):
         objects[oid] = len(content)
         save()
         self.answer(b"")
+
+    def put_part(self, oid, number, content):
+        status = fault("part")
+        if status:
+            return self.answer({"error": "as the test asked"}, status)
+        if len(content) > part_size or self.headers.get("content-length") is None:
+            return self.answer({"error": "a part has a length, and at most %d bytes" % part_size}, 400)
+        parts[oid, number] = content
+        self.answer(b"", headers={} if fault("etag") else {"ETag": '"%s"' % hashlib.md5(content).hexdigest()})
+
+    def complete(self, oid, wanted):
+        status = fault("complete")
+        if status:
+            return self.answer({"error": "as the test asked"}, status)
+        content = b""
+        for number, part in enumerate(wanted["parts"], 1):
+            there = parts.get((oid, number), b"")
+            if part != {"partNumber": number, "etag": '"%s"' % hashlib.md5(there).hexdigest()}:
+                return self.answer({"error": "the part %d is another" % number}, 400)
+            content += there
+        if wanted["oid"] != oid or hashlib.sha256(content).hexdigest() != oid:
+            return self.answer({"error": "the content has another hash"}, 400)
+        objects[oid] = len(content)
+        save()
+        self.answer({})
 
     def commit(self, name, repository, content, base):
         lines = [json.loads(line) for line in content.splitlines()]

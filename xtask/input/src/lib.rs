@@ -39,7 +39,7 @@ pub use client::Content as OciContent;
 pub use download::read_headers;
 pub use fetch::{FetchOptions, Unavailable, fetch};
 pub use given::Given;
-pub use hub::{Content, Hub, Publication, Published, PublishedFile, Terms, fetch_published};
+pub use hub::{Content, Hub, Publication, PublishRequest, Published, PublishedFile, Terms, fetch_published};
 pub use intent::{Intent, check, update, write as write_repository_file};
 pub use line_ends::{check_line_ends, read_text};
 pub use lock::{Input, Lock, Payload, Source, Submodule};

@@ -1,6 +1,7 @@
 //! Requests whose answers are looked at, whatever they are.
 
 use super::{Address, Client, Failure, Headers, server};
+use std::io::Read;
 use ureq::{
     Body,
     http::{Response, header},
@@ -27,6 +28,8 @@ pub enum Content<'a> {
     Bytes(&'a [u8]),
     /// A file from where it stands, with its length among the headers.
     File(std::fs::File),
+    /// So many bytes of a file from where it stands, with their number among the headers.
+    Part(std::fs::File, u64),
 }
 
 impl Client {
@@ -50,6 +53,9 @@ impl Client {
                 Content::Nothing => request.send_empty(),
                 Content::Bytes(bytes) => request.send(bytes),
                 Content::File(file) => request.send(file),
+                Content::Part(file, length) => {
+                    request.send(ureq::SendBody::from_reader(&mut file.take(length)))
+                }
             }
         };
         let answer = match method {

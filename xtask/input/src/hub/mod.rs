@@ -6,10 +6,11 @@ mod license;
 mod publish;
 mod published;
 mod selection;
+mod send;
 
 pub use file::{Content, PublishedFile};
 pub use license::Terms;
-pub use publish::Publication;
+pub use publish::{Publication, PublishRequest};
 pub use published::{Published, fetch_published};
 
 use crate::{

@@ -1,7 +1,7 @@
 //! Publishing a model on a hub: what its own clients do, with the token for the hub alone.
 //!
-//! Large files go to where the hub says, without the token, and are known by their SHA-256 (Git's large file storage, "basic"
-//! transfer); small ones go into the commit. What is there already is not sent. One commit names everything, on top of the state
+//! Large files go to where the hub says, without the token, and are known by their SHA-256 (Git's large file storage, transfers
+//! "basic" and "multipart"); small ones go into the commit. What is there already is not sent. One commit names everything, on top of the state
 //! that was looked at, so that nobody else's change is lost.
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     client::{Address, Failure},
-    url::{is_private, same_origin, without_credentials},
+    url::without_credentials,
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
@@ -31,9 +31,22 @@ const BATCH: usize = 256;
 /// What the hub's own interface takes.
 const JSON: &str = "application/json";
 /// What Git's large file storage takes.
-const LFS: &str = "application/vnd.git-lfs+json";
+pub(super) const LFS: &str = "application/vnd.git-lfs+json";
 /// The most that an answer may have.
 const LARGEST_ANSWER: u64 = 64 << 20;
+
+/// What is to be published.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishRequest<'a> {
+    /// `OWNER/NAME`.
+    pub repository: &'a str,
+    /// All files.
+    pub files: &'a [PublishedFile],
+    /// The message of the commit.
+    pub message: &'a str,
+    /// Whether nothing is to be changed on the hub.
+    pub dry_run: bool,
+}
 
 /// What was, or would be, published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,11 +92,12 @@ struct Object {
     error: Option<Value>,
 }
 
+/// Where something is sent to.
 #[derive(Clone, Deserialize)]
-struct Action {
-    href: String,
+pub(super) struct Action {
+    pub href: String,
     #[serde(default)]
-    header: BTreeMap<String, Value>,
+    pub header: BTreeMap<String, Value>,
 }
 
 #[derive(Deserialize)]
@@ -93,22 +107,15 @@ struct Committed {
 }
 
 impl Hub {
-    /// Publishes files in a repository `OWNER/NAME`, which is made where there is none, by one commit. With `dry_run` nothing is
-    /// changed on the hub.
+    /// Publishes files in a repository, which is made where there is none, by one commit.
     ///
     /// What was sent before is not sent again, so a run that was cut off is repeated for what lacks.
     ///
     /// # Errors
     /// If there is no token, or it may not write; if the repository changed meanwhile; if the hub says something else than it was
     /// asked.
-    pub fn publish(
-        &self,
-        repository: &str,
-        files: &[PublishedFile],
-        message: &str,
-        dry_run: bool,
-        progress: &dyn Progress,
-    ) -> Result<Publication> {
+    pub fn publish(&self, request: &PublishRequest, progress: &dyn Progress) -> Result<Publication> {
+        let PublishRequest { repository, files, message, dry_run } = *request;
         crate::model::check_repository(repository)?;
         ensure!(
             self.token.is_some(),
@@ -145,7 +152,7 @@ impl Hub {
         Ok(publication)
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         without_credentials(&self.endpoint)
     }
 
@@ -250,7 +257,7 @@ impl Hub {
             let objects: Vec<_> =
                 some.iter().map(|oid| json!({ "oid": oid, "size": by_oid[*oid].digest.size })).collect();
             let body = json!({
-                "operation": "upload", "transfers": ["basic"], "hash_algo": "sha256", "objects": objects,
+                "operation": "upload", "transfers": ["basic", "multipart"], "hash_algo": "sha256", "objects": objects,
                 "ref": { "name": format!("refs/heads/{BRANCH}") },
             });
             let answer = self
@@ -258,7 +265,7 @@ impl Hub {
                 .map_err(|failure| self.refused(failure, "publish in", repository))?;
             let answer: Batch = self.parsed(&answer)?;
             ensure!(
-                answer.transfer.as_deref().is_none_or(|transfer| transfer == "basic"),
+                answer.transfer.as_deref().is_none_or(|transfer| matches!(transfer, "basic" | "multipart")),
                 "{} wants another way of sending than was offered",
                 self.shown()
             );
@@ -284,51 +291,6 @@ impl Hub {
             ensure!(asked.is_empty(), "{} does not answer for all objects", self.shown());
         }
         Ok(sent)
-    }
-
-    /// Sends one file to where it is kept. That address is secret itself, and gets no token, wherever it is.
-    fn send(&self, file: &PublishedFile, upload: &Action, progress: &dyn Progress) -> Result<()> {
-        let sending = || format!("cannot send `{}`", file.path);
-        ensure!(
-            !upload.header.contains_key("chunk_size"),
-            "{} wants `{}` in parts, which this program does not send\n  hint: publish it with the hub's own client",
-            self.shown(),
-            file.path
-        );
-        ensure!(
-            is_private(&upload.href),
-            "{} sends `{}` to an address that is neither https:// nor this machine",
-            self.shown(),
-            file.path
-        );
-        let address = Address::from(upload.href.clone());
-        let put = || {
-            self.client.put(
-                &address,
-                file.open().map_err(|error| Failure { error, kind: crate::client::Kind::Local })?,
-            )
-        };
-        self.client.persist(&address, progress, put).map_err(|failure| {
-            let status = failure.status().map_or_else(String::new, |status| format!(" (status {status})"));
-            // The address holds a signature: it is not shown.
-            anyhow!("the storage of the hub does not take it{status}\n  hint: run it again; what arrived is not sent again")
-        }).with_context(sending)
-    }
-
-    /// Asks whether a file arrived. The token goes along only to the hub itself.
-    fn verify(&self, file: &PublishedFile, verify: &Action, progress: &dyn Progress) -> Result<()> {
-        ensure!(
-            is_private(&verify.href),
-            "{} is neither https:// nor this machine",
-            without_credentials(&verify.href)
-        );
-        let token = self.token.clone().filter(|_| same_origin(&self.endpoint, &verify.href));
-        let address = Address { url: verify.href.clone(), token };
-        let body = json!({ "oid": file.digest.hex(), "size": file.digest.size });
-        self.post(&address, (LFS, &body), progress)
-            .map_err(|failure| failure.error)
-            .with_context(|| format!("the hub says that `{}` did not arrive", file.path))?;
-        Ok(())
     }
 
     /// Commits small files as they are and large ones by their hashes; gives the commit.
@@ -401,7 +363,7 @@ impl Hub {
         Ok(())
     }
 
-    fn post(
+    pub(super) fn post(
         &self,
         address: &Address,
         (kind, body): (&str, &Value),

@@ -119,6 +119,7 @@ impl Registry {
                 Content::Nothing => Content::Nothing,
                 Content::Bytes(bytes) => Content::Bytes(bytes),
                 Content::File(file) => Content::File(rewound(file)?),
+                Content::Part(file, length) => Content::Part(rewound(file)?, *length),
             };
             let answer = self.client.exchange(method, address, headers, content)?;
             // Worth another try.

@@ -5,7 +5,7 @@ use crate::{
     secret::{Passphrases, model_key},
 };
 use anyhow::{Context, Result, bail, ensure};
-use input::{Content, Hub, Model, Publication, PublishedFile, Terms};
+use input::{Content, Hub, Model, Publication, PublishRequest, PublishedFile, Terms};
 use signature::MODEL_SIGNATURE;
 use std::{
     fmt::Write,
@@ -113,8 +113,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let options = global.fetch_options();
     let hub = Hub::open(options.network.client(options.patience), arguments.endpoint.as_deref())?;
-    let (repository, dry_run) = (&arguments.repository, arguments.dry_run);
-    let done = hub.publish(repository, &files, &arguments.message, dry_run, &progress)?;
+    let request = PublishRequest {
+        repository: &arguments.repository,
+        files: &files,
+        message: &arguments.message,
+        dry_run: arguments.dry_run,
+    };
+    let done = hub.publish(&request, &progress)?;
     tell(global, arguments, &done)
 }
 
