@@ -303,8 +303,10 @@ impl Global {
         };
         let mut filter = tracing_subscriber::EnvFilter::try_from_env("MLC_REPRO_LOG")
             .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-        // Dumps what goes over the wire, tokens included.
-        for quiet in ["ureq_proto::util=debug", "h2=info", "hyper_util=info", "rustls=info", "tower=info"] {
+        // They dump what goes over the wire, tokens included, and tell whole addresses, some of which are signed.
+        for quiet in
+            ["ureq_proto::util=debug", "ureq=info", "h2=info", "hyper_util=info", "rustls=info", "tower=info"]
+        {
             if let Ok(directive) = quiet.parse() {
                 filter = filter.add_directive(directive);
             }
