@@ -289,7 +289,7 @@ fn mistakes_are_usage_errors_or_clear_ones() {
     for (arguments, expected) in [
         (&["build", "nothing"][..], "there is no recipe `nothing`"),
         (&["release", "nothing"], "there is no release `nothing`"),
-        (&["verify", "nowhere"], "nowhere is no release"),
+        (&["verify", "nowhere"], "nowhere is not a release directory"),
         (&["--vendored", "nowhere", "fetch"], "is no vendored directory"),
         (&["explain", "nothing@x"], "there is no recipe `nothing`"),
     ] {

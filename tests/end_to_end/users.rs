@@ -41,8 +41,9 @@ fn the_log_of_the_last_run_is_printed() {
     let json: serde_json::Value =
         serde_json::from_slice(&project.run(&["log", "noisy", "--json"]).stdout).unwrap();
     assert_eq!(json[0]["failed"], true);
-    // The second time the tests run here, it is cached: that ends the failure as well.
-    project.write("recipes/packages/noisy/build.sh", "echo better; echo > /build/out/x\n");
+    // Something of its own, so that it runs.
+    let script = format!("# {}\necho better; echo > /build/out/x\n", project.directory.path().display());
+    project.write("recipes/packages/noisy/build.sh", &script);
     assert!(project.run(&["build", "noisy"]).status.success());
     assert_eq!(text(&project.run(&["log", "noisy"])), "better\n");
     let none = project.run(&["log", "slow", "--store", "/nonexistent/store"]);
