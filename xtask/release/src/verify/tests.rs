@@ -490,6 +490,6 @@ fn what_is_no_directory_is_an_error() {
     let release = release();
     for name in ["nowhere", "release.json"] {
         let error = verify(&release.path.join(name), None).unwrap_err().to_string();
-        assert!(error.contains(&format!("{name} is no release")), "{error}");
+        assert!(error.contains(&format!("{name} is not a release directory")), "{error}");
     }
 }
