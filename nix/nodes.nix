@@ -66,8 +66,8 @@ let
         cd checkout
         cp "$inputsLockPath" recipes/inputs.lock
         mkdir -p releases
-        for results in $resultsOfOthers; do
-          xtask --quiet store import "$results/results.tar" --name nix
+        for other in $resultsOfOthers; do
+          xtask --quiet store import "$other/results.tar" --name nix
         done
         options="$options --jobs $NIX_BUILD_CORES"
         ${script}
