@@ -129,10 +129,7 @@ pub fn execute(
 /// Fails the nodes with inputs that are neither locked nor given.
 fn lacking_inputs(project: &Project, plan: &Plan, mut state: State, progress: &dyn Progress) -> State {
     for (index, node) in plan.nodes.iter().enumerate() {
-        let inputs = project.sources(node).and_then(|sources| {
-            project.all_inputs(sources.into_iter().filter_map(|source| source.input.as_deref())).map(|_| ())
-        });
-        if let Err(error) = inputs {
+        if let Err(error) = project.inputs_of(node) {
             let error = error.context(format!("`{node}` can't be built"));
             progress.event(&node.to_string(), Event::Failed { error: &error, running: &[] });
             (state.started[index], state.outcomes[index]) = (true, Some(Outcome::Failed(error)));

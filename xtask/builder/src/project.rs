@@ -111,6 +111,11 @@ impl Project {
         Err(Unavailable { names, problems: problems.join("\n"), hints: hints.into_iter().collect() }.into())
     }
 
+    /// The inputs that a node is composed of. Errors: as of [`Project::all_inputs`].
+    pub fn inputs_of(&self, node: &Node) -> Result<Vec<&Input>> {
+        self.all_inputs(self.sources(node)?.into_iter().filter_map(|source| source.input.as_deref()))
+    }
+
     /// What a manifest says of an input: the lock's entry, unless something else was given. Of that, where it was on
     /// this machine is nobody's business, and would differ on the next one.
     pub fn provenance(&self, name: &str) -> Result<Input> {

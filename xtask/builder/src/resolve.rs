@@ -147,7 +147,7 @@ impl<'a> Composition<'a> {
         })?;
         let sources = project.sources(node)?;
         // All that nobody could reach is told at once.
-        project.all_inputs(sources.iter().filter_map(|source| source.input.as_deref()))?;
+        project.inputs_of(node)?;
         Ok(Self {
             node,
             script: match store {

@@ -6,6 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{collections::HashMap, io::Cursor, ops::Range};
+use store::hinted;
 use zip::{CompressionMethod, ZipArchive};
 
 /// A pickle of a hundred thousand tensors has some 15 MB.
@@ -30,7 +31,10 @@ pub(crate) struct Saved {
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Saved>> {
     ensure!(
         !bytes.starts_with(OLD),
-        "it has the format that PyTorch wrote before version 1.6\nhint: `torch.save(torch.load(FILE, weights_only=True), FILE)` writes the present one"
+        hinted(
+            "it has the format that PyTorch wrote before version 1.6",
+            "`torch.save(torch.load(FILE, weights_only=True), FILE)` writes the present one"
+        )
     );
     let mut archive = ZipArchive::new(Cursor::new(bytes)).context("it is not a sound ZIP file")?;
     let mut entries: HashMap<String, Range<usize>> = HashMap::new();

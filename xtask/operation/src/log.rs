@@ -17,16 +17,13 @@ pub struct Log {
 /// # Errors
 /// A result of the store is damaged.
 pub fn last_log(store: &Store, node: &Node) -> Result<Option<Log>> {
-    let failed = builder::failed_log(store, node).map(|digest| Log { digest, failed: true });
-    let last = match failed {
-        Some(log) => Some(log),
-        None => match builder::last(store, node) {
-            Some(action) => {
-                let result = store.result(&action)?;
-                result.and_then(|result| result.log).map(|digest| Log { digest, failed: false })
-            }
-            None => None,
-        },
+    let last = match (builder::failed_log(store, node), builder::last(store, node)) {
+        (Some(digest), _) => Some(Log { digest, failed: true }),
+        (None, Some(action)) => {
+            let log = store.result(&action)?.and_then(|result| result.log);
+            log.map(|digest| Log { digest, failed: false })
+        }
+        (None, None) => None,
     };
     Ok(last.filter(|log| store.contains(&log.digest)))
 }
