@@ -77,6 +77,20 @@ impl Project {
         );
     }
 
+    /// A release `small` of two steps: `whole` takes what `part` makes with this script.
+    pub fn of_two_steps(part: &str) -> Self {
+        let project = Self::new();
+        project.recipe("part", "", part);
+        project.recipe(
+            "whole",
+            "\"part\"",
+            "cp /build/src/dependencies/part/part /build/out/; mkdir /build/out/licenses\n\
+             echo MIT > /build/out/licenses/LICENSE\n",
+        );
+        project.release("small", "whole");
+        project
+    }
+
     pub fn command(&self, store: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.args(arguments).current_dir(self.directory.path()).env("MLC_REPRO_STORE", store);
@@ -85,6 +99,13 @@ impl Project {
 
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(&shared_store(), arguments).output().unwrap()
+    }
+
+    /// `xtask` where nothing can be fetched or started.
+    pub fn run_alone(&self, store: &Path, arguments: &[&str]) -> Output {
+        let mut command = self.command(store, arguments);
+        command.env("PATH", "/nonexistent").env("MLC_REPRO_DEBIAN_MIRROR", "http://127.0.0.1:9");
+        command.env_remove("MLC_REPRO_MIRROR").output().unwrap()
     }
 
     /// What several processes at the same time say to the same command.

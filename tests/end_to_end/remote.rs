@@ -15,23 +15,7 @@ use std::{
 
 /// A release of two steps.
 fn project() -> Project {
-    let project = Project::new();
-    project.recipe("part", "", "head -c 3000000 /dev/zero > /build/out/large; echo part > /build/out/part\n");
-    project.recipe(
-        "whole",
-        "\"part\"",
-        "cp /build/src/dependencies/part/part /build/out/; mkdir /build/out/licenses\n\
-         echo MIT > /build/out/licenses/LICENSE\n",
-    );
-    project.release("small", "whole");
-    project
-}
-
-/// `xtask` where nothing can be fetched or started.
-fn alone(project: &Project, store: &Path, arguments: &[&str]) -> Output {
-    let mut command = project.command(store, arguments);
-    command.env("PATH", "/nonexistent").env("MLC_REPRO_DEBIAN_MIRROR", "http://127.0.0.1:9");
-    command.env_remove("MLC_REPRO_MIRROR").output().unwrap()
+    Project::of_two_steps("head -c 3000000 /dev/zero > /build/out/large; echo part > /build/out/part\n")
 }
 
 /// All files below a directory.
@@ -61,7 +45,7 @@ fn a_release_comes_out_of_a_cache_without_anything_being_built() {
     assert!(text(&output).contains(" 0 blobs sent (0 bytes)"), "{}", text(&output));
 
     let store = tempfile::tempdir().unwrap();
-    let output = alone(&project, store.path(), &["release", "small", "-o", "theirs", "--cache", &cache]);
+    let output = project.run_alone(store.path(), &["release", "small", "-o", "theirs", "--cache", &cache]);
     let said = text(&output);
     assert!(output.status.success(), "{said}");
     for expected in [
@@ -74,11 +58,11 @@ fn a_release_comes_out_of_a_cache_without_anything_being_built() {
         assert!(said.contains(&expected), "{expected}: {said}");
     }
     // The same tree, all of it intact, and inputs as well where they are asked for.
-    assert_eq!(outputs(&alone(&project, store.path(), &["build", "whole", "--json"])), built);
+    assert_eq!(outputs(&project.run_alone(store.path(), &["build", "whole", "--json"])), built);
     let output = project.command(store.path(), &["store", "fsck"]).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     project.recipe("more", "\"part\"", "cp /build/src/dependencies/part/part /build/out/more\n");
-    let output = alone(&project, store.path(), &["build", "more", "--cache", &cache]);
+    let output = project.run_alone(store.path(), &["build", "more", "--cache", &cache]);
     assert!(text(&output).contains(&format!("built more@{TARGET}")), "{}", text(&output));
 
     // Nobody's word counts in a rebuild, whatever the environment says.
@@ -109,7 +93,7 @@ fn what_changed_in_a_cache_is_not_taken() {
     }
     assert_eq!(flipped, 1);
     let store = tempfile::tempdir().unwrap();
-    let output = alone(&project, store.path(), &["build", "part", "--cache", &url]);
+    let output = project.run_alone(store.path(), &["build", "part", "--cache", &url]);
     let said = text(&output);
     // It is built again, out of inputs that are what they should be.
     assert!(

@@ -8,8 +8,8 @@ use crate::{
 };
 use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-    process::{Command, Output},
+    path::PathBuf,
+    process::Command,
 };
 
 /// A release of two steps, with a store that built it.
@@ -21,15 +21,7 @@ struct Shared {
 
 impl Shared {
     fn new() -> Self {
-        let project = Project::new();
-        project.recipe("part", "", "echo part > /build/out/part\n");
-        project.recipe(
-            "whole",
-            "\"part\"",
-            "cp /build/src/dependencies/part/part /build/out/; mkdir /build/out/licenses\n\
-             echo MIT > /build/out/licenses/LICENSE\n",
-        );
-        project.release("small", "whole");
+        let project = Project::of_two_steps("echo part > /build/out/part\n");
         let at = |path: &str| project.directory.path().join(path);
         let (archive, unpacked) = (at("results.tar"), at("unpacked"));
         let export = ["store", "export", "small", "-o", archive.to_str().unwrap()];
@@ -39,13 +31,6 @@ impl Shared {
         let tar = Command::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&unpacked).status();
         assert!(tar.unwrap().success());
         Self { archive, unpacked, project }
-    }
-
-    /// `xtask` where nothing can be fetched or started.
-    fn alone(&self, store: &Path, arguments: &[&str]) -> Output {
-        let mut command = self.project.command(store, arguments);
-        command.env("PATH", "/nonexistent").env("MLC_REPRO_DEBIAN_MIRROR", "http://127.0.0.1:9");
-        command.env_remove("MLC_REPRO_MIRROR").output().unwrap()
     }
 
     fn release(&self, place: &str) -> PathBuf {
@@ -144,7 +129,8 @@ fn results_are_taken_from_archives_stores_and_servers() {
     for (name, place) in ways {
         let store = tempfile::tempdir().unwrap();
         let from = format!("{name}={place}");
-        let output = shared.alone(store.path(), &["release", "small", "-o", name, "--from", &from]);
+        let output =
+            shared.project.run_alone(store.path(), &["release", "small", "-o", name, "--from", &from]);
         let said = text(&output);
         assert!(output.status.success(), "{name}: {said}");
         assert!(said.contains(&format!("results of `{name}` are trusted")), "{said}");
@@ -170,14 +156,14 @@ fn a_server_that_lies_is_refused_by_digest() {
     let store = tempfile::tempdir().unwrap();
     let from = format!("liar={}", liar.address);
     let arguments = ["release", "small", "-o", "theirs", "--from", &from];
-    let output = shared.alone(store.path(), &arguments);
+    let output = shared.project.run_alone(store.path(), &arguments);
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("nothing is taken from `liar`") && said.contains("sends something else"), "{said}");
     assert!(!shared.release("theirs").exists());
     // Whoever tells the truth is asked next.
     let from = format!("MLC={}", shared.unpacked.display());
-    let output = shared.alone(store.path(), &[&arguments[..], &["--from", &from]].concat());
+    let output = shared.project.run_alone(store.path(), &[&arguments[..], &["--from", &from]].concat());
     assert!(output.status.success(), "{}", text(&output));
     shared.check("theirs", "MLC");
 }
@@ -197,12 +183,12 @@ fn whoever_is_named_wrongly_is_told_so() {
         (format!("..={}", shared.unpacked.display()), "can't be the name"),
         ("ftp://127.0.0.1/results".to_owned(), "is not an address that starts with"),
     ] {
-        let output = shared.alone(store.path(), &["release", "small", "--from", &from]);
+        let output = shared.project.run_alone(store.path(), &["release", "small", "--from", &from]);
         let said = text(&output);
         assert_eq!(output.status.code(), Some(1), "{from}: {said}");
         assert!(said.contains(expected), "{from}: {said}");
     }
     let arguments = ["release", "small", "--offline", "--from", "http://127.0.0.1:9/"];
-    let said = text(&shared.alone(store.path(), &arguments));
+    let said = text(&shared.project.run_alone(store.path(), &arguments));
     assert!(said.contains("`--offline` forbids it"), "{said}");
 }

@@ -316,23 +316,7 @@ check accepts "model_signing: signed with a key of openssl" model model ec.pub
 "$work/venv/bin/model_signing" sign key model --signature theirs.sig --private_key model.pem >/dev/null 2>&1
 
 # --- how long a stranger's check takes, by both ways of docs/auditing.md -----------------------------------------------------------------
-cat > policy.toml <<'EOF'
-version = 1
-[keys]
-alice = { file = "alice.pub" }
-bob = { file = "bob.pub" }
-[roles]
-builders = ["alice", "bob"]
-[release]
-role = "builders"
-threshold = 2
-[[artifact]]
-match = ["*"]
-role = "builders"
-threshold = 2
-[checksums]
-role = "builders"
-EOF
+cp "$here/two_of_two.toml" policy.toml
 jq() { LD_LIBRARY_PATH=$(echo "$work"/own/usr/lib/*-linux-gnu) "$work/own/usr/bin/jq" "$@"; }
 ours() { "$xtask" -q verify a --policy policy.toml --no-locks; }
 by_hand() {

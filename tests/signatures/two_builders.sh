@@ -22,7 +22,6 @@ trap stop EXIT
 chmod 755 "$work"
 cp "$1" "$work/xtask"
 chmod 755 "$work/xtask"
-cp "$here/small_project.sh" "$work/"
 cd "$work"
 # Two checkouts in different places.
 "$here/small_project.sh" alice
@@ -65,23 +64,7 @@ bob -q attest dist/small --key bob.pem
 # A stranger takes both public keys and both directories.
 mkdir stranger
 cp alice/alice.pub elsewhere/deeper/bob/bob.pub stranger/
-cat > stranger/policy.toml <<'EOF'
-version = 1
-[keys]
-alice = { file = "alice.pub" }
-bob = { file = "bob.pub" }
-[roles]
-builders = ["alice", "bob"]
-[release]
-role = "builders"
-threshold = 2
-[[artifact]]
-match = ["*"]
-role = "builders"
-threshold = 2
-[checksums]
-role = "builders"
-EOF
+cp "$here/two_of_two.toml" stranger/policy.toml
 policy=$work/stranger/policy.toml
 for one in "$a" "$b"; do
     if alice -q verify "$one" --policy "$policy" > one.log 2>&1; then

@@ -2,7 +2,6 @@
 usage: python make_newer_models.py OUTDIR [name ...]"""
 import json, os, sys
 import numpy as np
-import make_models as G
 import make_more_models as MM
 from make_more_models import lin, ln, mlp3, qkvo
 
@@ -113,9 +112,7 @@ def build(outdir, name):
         own = "F32" if n.rsplit(".", 1)[-1] in m["wide"] else dt
         T[n] = (own, MM.stored(x, own))
     MM.write_st(os.path.join(d, "model.safetensors"), T)
-    tok, tc = (G.bl_tokenizer if m["tok"] == "bl" else G.sp_tokenizer)(c.get("text_config", c)["vocab_size"])
-    json.dump(tok, open(os.path.join(d, "tokenizer.json"), "w"), ensure_ascii=False)
-    json.dump(tc, open(os.path.join(d, "tokenizer_config.json"), "w"), indent=2)
+    MM.write_tokenizer(d, m["tok"], c.get("text_config", c)["vocab_size"])
 
 if __name__ == "__main__":
     out = sys.argv[1]
