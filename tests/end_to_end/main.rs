@@ -9,6 +9,7 @@ mod aar;
 mod adversity;
 mod android;
 mod casd;
+mod events;
 mod given;
 #[path = "../../xtask/input/tests/ways/server.rs"]
 #[allow(dead_code, reason = "the tests of `input` use the rest")]

@@ -11,6 +11,7 @@ fn help(path: &[&str], all: &mut String) {
         "MLC_REPRO_STORE",
         "MLC_REPRO_BACKEND",
         "MLC_REPRO_LIMITS",
+        "MLC_REPRO_PROGRESS",
         "MLC_REPRO_SYSROOT",
         "MLC_REPRO_VERIFY_AGE",
         "COLUMNS",

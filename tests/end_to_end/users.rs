@@ -46,6 +46,11 @@ fn the_log_of_the_last_run_is_printed() {
     project.write("recipes/packages/noisy/build.sh", &script);
     assert!(project.run(&["build", "noisy"]).status.success());
     assert_eq!(text(&project.run(&["log", "noisy"])), "better\n");
+    // The result of another recipe whose action is the same one.
+    project.recipe("same", "", &script);
+    let built = project.run(&["build", "same"]);
+    assert!(text(&built).contains("cached same@"), "{}", text(&built));
+    assert_eq!(text(&project.run(&["log", "same"])), "better\n");
     let none = project.run(&["log", "slow", "--store", "/nonexistent/store"]);
     assert!(text(&none).contains("the store has no log of `slow`"), "{}", text(&none));
 }

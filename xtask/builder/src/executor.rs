@@ -1,7 +1,7 @@
 //! Runs a plan: every node is resolved once its dependencies are built, looked up by its key, and run if it is not there.
 
 use crate::{
-    aar, failure, history,
+    aar, failure, history, ninja,
     node::Node,
     plan::Plan,
     policy,
@@ -15,12 +15,14 @@ use environment::{Backend, Environment, Launch, Source};
 use input::FetchOptions;
 use std::{
     collections::BTreeMap,
+    fmt,
     io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use store::{ActionResult, Digest, Event, Meter, Obtained, Progress, Store, Tree, Unit};
+use store::{ActionResult, Digest, Done, Event, How, Obtained, Progress, Store, Tree, Unit};
 
 /// How a plan is run.
 pub struct Options {
@@ -58,7 +60,36 @@ impl Built {
     pub fn provides(&self) -> Digest {
         self.wheel.or(self.aar).unwrap_or(self.result.outputs)
     }
+
+    /// How the result got there.
+    pub fn how(&self) -> How<'_> {
+        match (&self.imported, self.cached) {
+            (Some(from), _) => How::Imported(from),
+            (None, true) => How::Cached,
+            (None, false) => How::Built,
+        }
+    }
+
+    fn done<'a>(&'a self, log: Option<&'a Path>) -> Done<'a> {
+        Done { how: self.how(), outputs: self.result.outputs, time: Some(self.time), log }
+    }
 }
+
+/// A build that ran and failed.
+#[derive(Debug)]
+pub struct Broken {
+    message: String,
+    /// What it said.
+    pub log: PathBuf,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Broken {}
 
 /// What became of a node.
 #[derive(Debug)]
@@ -131,7 +162,10 @@ fn lacking_inputs(project: &Project, plan: &Plan, mut state: State, progress: &d
     for (index, node) in plan.nodes.iter().enumerate() {
         if let Err(error) = project.inputs_of(node) {
             let error = error.context(format!("`{node}` can't be built"));
-            progress.event(&node.to_string(), Event::Failed { error: &error, running: &[] });
+            progress.event(
+                &node.to_string(),
+                Event::Failed { error: &error, log: None, script: None, running: &[] },
+            );
             (state.started[index], state.outcomes[index]) = (true, Some(Outcome::Failed(error)));
         }
     }
@@ -183,10 +217,10 @@ impl Executor<'_> {
     fn tell(&self, index: usize, outcome: &Outcome) {
         let name = |index: usize| self.plan.nodes[index].to_string();
         match outcome {
-            Outcome::Built(built) if !built.cached => {
-                let text =
-                    format!("{}  {:.1} s", &built.result.outputs.hex()[..16], built.time.as_secs_f64());
-                self.progress.event(&name(index), Event::Ended(&text));
+            Outcome::Built(built) => {
+                let log = built.result.log.filter(|_| !built.cached);
+                let log = log.and_then(|log| self.store.blob_path(&log, false).ok());
+                self.progress.event(&name(index), Event::Done(built.done(log.as_deref())));
             }
             Outcome::Failed(error) => {
                 let state = self.lock();
@@ -195,9 +229,12 @@ impl Executor<'_> {
                 };
                 let running: Vec<String> = (0..state.started.len()).filter(runs).map(name).collect();
                 drop(state);
-                self.progress.event(&name(index), Event::Failed { error, running: &running });
+                let script =
+                    self.project.node(&self.plan.nodes[index]).ok().map(|(_, target)| target.script());
+                let log = store::find::<Broken>(error).map(|broken| broken.log.as_path());
+                self.progress.event(&name(index), Event::Failed { error, log, script, running: &running });
             }
-            Outcome::Built(_) | Outcome::Skipped(_) => {}
+            Outcome::Skipped(_) => {}
         }
     }
 
@@ -307,7 +344,7 @@ impl Executor<'_> {
             bail!("the outputs of `{node}` break their policy:\n{}", list.join("\n"));
         }
         match cached {
-            true => history::forget_failure(self.store, node)?,
+            true => history::found(self.store, node, &resolved.key)?,
             false => history::record(self.store, node, &resolved.key, start.elapsed())?,
         }
         let (result, imported) = (found.result, found.from);
@@ -400,31 +437,32 @@ impl Executor<'_> {
             if broken.is_none() {
                 broken = log.write_all(bytes).err();
             }
-            follow(&mut line, bytes, meter.as_ref());
+            ninja::follow(&mut line, bytes, meter.as_ref());
         })?;
         if let Some(error) = broken {
             return Err(error).context("cannot keep the log");
         }
         let log = log.finish(None)?;
         if !ended.exit.success() {
-            bail!("{}", self.failure(node, &log, &ended.exit.to_string())?);
+            return Err(self.failure(node, &log, &ended.exit.to_string())?.into());
         }
         meter.message("keeping the outputs");
         let outputs = ended.outputs;
         if outputs.is_empty() {
-            bail!("{}", self.failure(node, &log, "it wrote nothing to /build/out")?);
+            return Err(self.failure(node, &log, "it wrote nothing to /build/out")?.into());
         }
         let result = ActionResult { outputs: outputs.write(self.store)?, log: Some(log) };
         self.store.put_result(&key, &result)?;
         Ok(result)
     }
 
-    fn failure(&self, node: &Node, log: &Digest, what: &str) -> Result<String> {
+    fn failure(&self, node: &Node, log: &Digest, what: &str) -> Result<Broken> {
         history::record_failure(self.store, node, log)?;
         let bytes = self.store.read(log)?;
+        let log = self.store.blob_path(log, false)?;
         let mut message = format!(
             "`{node}` failed: {what}\n  log: {}\n{}",
-            self.store.blob_path(log, false)?.display(),
+            log.display(),
             failure::tail(&failure::decode(&bytes))
         );
         for cause in failure::explain_log(&bytes)? {
@@ -432,44 +470,6 @@ impl Executor<'_> {
         }
         message +=
             &format!("  hint: `cargo xtask environment shell {node}` opens the environment that it ran in");
-        Ok(message)
-    }
-}
-
-/// Shows ninja's `[12/71]` as progress, and the last line as a message.
-fn follow(line: &mut Vec<u8>, bytes: &[u8], meter: &dyn Meter) {
-    for &byte in bytes {
-        if byte != b'\n' && byte != b'\r' {
-            // A line longer than a screen is of no use here.
-            if line.len() < 400 {
-                line.push(byte);
-            }
-            continue;
-        }
-        let text = String::from_utf8_lossy(line);
-        if let Some((position, total, rest)) = step(&text) {
-            meter.set(position, total);
-            meter.message(rest);
-        }
-        line.clear();
-    }
-}
-
-/// `[12/71] Building x` to `(12, 71, "Building x")`.
-fn step(line: &str) -> Option<(u64, u64, &str)> {
-    let (counter, rest) = line.strip_prefix('[')?.split_once("] ")?;
-    let (position, total) = counter.split_once('/')?;
-    Some((position.trim().parse().ok()?, total.trim().parse().ok()?, rest))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ninja_steps_are_understood() {
-        assert_eq!(step("[12/71] Building x"), Some((12, 71, "Building x")));
-        assert_eq!(step("[info] no step"), None);
-        assert_eq!(step("plain"), None);
+        Ok(Broken { message, log })
     }
 }

@@ -21,8 +21,18 @@ pub fn record(store: &Store, node: &Node, action: &Digest, time: Duration) -> Re
     forget_failure(store, node)
 }
 
+/// Remembers the action of a node whose result was there, made for another node or by somebody else. How long its last build took
+/// is the best that is known of this one.
+pub(crate) fn found(store: &Store, node: &Node, action: &Digest) -> Result<()> {
+    if last(store, node).as_ref() != Some(action) {
+        let time = seconds(store, node).map_or(String::new(), |seconds| format!(" {seconds}"));
+        store.write_note(&path(store, node), format!("{action}{time}").as_bytes())?;
+    }
+    forget_failure(store, node)
+}
+
 /// Forgets that the last run of a node failed, once there is a result.
-pub(crate) fn forget_failure(store: &Store, node: &Node) -> Result<()> {
+fn forget_failure(store: &Store, node: &Node) -> Result<()> {
     match failed_log(store, node) {
         Some(_) => store.write_note(&failure_path(store, node), b""),
         None => Ok(()),
@@ -230,6 +240,9 @@ mod tests {
         record(&store, &node, &Digest::of(b"2"), Duration::from_millis(8900)).unwrap();
         assert_eq!(last(&store, &node), Some(Digest::of(b"2")));
         assert_eq!(seconds(&store, &node), Some(8));
+        // Another's result, which was there.
+        found(&store, &node, &Digest::of(b"1")).unwrap();
+        assert_eq!((last(&store, &node), seconds(&store, &node)), (Some(Digest::of(b"1")), Some(8)));
         // As it was written before times were.
         store.write_note(&path(&store, &node), Digest::of(b"3").to_string().as_bytes()).unwrap();
         assert_eq!((last(&store, &node), seconds(&store, &node)), (Some(Digest::of(b"3")), None));

@@ -9,6 +9,7 @@ mod history;
 mod look;
 mod made_from;
 mod name;
+mod ninja;
 mod node;
 mod patch;
 mod plan;
@@ -21,7 +22,7 @@ mod sysroot;
 mod waiting;
 mod wheel;
 
-pub use executor::{Built, Options, Outcome, execute};
+pub use executor::{Broken, Built, Options, Outcome, execute};
 pub use failure::{Cause, decode as decode_log, explain_log};
 pub use fingerprint::fingerprint;
 pub use history::{differences, failed_log, last, seconds, tree_differences};

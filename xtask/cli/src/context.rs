@@ -1,6 +1,6 @@
 //! Options that every command takes, and what they open.
 
-use crate::{progress::Bars, remote::Remote};
+use crate::{events::Json, place::Place, progress::Bars, remote::Remote};
 use anyhow::{Context, Result, ensure};
 use artifact::ArchivePeer;
 use builder::Project;
@@ -229,9 +229,32 @@ pub struct Global {
     /// Accept the licence of what is fetched, where one has to be accepted; remembered in the store
     #[arg(long, global = true)]
     pub accept_license: bool,
-    /// Print JSON on standard output instead of text
-    #[arg(long, global = true)]
-    pub json: bool,
+    /// Print JSON on standard output instead of text: one document at the end, or with `--json=events` one event a line (docs/json.md)
+    #[arg(
+        long = "json",
+        id = "json",
+        global = true,
+        value_enum,
+        value_name = "WHAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "document",
+        hide_possible_values = true
+    )]
+    pub json_output: Option<Json>,
+    /// How progress is shown: `terminal`, `plain`, `github` or `gitlab` [default: what the environment says]
+    #[arg(
+        long = "progress",
+        id = "progress",
+        global = true,
+        env = "MLC_REPRO_PROGRESS",
+        value_enum,
+        value_name = "PLACE",
+        default_value_t = Place::Auto,
+        hide_default_value = true,
+        hide_possible_values = true
+    )]
+    pub place: Place,
     /// No progress, no summary
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -410,6 +433,11 @@ impl Global {
 
     /// Where progress goes.
     pub fn progress(&self) -> Bars {
-        Bars::new(self.quiet)
+        Bars::new(self.place, self.quiet)
+    }
+
+    /// Whether results are for programs.
+    pub fn json(&self) -> bool {
+        self.json_output.is_some()
     }
 }

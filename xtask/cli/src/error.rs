@@ -1,7 +1,8 @@
 //! Errors as people and programs read them.
 
+use builder::Broken;
 use serde_json::{Value, json};
-use store::Hinted;
+use store::{Hinted, find};
 
 /// What begins a line with a hint, where one stands in a text.
 const HINT: &str = "hint: ";
@@ -50,11 +51,12 @@ pub fn error_text(error: &anyhow::Error) -> String {
     text
 }
 
-/// The same as JSON: `{"error": {"message", "causes", "hints"}}`.
-pub fn error_json(error: &anyhow::Error) -> Value {
+/// The same as JSON: `{"message", "causes", "hints", "log"}`.
+pub fn error_value(error: &anyhow::Error) -> Value {
     let Parts { mut messages, hints } = parts(error);
     let causes = messages.split_off(1);
-    json!({ "error": { "message": messages.concat(), "causes": causes, "hints": hints } })
+    let log = find::<Broken>(error).map(|broken| &broken.log);
+    json!({ "message": messages.concat(), "causes": causes, "hints": hints, "log": log })
 }
 
 #[cfg(test)]
@@ -77,11 +79,12 @@ mod tests {
 
     #[test]
     fn json_has_the_same_in_fields() {
-        let expected = json!({ "error": {
+        let expected = json!({
             "message": "cannot build",
             "causes": ["cannot read it\nsecond line", "it is not there"],
             "hints": ["fetch it", "or look elsewhere"],
-        } });
-        assert_eq!(error_json(&error()), expected);
+            "log": null,
+        });
+        assert_eq!(error_value(&error()), expected);
     }
 }

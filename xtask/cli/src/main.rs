@@ -8,7 +8,9 @@ mod output;
 mod command;
 mod context;
 mod error;
+mod events;
 mod options;
+mod place;
 mod progress;
 mod remote;
 mod report;
@@ -79,8 +81,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = options::parse();
+    let (arguments, name) = options::parse();
     arguments.global.start_tracing();
+    events::open(arguments.global.json_output, &name);
     let global = arguments.global;
     let result = match arguments.command {
         Command::Release(arguments) => command::release::run(&global, &arguments),
@@ -110,14 +113,13 @@ fn main() -> ExitCode {
         Command::ConvertWeight(_) => command::model::former::convert_weight(),
         Command::GenConfig(_) => command::model::former::gen_config(),
     };
-    match result {
-        Ok(status) => status,
-        Err(error) => {
-            eprint!("{}", error::error_text(&error));
-            if global.json {
-                println!("{}", error::error_json(&error));
-            }
-            ExitCode::FAILURE
-        }
+    if let Err(error) = &result {
+        let place = global.place.found();
+        output::tell_error(place, error);
+        let message = error.to_string();
+        let failure = place::Failure { title: &name, file: None, message: &message };
+        output::tell_raw(&place.annotation(&failure));
     }
+    events::finish(global.json_output, result.as_ref().map(|status| *status == ExitCode::SUCCESS));
+    result.unwrap_or(ExitCode::FAILURE)
 }

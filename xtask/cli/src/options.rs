@@ -1,5 +1,6 @@
 //! Which of the options of all commands a command reads. The others are refused, and stay out of its help.
 
+use crate::events::{self, Json};
 use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, error::ErrorKind, parser::ValueSource};
 
 const STORE: &[&str] = &["store"];
@@ -22,23 +23,23 @@ const REMOTE: &[&str] = &[
 const SYSROOT: &[&str] = &["sysroot"];
 const JSON: &[&str] = &["json"];
 /// What every command reads.
-const ALWAYS: [&str; 2] = ["quiet", "verbose"];
+const ALWAYS: [&str; 3] = ["progress", "quiet", "verbose"];
 
 /// Commands by their names, with what they read. One that is not here, nor any above it, reads everything.
 const READS: &[(&str, &[&[&str]])] = &[
-    ("fetch", &[STORE, FETCHING, SYSROOT]),
-    ("vendor", &[STORE, HASHING, FETCHING, SYSROOT]),
+    ("fetch", &[STORE, FETCHING, SYSROOT, JSON]),
+    ("vendor", &[STORE, HASHING, FETCHING, SYSROOT, JSON]),
     ("lock check", &[STORE, FETCHING, SYSROOT, JSON]),
-    ("lock update", &[STORE, FETCHING]),
+    ("lock update", &[STORE, FETCHING, JSON]),
     ("environment list", &[JSON]),
     ("environment build", &[STORE, HASHING, FETCHING, JSON]),
     ("environment shell", &[STORE, HASHING, FETCHING, JOBS, BACKEND]),
     ("environment export", &[STORE, HASHING, FETCHING, JSON]),
     ("store gc", &[STORE, JSON]),
     ("store fsck", &[STORE, JSON]),
-    ("store path", &[STORE]),
+    ("store path", &[STORE, JSON]),
     ("store du", &[STORE, JSON]),
-    ("attest", &[SYSROOT]),
+    ("attest", &[SYSROOT, JSON]),
     ("graph", &[SYSROOT, JSON]),
     ("matrix", &[JSON]),
     ("patch", &[STORE, JSON]),
@@ -48,7 +49,7 @@ const READS: &[(&str, &[&[&str]])] = &[
     ("explain", &[STORE, SYSROOT, JSON]),
     ("artifact", &[JSON]),
     ("doctor", &[STORE, HASHING, FETCHING, BACKEND, REMOTE, SYSROOT, JSON]),
-    ("ci", &[]),
+    ("ci", &[JSON]),
     ("completions", &[]),
     ("man", &[]),
 ];
@@ -76,13 +77,51 @@ fn unset_empty(command: Command) -> Command {
     command.mut_subcommands(unset_empty)
 }
 
-/// Reads the arguments of this process. What is wrong with them ends it, with status 2.
-pub fn parse() -> crate::Arguments {
+/// Reads the arguments of this process, and which command they name. What is wrong with them ends it, with status 2.
+pub fn parse() -> (crate::Arguments, String) {
     let mut command = command_line();
-    let matches = command.get_matches_mut();
+    let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+        Ok(matches) => matches,
+        Err(error) => end(&error),
+    };
+    let name = innermost(&matches).0;
     let arguments =
         refuse_foreign(&mut command, &matches).and_then(|()| crate::Arguments::from_arg_matches(&matches));
-    arguments.unwrap_or_else(|error| error.format(&mut command).exit())
+    match arguments {
+        Ok(arguments) => (arguments, name),
+        Err(error) => end(&error.format(&mut command)),
+    }
+}
+
+/// Ends this process with what clap says: help and versions are no errors.
+fn end(error: &clap::Error) -> ! {
+    if error.use_stderr() {
+        tell_usage(error);
+    }
+    error.exit()
+}
+
+/// Tells programs of a wrong command line, where `--json` stands in it.
+fn tell_usage(error: &clap::Error) {
+    let is_named = |name: &str| std::env::args_os().any(|word| word == *name);
+    let json = match (is_named("--json=events"), is_named("--json") || is_named("--json=document")) {
+        (true, _) => Json::Events,
+        (_, true) => Json::Document,
+        _ => return,
+    };
+    let text = error.render().to_string();
+    let text = anyhow::anyhow!("{}", text.trim().trim_start_matches("error: "));
+    events::open(Some(json), "");
+    events::finish(Some(json), Err(&text));
+}
+
+/// The command that is run: its names, and its own arguments.
+fn innermost(matches: &ArgMatches) -> (String, &ArgMatches) {
+    let (mut path, mut level) = (String::new(), matches);
+    while let Some((name, below)) = level.subcommand() {
+        (path, level) = (join(&path, name), below);
+    }
+    (path, level)
 }
 
 /// Hides the options that the command at `path`, or all that stand below it, do not read.
@@ -126,10 +165,7 @@ fn is_read(path: &str, option: &str) -> bool {
 fn refuse_foreign(command: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let options: Vec<Arg> =
         command.get_arguments().filter(|option| option.is_global_set()).cloned().collect();
-    let (mut path, mut level) = (String::new(), matches);
-    while let Some((name, below)) = level.subcommand() {
-        (path, level) = (join(&path, name), below);
-    }
+    let (path, level) = innermost(matches);
     for option in options {
         let id = option.get_id().as_str();
         let is_given = level.value_source(id) == Some(ValueSource::CommandLine);
@@ -158,9 +194,9 @@ mod tests {
             (&["graph", "--offline"][..], "--offline"),
             (&["--offline", "graph"], "--offline"),
             (&["store", "du", "--backend", "nix"], "--backend"),
-            (&["lock", "update", "--json"], "--json"),
+            (&["environment", "shell", "linux", "--json"], "--json"),
             (&["environment", "list", "-j", "2"], "--jobs"),
-            (&["ci", "--json"], "--json"),
+            (&["completions", "bash", "--json=events"], "--json"),
         ] {
             let error = refused(words).unwrap_or_else(|| panic!("{words:?} is taken"));
             assert!(error.contains(&format!("does not take `{option}`")), "{error}");

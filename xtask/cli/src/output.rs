@@ -3,8 +3,9 @@
 //!
 //! Whatever is printed comes by way of here, so that no name out of a stranger's file reaches the terminal as a command.
 
+use crate::{error::error_text, place::Place};
 use std::fmt::{self, Arguments};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::process;
 use store::printable_lines;
 
@@ -31,6 +32,31 @@ macro_rules! eprintln {
 /// Writes to standard error, if it can.
 pub fn tell(text: Arguments) {
     let _ = Printable(io::stderr().lock()).write(text);
+}
+
+/// Writes to standard error as it is: what a place for progress wants, made by [`Place`] out of printable text.
+pub fn tell_raw(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// Writes an error to standard error, in colour where that is on.
+pub fn tell_error(place: Place, error: &anyhow::Error) {
+    let text = place.quoted(&error_text(error));
+    if place != Place::Terminal || !console::colors_enabled_stderr() {
+        return tell_raw(&text);
+    }
+    let painted: String = text.lines().map(|line| paint(line) + "\n").collect();
+    tell_raw(&painted);
+}
+
+/// The word that begins a line of an error, in its colour.
+fn paint(line: &str) -> String {
+    for (word, colour) in [("error:", "1;31"), ("  caused by:", "1"), ("  hint:", "1;36")] {
+        if let Some(rest) = line.strip_prefix(word) {
+            return format!("\x1b[{colour}m{word}\x1b[0m{rest}");
+        }
+    }
+    line.to_owned()
 }
 
 /// Writes to standard output. Does not return when it can't: exits with 141 where nobody reads, and with 1 otherwise.
@@ -85,6 +111,13 @@ impl<W: io::Write> fmt::Write for Pieces<'_, W> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_have_colours_at_the_start_of_lines() {
+        assert_eq!(paint("error: x error: y"), "\x1b[1;31merror:\x1b[0m x error: y");
+        assert_eq!(paint("  hint: x"), "\x1b[1;36m  hint:\x1b[0m x");
+        assert_eq!(paint("plain error: x"), "plain error: x");
+    }
 
     #[test]
     fn what_is_printed_commands_no_terminal() {

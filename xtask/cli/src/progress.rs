@@ -1,31 +1,45 @@
-//! Progress bars on a terminal, plain lines elsewhere.
+//! Progress for people, on standard error as its place wants it, and for programs as events.
 
-use crate::error::error_text;
+use crate::{
+    error::error_text,
+    events,
+    output::{tell_error, tell_raw},
+    place::{Failure, Place},
+};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
 use std::{
-    io::IsTerminal,
     sync::Mutex,
     time::{Duration, Instant},
 };
-use store::{Event, Meter, Progress, Unit, printable};
+use store::{Done, Event, How, Meter, Progress, Unit, printable};
 
 /// How often a line is printed where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(20);
+/// How often an event says how far something is.
+const EVENTS: Duration = Duration::from_secs(1);
 
 /// Implements [`Progress`] on stderr.
 pub struct Bars {
     bars: MultiProgress,
-    terminal: bool,
+    place: Place,
     quiet: bool,
 }
 
 impl Bars {
-    /// `quiet` shows notes only.
-    pub fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let target =
-            if terminal && !quiet { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), terminal, quiet }
+    /// `quiet` shows notes and failures only.
+    pub fn new(place: Place, quiet: bool) -> Self {
+        let place = place.found();
+        let target = match place {
+            Place::Terminal if !quiet => ProgressDrawTarget::stderr(),
+            _ => ProgressDrawTarget::hidden(),
+        };
+        Self { bars: MultiProgress::with_draw_target(target), place, quiet }
+    }
+
+    /// Where it is read.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// Prints a line of its own, above the bars.
@@ -34,76 +48,154 @@ impl Bars {
             self.bars.suspend(|| eprintln!("{text}"));
         }
     }
+
+    /// The same of something that happened: with the time, where whoever keeps the log does not write one.
+    fn stamped(&self, text: &str) {
+        self.line(&format!("{}{text}", stamp(self.place)));
+    }
+
+    /// The log of a build, where it folds.
+    fn fold(&self, name: &str, done: &Done<'_>) {
+        if let (Some(log), false) = (done.log, self.quiet) {
+            self.bars.suspend(|| tell_raw(&self.place.folded_log(name, log)));
+        }
+    }
+}
+
+/// The time since the start, in a plain log.
+fn stamp(place: Place) -> String {
+    match place {
+        Place::Plain => format!("[{:7.1}s] ", events::since_start().as_secs_f64()),
+        _ => String::new(),
+    }
 }
 
 impl Progress for Bars {
     fn begin(&self, label: &str, total: u64, unit: Unit) -> Box<dyn Meter> {
-        let template = match unit {
-            Unit::Bytes => {
-                "{spinner} {prefix:44!} {bytes:>11}/{total_bytes:11} {bytes_per_sec:>12} {eta:>4} {wide_msg}"
-            }
-            Unit::Items => "{spinner} {prefix:44!} {pos:>6}/{len:6} {elapsed:>5} {wide_msg}",
-        };
         let bar = self.bars.add(ProgressBar::new(total));
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(&template(unit, columns())) {
             bar.set_style(style);
         }
         bar.set_prefix(printable(label).to_string());
-        if self.terminal && !self.quiet {
+        if self.place == Place::Terminal && !self.quiet {
             bar.enable_steady_tick(Duration::from_millis(200));
         }
+        let id = events::next_meter();
+        let kind = match unit {
+            Unit::Bytes => "bytes",
+            Unit::Items => "items",
+        };
+        events::emit("begin", json!({ "id": id, "label": label, "unit": kind, "total": total }));
+        let now = Instant::now();
         Box::new(Bar {
             bar,
-            plain: !self.terminal && !self.quiet,
+            place: self.place,
+            quiet: self.quiet,
             label: label.to_owned(),
             unit,
-            printed: Mutex::new(Instant::now()),
+            id,
+            printed: Mutex::new(now),
+            emitted: Mutex::new(now),
         })
     }
 
     fn note(&self, message: &str) {
+        events::emit("note", json!({ "message": message }));
         self.bars.suspend(|| eprintln!("note: {message}"));
     }
 
     fn event(&self, label: &str, event: Event<'_>) {
+        events::work(label, event);
         match event {
             // On a terminal a bar tells it.
-            Event::Started if self.terminal => {}
-            Event::Started => self.line(&format!("{:>8} {label}", "building")),
-            Event::Ended(what) => self.line(&format!("{:>8} {label}  {what}", "built")),
-            Event::Failed { error, running } => {
-                self.bars.suspend(|| eprint!("{}", error_text(error)));
-                if !running.is_empty() {
-                    self.line(&format!("waiting for what is still running: {}", running.join(", ")));
-                }
+            Event::Started if self.place == Place::Terminal => {}
+            Event::Started => self.stamped(&format!("{:>8} {label}", "building")),
+            Event::Done(done) => {
+                let root = &done.outputs.hex()[..16];
+                let more = match (done.how, done.time) {
+                    (How::Built, Some(time)) => format!("  {:.1} s", time.as_secs_f64()),
+                    (How::Imported(from), _) => format!("  from {from}"),
+                    _ => String::new(),
+                };
+                self.stamped(&format!("{:>8} {label}  {root}{more}", done.how.word()));
+                self.fold(label, &done);
             }
+            Event::Failed { error, log, script, running } => self.bars.suspend(|| {
+                let place = self.place;
+                if let Some(log) = log {
+                    tell_raw(&place.folded_log(label, log));
+                }
+                tell_error(place, error);
+                let message = error_text(error);
+                let message = message.lines().next().unwrap_or_default().trim_start_matches("error: ");
+                tell_raw(&place.annotation(&Failure { title: label, file: script, message }));
+                if !running.is_empty() && !self.quiet {
+                    eprintln!("waiting for what is still running: {}", running.join(", "));
+                }
+            }),
+            Event::Skipped(cause) => self.stamped(&format!("{:>8} {label}  because of {cause}", "skipped")),
         }
     }
 }
 
+/// The width of the terminal, or what is usual.
+fn columns() -> usize {
+    console::Term::stderr().size_checked().map_or(80, |(_, columns)| usize::from(columns))
+}
+
+/// A bar that fits into so many columns. Numbers are those of summaries: megabytes, not mebibytes.
+fn template(unit: Unit, columns: usize) -> String {
+    let (numbers, width) = match unit {
+        Unit::Bytes if columns >= 72 => {
+            ("{decimal_bytes:>9}/{decimal_total_bytes:9} {decimal_bytes_per_sec:>11} {eta:>4}", 35)
+        }
+        Unit::Bytes => ("{decimal_bytes:>9}/{decimal_total_bytes:9}", 19),
+        Unit::Items => ("{pos:>6}/{len:6} {elapsed:>5}", 19),
+    };
+    // The spinner, and a space between the parts.
+    let prefix = columns.saturating_sub(width + 4).clamp(8, 44);
+    format!("{{spinner}} {{prefix:{prefix}!}} {numbers} {{wide_msg}}")
+}
+
 struct Bar {
     bar: ProgressBar,
-    plain: bool,
+    place: Place,
+    quiet: bool,
     label: String,
     unit: Unit,
+    id: u64,
     printed: Mutex<Instant>,
+    emitted: Mutex<Instant>,
+}
+
+/// Whether it is time again.
+fn is_due(last: &Mutex<Instant>, interval: Duration) -> bool {
+    let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let due = last.elapsed() >= interval;
+    if due {
+        *last = Instant::now();
+    }
+    due
 }
 
 impl Bar {
-    /// Where there is no terminal: a line now and then.
+    /// A line and an event now and then.
     fn print(&self) {
-        if !self.plain {
-            return;
+        let (position, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        if is_due(&self.emitted, EVENTS) {
+            let message = Some(self.bar.message()).filter(|message| !message.is_empty());
+            events::emit(
+                "progress",
+                json!({ "id": self.id, "done": position, "total": total, "message": message }),
+            );
         }
-        let mut printed = self.printed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if printed.elapsed() >= INTERVAL {
-            *printed = Instant::now();
-            let (position, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+        if !self.quiet && self.place != Place::Terminal && is_due(&self.printed, INTERVAL) {
+            let (label, stamp) = (&self.label, stamp(self.place));
             match self.unit {
                 Unit::Bytes => {
-                    eprintln!("{}: {} of {} MB", self.label, position / 1_000_000, total / 1_000_000)
+                    eprintln!("{stamp}{label}: {} of {} MB", position / 1_000_000, total / 1_000_000);
                 }
-                Unit::Items => eprintln!("{}: {position} of {total}", self.label),
+                Unit::Items => eprintln!("{stamp}{label}: {position} of {total}"),
             }
         }
     }
@@ -126,6 +218,29 @@ impl Meter for Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
+        events::emit("end", json!({ "id": self.id, "done": self.bar.position() }));
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a template takes of the line before its message, at its widest.
+    fn width(template: &str) -> usize {
+        let prefix = template.split_once("{prefix:").and_then(|(_, rest)| rest.split_once('!')).unwrap().0;
+        let numbers = if template.contains("per_sec") { 35 } else { 19 };
+        prefix.parse::<usize>().unwrap() + numbers + 4
+    }
+
+    #[test]
+    fn a_bar_is_no_wider_than_its_terminal() {
+        for unit in [Unit::Bytes, Unit::Items] {
+            for columns in [40, 60, 71, 72, 80, 100, 200] {
+                let template = template(unit, columns);
+                assert!(width(&template) <= columns, "{columns}: {template}");
+            }
+        }
     }
 }

@@ -1,41 +1,21 @@
 //! What several commands print of builds and releases.
 
-use crate::{
-    error::{error_json, error_text},
-    progress::Bars,
-};
+use crate::{error::error_value, events, progress::Bars};
 use builder::{Built, Outcome, Plan};
 use operation::{Effort, ReleaseOutcome};
 use std::process::ExitCode;
+use store::{Done, Event, How, Progress};
 
-/// What became of each node of a plan, a line each. What was built and what failed was told when it happened.
+/// Tells which nodes of a plan were not tried. What came of the others was told when it happened.
 pub fn outcomes(progress: &Bars, plan: &Plan, outcomes: &[Outcome]) {
     for (node, outcome) in plan.nodes.iter().zip(outcomes) {
-        match outcome {
-            Outcome::Built(built) if built.cached => progress.line(&format!(
-                "{:>8} {node}  {}{}",
-                word(built),
-                &built.result.outputs.hex()[..16],
-                match &built.imported {
-                    Some(from) => format!("  from {from}"),
-                    None => String::new(),
-                }
-            )),
-            Outcome::Built(_) | Outcome::Failed(_) => {}
-            Outcome::Skipped(cause) => progress.line(&format!("{:>8} {node}  because of {cause}", "skipped")),
+        if let Outcome::Skipped(cause) = outcome {
+            progress.event(&node.to_string(), Event::Skipped(&cause.to_string()));
         }
     }
 }
 
-fn word(built: &Built) -> &'static str {
-    match (&built.imported, built.cached) {
-        (Some(_), _) => "imported",
-        (None, true) => "cached",
-        (None, false) => "built",
-    }
-}
-
-/// The same as JSON, on standard output.
+/// Builds and releases as JSON, for standard output.
 pub fn outcomes_json(plan: &Plan, outcomes: &[Outcome]) -> anyhow::Result<()> {
     let rows: Vec<_> = plan
         .nodes
@@ -43,19 +23,18 @@ pub fn outcomes_json(plan: &Plan, outcomes: &[Outcome]) -> anyhow::Result<()> {
         .zip(outcomes)
         .map(|(node, outcome)| match outcome {
             Outcome::Built(built) => serde_json::json!({
-                "recipe": node.recipe, "target": node.target, "outcome": word(built), "imported": built.imported,
+                "recipe": node.recipe, "target": node.target, "outcome": built.how().word(), "imported": built.imported,
                 "action": built.resolved.key, "outputs": built.result.outputs, "log": built.result.log,
             }),
             Outcome::Failed(error) => serde_json::json!({
-                "recipe": node.recipe, "target": node.target, "outcome": "failed", "error": error_json(error)["error"],
+                "recipe": node.recipe, "target": node.target, "outcome": "failed", "error": error_value(error),
             }),
             Outcome::Skipped(cause) => serde_json::json!({
                 "recipe": node.recipe, "target": node.target, "outcome": "skipped", "because": cause.to_string(),
             }),
         })
         .collect();
-    println!("{}", serde_json::to_string_pretty(&rows)?);
-    Ok(())
+    events::result(&rows)
 }
 
 /// The built node of an outcome.
@@ -80,10 +59,14 @@ pub fn release(progress: &Bars, name: &str, effort: Effort, outcome: &ReleaseOut
     for model in &outcome.models {
         match &model.result {
             Ok((root, cached)) => {
-                let what = if *cached { "cached" } else { "built" };
-                progress.line(&format!("{what:>8} {}  {}", model.conversion.title(), &root.hex()[..16]));
+                let how = if *cached { How::Cached } else { How::Built };
+                let done = Done { how, outputs: *root, time: None, log: None };
+                progress.event(&model.conversion.title(), Event::Done(done));
             }
-            Err(error) => eprint!("{}", error_text(error)),
+            Err(error) => {
+                let event = Event::Failed { error, log: None, script: None, running: &[] };
+                progress.event(&model.conversion.title(), event);
+            }
         }
     }
     if outcome.unavailable.is_empty() {

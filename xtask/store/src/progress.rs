@@ -1,5 +1,8 @@
 //! How long work reports what it does, without knowing who watches.
 
+use crate::Digest;
+use std::{path::Path, time::Duration};
+
 /// What a meter counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -14,15 +17,56 @@ pub enum Unit {
 pub enum Event<'a> {
     /// It runs, since its result was not there.
     Started,
-    /// It is done; this says what came of it.
-    Ended(&'a str),
+    /// Its result is there.
+    Done(Done<'a>),
     /// It failed.
     Failed {
         /// Why.
         error: &'a anyhow::Error,
+        /// What it said, where it ran.
+        log: Option<&'a Path>,
+        /// The file of the repository that is run for it, from its top.
+        script: Option<&'a str>,
         /// What is still running, and is waited for.
         running: &'a [String],
     },
+    /// It is not tried, because of this.
+    Skipped(&'a str),
+}
+
+/// A result, and where it is from.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<'a> {
+    /// How it got there.
+    pub how: How<'a>,
+    /// Root of the output tree.
+    pub outputs: Digest,
+    /// How long it took, where that was measured.
+    pub time: Option<Duration>,
+    /// What it said, where it ran now.
+    pub log: Option<&'a Path>,
+}
+
+/// How a result got into the store.
+#[derive(Clone, Copy, Debug)]
+pub enum How<'a> {
+    /// It was made now.
+    Built,
+    /// It was there.
+    Cached,
+    /// It is of somebody, whose name this is.
+    Imported(&'a str),
+}
+
+impl How<'_> {
+    /// The word for listings and for JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Cached => "cached",
+            Self::Imported(_) => "imported",
+        }
+    }
 }
 
 /// Receives the progress of long work. Implemented by the command line; [`Silent`] is for tests.

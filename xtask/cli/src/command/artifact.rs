@@ -43,8 +43,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             *elf = named(elf.take(), artifact::elf_name);
         }
     }
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&value)?);
+    if global.json() {
+        crate::events::result(&value)?;
         return Ok(verdict(&problems));
     }
     print!("{}", text(&value, ""));

@@ -83,7 +83,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
         Some(Command::Keygen(arguments)) => keygen::run(global, arguments)?,
         Some(Command::CheckChange { range, attestations, repository }) => {
-            println!("{}", release::check_change(repository, range, attestations)?);
+            let changed = release::check_change(repository, range, attestations)?;
+            if global.json() {
+                crate::events::result(&serde_json::json!({ "changed": changed.to_string() }))?;
+            } else {
+                println!("{changed}");
+            }
         }
         None if arguments.merge => merge(global, &arguments.directories)?,
         None => sign(global, arguments)?,
@@ -143,6 +148,11 @@ fn sign(global: &Global, arguments: &Arguments) -> Result<()> {
         place.display(),
         key.public().key_id()
     ));
+    if global.json() {
+        let key = key.public().key_id();
+        let all = serde_json::json!({ "envelopes": attested.envelopes, "directory": place, "key": key });
+        crate::events::result(&all)?;
+    }
     if let Some(other) = attested.other_checksums {
         progress.note(&format!(
             "{} is by another key, {other}, and stays: it can hold one signature",

@@ -59,7 +59,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let open = global.opener();
     let session = global.session(&project, &store, &progress, &open);
     let outcomes = session.execute(&plan, arguments.keep_going)?;
-    if global.json {
+    if global.json() {
         show::outcomes_json(&plan, &outcomes)?;
     }
     show::outcomes(&progress, &plan, &outcomes);

@@ -35,8 +35,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let json = serde_json::to_value(&comparison)?;
     let html = release::comparison_page(&comparison);
     arguments.report.write(&json, &html, (&arguments.left, &arguments.right))?;
-    match global.json {
-        true => println!("{}", serde_json::to_string_pretty(&json)?),
+    match global.json() {
+        true => crate::events::result(&json)?,
         false => print!("{}", text(&comparison)),
     }
     Ok(if comparison.same { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -54,8 +54,8 @@ fn explain(global: &Global, path: &Path) -> Result<ExitCode> {
     };
     read.with_context(|| format!("cannot read {shown}"))?;
     let causes = builder::explain_log(&bytes)?;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&causes)?);
+    if global.json() {
+        crate::events::result(&causes)?;
     } else {
         for Cause { line, text, explanation, .. } in &causes {
             println!("{shown}:{line}: {}\n  hint: {explanation}", text.trim());
@@ -86,7 +86,7 @@ fn examine(global: &Global) -> Result<ExitCode> {
     findings.push(needed("android-ndk", android_ndk(global)));
     findings.push(needed("python index", input::python_registry(&global.fetch_options())));
     findings.push(needed("debian", debian(global)));
-    if global.json {
+    if global.json() {
         let rows: Vec<_> = findings
             .iter()
             .map(|Finding { name, result, optional }| {
@@ -97,7 +97,7 @@ fn examine(global: &Global) -> Result<ExitCode> {
                 serde_json::json!({ "check": name, "ok": result.is_ok(), "optional": optional, "detail": detail })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        crate::events::result(&rows)?;
     } else {
         for Finding { name, result, optional } in &findings {
             match result {

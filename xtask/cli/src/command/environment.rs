@@ -84,14 +84,14 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 let bytes: u64 = lock.inputs.iter().map(|input| input.digest.size).sum();
                 rows.push((name, lock.inputs.len(), bytes, definition.description));
             }
-            if global.json {
+            if global.json() {
                 let rows: Vec<_> = rows
                     .iter()
                     .map(|(name, packages, bytes, description)| {
                         serde_json::json!({ "name": name, "packages": packages, "bytes": bytes, "description": description })
                     })
                     .collect();
-                println!("{}", serde_json::to_string_pretty(&rows)?);
+                crate::events::result(&rows)?;
                 return Ok(ExitCode::SUCCESS);
             }
             for (name, packages, bytes, description) in rows {
@@ -110,13 +110,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                     true => Some(store.nar_hash_of(&environment.root)?),
                     false => None,
                 };
-                if !global.json {
+                if !global.json() {
                     println!("{name:10} {} {}", environment.root, hash.as_deref().unwrap_or_default());
                 }
                 rows.push(serde_json::json!({ "name": name, "tree": environment.root, "nar": hash }));
             }
-            if global.json {
-                println!("{}", serde_json::to_string_pretty(&rows)?);
+            if global.json() {
+                crate::events::result(&rows)?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -189,14 +189,14 @@ fn export(
         .with_context(writing)?;
     file.finish()?;
     let [id, manifest] = image.ids();
-    if global.json {
+    if global.json() {
         let layers: Vec<_> = image
             .layers()
             .map(|(name, size, sha256)| serde_json::json!({ "name": name, "size": size, "sha256": sha256 }))
             .collect();
         let value =
             serde_json::json!({ "name": image.name, "id": id, "manifest": manifest, "layers": layers });
-        println!("{}", serde_json::to_string_pretty(&value)?);
+        crate::events::result(&value)?;
         return Ok(ExitCode::SUCCESS);
     }
     for (name, size, sha256) in image.layers() {

@@ -27,8 +27,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     }
     let node = &goals[0];
     let explanation = operation::explain(&project, &store, node)?;
-    match global.json {
-        true => println!("{}", serde_json::to_string_pretty(&json(node, &explanation)?)?),
+    match global.json() {
+        true => crate::events::result(&json(node, &explanation)?)?,
         false => tell(node, &explanation)?,
     }
     Ok(ExitCode::SUCCESS)

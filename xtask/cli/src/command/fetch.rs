@@ -43,6 +43,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let progress = global.progress();
     input::fetch(&store, &inputs, &options, &progress)?;
     let bytes: u64 = inputs.iter().map(|input| input.digest.size).sum();
+    if global.json() {
+        crate::events::result(&serde_json::json!({ "inputs": inputs.len(), "bytes": bytes }))?;
+    }
     progress.line(&format!("{} inputs, {} MB, are in the store", inputs.len(), bytes / 1_000_000));
     Ok(ExitCode::SUCCESS)
 }

@@ -35,8 +35,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         progress.note(&format!("the tag `{tag}` is sha256:{hex} at the moment"));
     }
     let fetched = release::fetch_oci(&reference, &registry, &arguments.directory, &progress)?;
-    if global.json {
-        println!("{}", fetched.manifest.to_json()?.trim_end());
+    if global.json() {
+        crate::events::result_text(fetched.manifest.to_json()?);
         return Ok(ExitCode::SUCCESS);
     }
     let directory = arguments.directory.display();

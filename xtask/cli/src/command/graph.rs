@@ -46,7 +46,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         None => operation::goals(&project, &arguments.goals)?,
     };
     let plan = Plan::new(&project, &goals)?;
-    if global.json {
+    if global.json() {
         let nodes: Vec<_> = plan
             .nodes
             .iter()
@@ -56,7 +56,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 serde_json::json!({ "recipe": node.recipe, "target": node.target, "dependencies": dependencies })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&nodes)?);
+        crate::events::result(&nodes)?;
         return Ok(ExitCode::SUCCESS);
     }
     match arguments.format {

@@ -1,8 +1,9 @@
 //! `lock update` and `lock check`.
 
-use crate::{context::Global, progress::Bars};
+use crate::{context::Global, error::error_value, output::tell_error, progress::Bars};
 use anyhow::{Context, Result, ensure};
 use input::{Input, Intent, Reach};
+use serde_json::json;
 use std::process::ExitCode;
 use store::Unknown;
 
@@ -41,17 +42,25 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let progress = global.progress();
     match &arguments.command {
         Command::Check { reachable } => {
-            let mut status = ExitCode::SUCCESS;
+            let mut problems = Vec::new();
             for intent in intents.values() {
                 if let Err(error) = input::check(intent) {
-                    eprint!("{}", crate::error::error_text(&error));
-                    status = ExitCode::FAILURE;
+                    tell_error(progress.place(), &error);
+                    problems.push(error_value(&error));
                 }
             }
-            if *reachable && !all_reachable(global, &progress)? {
-                status = ExitCode::FAILURE;
+            let lost = match reachable {
+                true => all_reachable(global, &progress)?,
+                false => Vec::new(),
+            };
+            let is_well = problems.is_empty() && lost.iter().all(|reach| reach.mirrored);
+            if global.json() {
+                let all = json!({ "locks": intents.len(), "problems": problems, "gone": lost });
+                crate::events::result(&all)?;
+            } else if problems.is_empty() {
+                progress.line(&format!("{} locks answer what is asked for", intents.len()));
             }
-            Ok(status)
+            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Update { names } => {
             let known: Vec<_> = intents.keys().map(String::as_str).collect();
@@ -59,22 +68,28 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 ensure!(intents.contains_key(name), Unknown::new("lock", name, known.iter().copied()));
             }
             let store = global.open_store()?;
+            let mut rows = Vec::new();
             for (name, intent) in intents.iter().filter(|(name, _)| names.is_empty() || names.contains(name))
             {
                 let changes = input::update(&store, intent, &global.fetch_options(), &progress)
                     .with_context(|| format!("cannot lock `{name}`"))?;
                 progress.line(&format!("{name}: {} changes", changes.len()));
-                for change in changes {
+                for change in &changes {
                     progress.line(&format!("  {change}"));
                 }
+                let changes: Vec<_> = changes.iter().map(ToString::to_string).collect();
+                rows.push(serde_json::json!({ "lock": name, "changes": changes }));
+            }
+            if global.json() {
+                crate::events::result(&rows)?;
             }
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// Names the locked inputs that their ecosystems do not have any more. False where no mirror has one of them either.
-fn all_reachable(global: &Global, progress: &Bars) -> Result<bool> {
+/// The locked inputs that their ecosystems do not have any more.
+fn all_reachable(global: &Global, progress: &Bars) -> Result<Vec<Reach>> {
     let project = global.project()?;
     let locked = operation::inputs(&project, None)?;
     let models = operation::model_inputs(&project.root)?;
@@ -82,19 +97,14 @@ fn all_reachable(global: &Global, progress: &Bars) -> Result<bool> {
     let options = locked.fetch_options(global.fetch_options());
     ensure!(!options.offline, "`--reachable` asks the network, and `--offline` forbids it");
     let found = input::reach(&global.open_store()?, &inputs, &options, progress)?;
-    let lost: Vec<&Reach> = found.iter().filter(|reach| !reach.live).collect();
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&lost)?);
-    } else {
+    let count = found.len();
+    let lost: Vec<Reach> = found.into_iter().filter(|reach| !reach.live).collect();
+    if !global.json() {
         for reach in &lost {
             let mirrored = if reach.mirrored { ", and a mirror has it" } else { "" };
             println!("`{}` is gone{mirrored}\n  {}", reach.name, reach.problems.join("\n  "));
         }
-        progress.line(&format!(
-            "{} of {} locked files are where they come from",
-            found.len() - lost.len(),
-            found.len()
-        ));
+        progress.line(&format!("{} of {} locked files are where they come from", count - lost.len(), count));
     }
-    Ok(lost.iter().all(|reach| reach.mirrored))
+    Ok(lost)
 }

@@ -29,7 +29,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         let what = format!("the store has no log of `{}`", arguments.goal);
         return Err(hinted(what, format!("build it: `cargo xtask build {}`", arguments.goal)).into());
     }
-    if global.json {
+    if global.json() {
         let rows: Vec<_> = found
             .iter()
             .map(|(node, log)| {
@@ -38,7 +38,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&rows)?);
+        crate::events::result(&rows)?;
         return Ok(ExitCode::SUCCESS);
     }
     let several = found.len() > 1;

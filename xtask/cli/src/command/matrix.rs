@@ -49,9 +49,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             })
         })
         .collect();
-    let format = if global.json { Format::Json } else { arguments.format };
+    let format = if global.json() { Format::Json } else { arguments.format };
     match format {
         Format::Github => println!("{}", json!({ "include": entries })),
+        Format::Json if global.json() => crate::events::result(&entries)?,
         Format::Json => println!("{}", serde_json::to_string_pretty(&entries)?),
         Format::Gitlab => print!("{}", operation::child_pipeline(&project, &jobs)?),
     }

@@ -214,8 +214,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             if let Some(path) = picture {
                 store::write_output(path, model::picture(&errors).as_bytes())?;
             }
-            if global.json {
-                println!("{}", serde_json::to_string_pretty(&errors)?);
+            if global.json() {
+                crate::events::result(&errors)?;
             } else {
                 println!("{:>10} {:>10} {:>9} {:>10}  weight", "largest", "RMS", "relative", "cosine");
                 for error in &errors {
@@ -303,9 +303,9 @@ fn chat_config(global: &Global, options: &model::Options, chat: &Chat) -> Result
 
 fn verify(global: &Global, directory: &Path) -> Result<ExitCode> {
     let findings = model::verify(&published::directory(global, directory, Published::Whole)?)?;
-    if global.json {
+    if global.json() {
         let verdict = if findings.is_empty() { "PASS" } else { "FAIL" };
-        println!("{}", serde_json::json!({ "verdict": verdict, "findings": findings }));
+        crate::events::result(&serde_json::json!({ "verdict": verdict, "findings": findings }))?;
     } else if findings.is_empty() {
         println!("PASS  {}", directory.display());
     } else {
@@ -318,8 +318,8 @@ fn verify(global: &Global, directory: &Path) -> Result<ExitCode> {
 
 fn inspect(global: &Global, directory: &Path) -> Result<()> {
     let inspection = model::inspect(&published::directory(global, directory, Published::Index)?)?;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+    if global.json() {
+        crate::events::result(&inspection)?;
         return Ok(());
     }
     for tensor in &inspection.tensors {
@@ -345,8 +345,8 @@ fn inspect(global: &Global, directory: &Path) -> Result<()> {
 fn diff(global: &Global, left: &Path, right: &Path) -> Result<ExitCode> {
     let [left, right] = [left, right].map(|model| published::directory(global, model, Published::Whole));
     let differences = model::diff(&left?, &right?)?;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&differences)?);
+    if global.json() {
+        crate::events::result(&differences)?;
     } else {
         for difference in &differences {
             println!("{}: {}", printable(&difference.name), difference.what);

@@ -47,8 +47,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Check { sources } => builder::check_patches(&project, &store, sources)?,
         Command::Refresh { sources } => builder::refresh_patches(&project, &store, sources)?,
     };
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&patches)?);
+    if global.json() {
+        crate::events::result(&patches)?;
     } else {
         for patched in &patches {
             println!("{}", line(patched));

@@ -90,7 +90,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let plan = Plan::new(&project, &nodes)?;
     let open = global.opener();
     let outcomes = global.session(&project, &store, &progress, &open).execute(&plan, false)?;
-    if global.json {
+    if global.json() {
         show::outcomes_json(&plan, &outcomes)?;
     }
     show::outcomes(&progress, &plan, &outcomes);

@@ -2,7 +2,6 @@
 
 use crate::{
     context::{GivenInputs, Global, Others},
-    progress::Bars,
     show,
 };
 use anyhow::Result;
@@ -53,8 +52,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     arguments.given.apply(&mut project, &store, &global.progress())?;
     let directory = arguments.output.clone().unwrap_or_else(|| project.root.join("dist"));
     let destination = directory.join(&arguments.name);
-    // With `--json` the manifest alone is printed.
-    let progress = Bars::new(global.quiet || global.json);
+    let progress = global.progress();
     let open = global.opener();
     let session = global.session(&project, &store, &progress, &open);
     let (name, effort) = (arguments.name.as_str(), arguments.effort());
@@ -62,8 +60,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let outcome = make_release(&session, &request)?;
     show::release(&progress, name, effort, &outcome);
     let Some((manifest, written)) = outcome.release else { return Ok(ExitCode::FAILURE) };
-    if global.json {
-        println!("{}", manifest.to_json()?.trim_end());
+    if global.json() {
+        crate::events::result_text(manifest.to_json()?);
         return Ok(ExitCode::SUCCESS);
     }
     let imported = manifest.steps().filter(|step| step.imported.is_some()).count();

@@ -45,10 +45,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         .and_then(|text| Ok(serde_json::from_str(&text)?))
         .with_context(|| format!("{} has no manifest that can be read", directory.display()))?;
     write_output(&output, release::release_page(directory, &manifest, &verdict).as_bytes())?;
-    if global.json {
+    if global.json() {
         let report =
             serde_json::json!({ "page": output, "passes": verdict.passes(), "problems": verdict.problems });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        crate::events::result(&report)?;
     } else {
         println!("{} is written; {} problems", output.display(), verdict.problems.len());
     }

@@ -59,8 +59,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             let project = global.project()?;
             let store = if *dry_run { global.look_at_store()? } else { global.open_store()? };
             let collected = operation::collect_garbage(&project, &store, *dry_run, &progress)?;
-            if global.json {
-                println!("{}", serde_json::to_string_pretty(&collected)?);
+            if global.json() {
+                crate::events::result(&collected)?;
             } else {
                 println!(
                     "{} {} blobs ({} MB), {} results, {} checkouts, {} directories of ended processes, {} foreign entries",
@@ -80,8 +80,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         }
         Command::Fsck => {
             let examined = global.open_store()?.examine(&progress)?;
-            if global.json {
-                println!("{}", serde_json::to_string_pretty(&examined)?);
+            if global.json() {
+                crate::events::result(&examined)?;
             } else {
                 println!("{} blobs hashed", examined.blobs);
                 listing("damaged, now in quarantine", &examined.damaged);
@@ -95,7 +95,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             Ok(if examined.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Path { digest } => {
-            println!("{}", global.open_store()?.blob_path(digest, false)?.display());
+            let path = global.open_store()?.blob_path(digest, false)?;
+            if global.json() {
+                crate::events::result(&serde_json::json!({ "path": path }))?;
+            } else {
+                println!("{}", path.display());
+            }
             Ok(ExitCode::SUCCESS)
         }
         Command::Export(export) => results::export(global, export),
@@ -103,8 +108,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Du => {
             let store = global.look_at_store()?;
             let usage = store.usage()?;
-            if global.json {
-                println!("{}", serde_json::to_string_pretty(&usage)?);
+            if global.json() {
+                crate::events::result(&usage)?;
             } else {
                 println!("{}", store.root().display());
                 for (kind, (number, bytes)) in &usage.kinds {

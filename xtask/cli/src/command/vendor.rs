@@ -53,14 +53,19 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         };
         inputs.retain(|input| !unavailable.names.contains(&input.name));
     }
+    let mut done = serde_json::json!({ "inputs": inputs.len(), "directory": arguments.directory });
     if let Some(directory) = &arguments.directory {
         input::vendor(&store, &inputs, directory, &progress)?;
         progress.line(&format!("{} inputs are in {}", inputs.len(), directory.display()));
     }
     if let Some(url) = &arguments.push {
         let pushed = input::push(&store, &inputs, url, &options, &progress)?;
+        (done["sent"], done["there"]) = (pushed.sent.into(), pushed.there.into());
         progress.line(&format!("{} files were sent, {} were there", pushed.sent, pushed.there));
     }
     fetched?;
+    if global.json() {
+        crate::events::result(&done)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

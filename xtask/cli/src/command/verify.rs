@@ -63,8 +63,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         verdict.unchecked.retain(|what| !what.contains("`verify --rebuild`"));
         rebuilt_by = Some(who);
     }
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&json(&verdict, rebuilt_by.as_deref()))?);
+    if global.json() {
+        crate::events::result(&json(&verdict, rebuilt_by.as_deref()))?;
     } else {
         tell(directory, &verdict, rebuilt_by.as_deref());
     }

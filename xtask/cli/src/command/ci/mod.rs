@@ -5,12 +5,20 @@ mod steps;
 mod summary;
 mod workflow;
 
-use crate::context::Global;
+use crate::{
+    context::Global,
+    output::tell_raw,
+    place::{Failure, Place},
+};
 use anyhow::{Context, Result};
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use serde_json::json;
+use std::{
+    path::{Path, PathBuf},
+    process::{Command as Process, ExitCode},
+    time::Instant,
+};
 use steps::{Selection, Step, Steps};
-use summary::{Outcome, Report, Service};
-use xshell::Shell;
+use summary::{Outcome, Report};
 
 /// Run every check that a change must pass, in the order of ci/steps.toml
 ///
@@ -81,31 +89,38 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         let files = changed::files(&root, revision)?;
         wanted = all.affected(&wanted, &files)?;
     }
+    if arguments.list && global.json() {
+        let row = |step: &&Step| json!({ "step": step.name, "why": step.why, "command": step.command });
+        crate::events::result(&wanted.iter().map(row).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if arguments.list {
         for step in wanted {
             println!("{:16} {}\n{:16} {}", step.name, step.why, "", step.command.join(" "));
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let shell = Shell::new()?;
-    shell.change_dir(&root);
-    let service = Service::of_this_machine();
+    let place = global.place.found();
     let mut report = Report::default();
     for step in wanted {
-        let outcome = take(&shell, service, step)?;
+        let outcome = take(&root, place, step, global.json())?;
         let is_failed = !outcome.passed;
         report.outcomes.push(outcome);
         if is_failed && !arguments.keep_going {
             break;
         }
     }
-    if let Some(path) = arguments.summary.clone().or_else(|| service.summary()) {
+    if let Some(path) = arguments.summary.clone().or_else(|| summary::of_service(place)) {
         report.append_markdown(&path)?;
     }
     if let Some(path) = &arguments.junit {
         store::write_output(path, report.junit().as_bytes())?;
     }
     let failed: Vec<_> = report.failed().collect();
+    if global.json() {
+        crate::events::result(&report)?;
+        return Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     if !failed.is_empty() {
         println!("failed: {}", failed.join(", "));
     }
@@ -113,15 +128,40 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn take(shell: &Shell, service: Service, step: &Step) -> Result<Outcome> {
-    eprint!("{}", service.begin(&step.name));
+/// Runs a step. With `json` all that it prints goes to standard error, and standard output has the result alone.
+fn take(root: &Path, place: Place, step: &Step, json: bool) -> Result<Outcome> {
+    tell_raw(&place.begin(&step.name, false));
     eprintln!("--- {}: {}", step.name, step.command.join(" "));
     let start = Instant::now();
     let (program, rest) = step.command.split_first().context("a step without a command")?;
-    let passed = shell.cmd(program).args(rest).quiet().run().is_ok();
-    let outcome = Outcome { step: step.name.clone(), why: step.why.clone(), passed, time: start.elapsed() };
+    let mut command = Process::new(program);
+    command.args(rest).current_dir(root);
+    if json {
+        command.stdout(std::io::stderr());
+    }
+    if place == Place::Github {
+        // Its groups do not stand inside each other.
+        command.env("MLC_REPRO_PROGRESS", "plain");
+    }
+    let passed = match command.status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            eprintln!("cannot run {program}: {error}");
+            false
+        }
+    };
+    let outcome = Outcome {
+        step: step.name.clone(),
+        why: step.why.clone(),
+        passed,
+        seconds: start.elapsed().as_secs_f64(),
+    };
     let word = if passed { "ok" } else { "FAILED" };
-    eprintln!("--- {}: {word} in {:.0} s", step.name, outcome.time.as_secs_f64());
-    eprint!("{}", service.end(&outcome));
+    eprintln!("--- {}: {word} in {:.0} s", step.name, outcome.seconds);
+    tell_raw(&place.end(&step.name));
+    if !passed {
+        let message = format!("the step failed: {}", step.why);
+        tell_raw(&place.annotation(&Failure { title: &step.name, file: None, message: &message }));
+    }
     Ok(outcome)
 }

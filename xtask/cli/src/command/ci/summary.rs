@@ -1,15 +1,17 @@
-//! How a run of the steps is told: to a person, and to the CI service that it runs under.
+//! How a run of the steps is told: as a table, and as JUnit's XML.
 
+use crate::place::Place;
 use anyhow::{Context, Result};
+use serde::Serialize;
 use std::{
     fmt::Write as _,
     fs::File,
     io::Write as _,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 /// How a step ended.
+#[derive(Serialize)]
 pub struct Outcome {
     /// Its name.
     pub step: String,
@@ -18,72 +20,24 @@ pub struct Outcome {
     /// Whether its command succeeded.
     pub passed: bool,
     /// How long it took.
-    pub time: Duration,
+    pub seconds: f64,
 }
 
-/// All steps that ran.
-#[derive(Default)]
+/// All steps that ran, in their order.
+#[derive(Default, Serialize)]
 pub struct Report {
     /// In their order.
     pub outcomes: Vec<Outcome>,
 }
 
-/// Which service's logs are written.
-#[derive(Clone, Copy)]
-pub enum Service {
-    /// None: a person's terminal, or another service.
-    Other,
-    /// GitHub Actions: workflow commands.
-    GitHub,
-    /// GitLab CI: sections.
-    GitLab,
-}
-
-impl Service {
-    /// By the variables that each sets.
-    pub fn of_this_machine() -> Self {
-        let is_set = |name: &str| std::env::var(name).is_ok_and(|value| value == "true");
-        match (is_set("GITHUB_ACTIONS"), is_set("GITLAB_CI")) {
-            (true, _) => Self::GitHub,
-            (_, true) => Self::GitLab,
-            _ => Self::Other,
+/// Where a service wants Markdown for the page of the job.
+pub fn of_service(place: Place) -> Option<PathBuf> {
+    match place {
+        Place::Github => {
+            std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from)
         }
+        _ => None,
     }
-
-    /// Where it wants Markdown for the page of the job.
-    pub fn summary(self) -> Option<PathBuf> {
-        match self {
-            Self::GitHub => {
-                std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()).map(PathBuf::from)
-            }
-            _ => None,
-        }
-    }
-
-    /// What stands before the output of a step.
-    pub fn begin(self, step: &str) -> String {
-        match self {
-            Self::Other => String::new(),
-            Self::GitHub => format!("::group::{step}\n"),
-            Self::GitLab => format!("\x1b[0Ksection_start:{}:{step}\r\x1b[0K{step}\n", seconds()),
-        }
-    }
-
-    /// What stands after it.
-    pub fn end(self, outcome: &Outcome) -> String {
-        match self {
-            Self::Other => String::new(),
-            Self::GitHub if outcome.passed => "::endgroup::\n".to_owned(),
-            Self::GitHub => {
-                format!("::endgroup::\n::error title={}::the step failed: {}\n", outcome.step, outcome.why)
-            }
-            Self::GitLab => format!("\x1b[0Ksection_end:{}:{}\r\x1b[0K", seconds(), outcome.step),
-        }
-    }
-}
-
-fn seconds() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 impl Report {
@@ -110,33 +64,28 @@ impl Report {
         for outcome in &self.outcomes {
             let result = if outcome.passed { "passed" } else { "**failed**" };
             let why = outcome.why.replace('|', "\\|");
-            let _ = writeln!(
-                text,
-                "| {} | {result} | {:.0} s | {why} |",
-                outcome.step,
-                outcome.time.as_secs_f64()
-            );
+            let _ = writeln!(text, "| {} | {result} | {:.0} s | {why} |", outcome.step, outcome.seconds);
         }
-        let total: Duration = self.outcomes.iter().map(|outcome| outcome.time).sum();
-        let _ = writeln!(text, "| {} steps | | {:.0} s | |", self.outcomes.len(), total.as_secs_f64());
+        let total: f64 = self.outcomes.iter().map(|outcome| outcome.seconds).sum();
+        let _ = writeln!(text, "| {} steps | | {:.0} s | |", self.outcomes.len(), total);
         text
     }
 
     /// One test suite with a case a step, as JUnit's consumers read it.
     pub fn junit(&self) -> String {
-        let total: Duration = self.outcomes.iter().map(|outcome| outcome.time).sum();
+        let total: f64 = self.outcomes.iter().map(|outcome| outcome.seconds).sum();
         let mut text = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n<testsuite name=\"ci\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"0\" time=\"{:.3}\">\n",
             self.outcomes.len(),
             self.failed().count(),
-            total.as_secs_f64()
+            total
         );
         for outcome in &self.outcomes {
             let _ = write!(
                 text,
                 "<testcase classname=\"ci\" name=\"{}\" time=\"{:.3}\"",
                 escape(&outcome.step),
-                outcome.time.as_secs_f64()
+                outcome.seconds
             );
             text += &match outcome.passed {
                 true => "/>\n".to_owned(),
@@ -160,9 +109,9 @@ mod tests {
             step: step.to_owned(),
             why: "a < b | \"c\" & d".to_owned(),
             passed,
-            time: Duration::from_secs(seconds),
+            seconds,
         };
-        Report { outcomes: vec![outcome("format", true, 2), outcome("test", false, 61)] }
+        Report { outcomes: vec![outcome("format", true, 2.0), outcome("test", false, 61.0)] }
     }
 
     #[test]
@@ -181,15 +130,5 @@ mod tests {
         let text = report().junit();
         assert!(text.contains("tests=\"2\" failures=\"1\""), "{text}");
         assert!(text.contains("<failure message=\"a &lt; b | &quot;c&quot; &amp; d\"/>"), "{text}");
-    }
-
-    #[test]
-    fn services_fold_and_annotate() {
-        let report = report();
-        assert_eq!(Service::GitHub.begin("test"), "::group::test\n");
-        assert_eq!(Service::GitHub.end(&report.outcomes[0]), "::endgroup::\n");
-        assert!(Service::GitHub.end(&report.outcomes[1]).contains("\n::error title=test::the step failed"));
-        assert!(Service::GitLab.begin("test").contains(":test\r"));
-        assert_eq!(Service::Other.begin("test") + &Service::Other.end(&report.outcomes[1]), "");
     }
 }

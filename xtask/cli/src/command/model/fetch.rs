@@ -72,8 +72,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         store.export(&tree.write(&store)?, directory)?;
     }
     let files = model.lock(&root)?.inputs;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&json(&model, &files)?)?);
+    if global.json() {
+        crate::events::result(&json(&model, &files)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     for file in &files {

@@ -28,12 +28,12 @@ impl Summary<'_> {
         let cache = read_cache(&options.output)?;
         let written: u64 = cache.records.iter().map(|shard| shard.nbytes).sum();
         let bits = cache.metadata.bits_per_param;
-        if global.json {
+        if global.json() {
             json["source_bytes"] = self.read.into();
             json["weight_bytes"] = written.into();
             json["bits_per_parameter"] = bits.into();
             json["seconds"] = self.seconds.into();
-            println!("{}", serde_json::to_string_pretty(json)?);
+            crate::events::result(json)?;
             return Ok(());
         }
         let output = options.output.display();

@@ -40,8 +40,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let reference = Reference::open(&directory)?;
     let prompt = if arguments.tokens.is_empty() { &DEFAULT_PROMPT[..] } else { &arguments.tokens };
     let answer = reference.answer(prompt, arguments.generate as usize)?;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+    if global.json() {
+        crate::events::result(&answer)?;
     } else {
         show(&answer);
     }

@@ -124,12 +124,12 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
 }
 
 fn tell(global: &Global, arguments: &Arguments, done: &Publication) -> Result<()> {
-    if global.json {
+    if global.json() {
         let json = serde_json::json!({
             "repository": arguments.repository, "commit": done.commit, "created": done.created,
             "dry_run": arguments.dry_run, "changed": done.changed, "sent": done.sent, "there": done.there,
         });
-        println!("{}", serde_json::to_string_pretty(&json)?);
+        crate::events::result(&json)?;
         return Ok(());
     }
     let (progress, repository) = (global.progress(), &arguments.repository);

@@ -36,8 +36,8 @@ pub fn run(global: &Global, reference: &str, directory: &Path, dry_run: bool) ->
     let registry = Registry::open(&reference, &options, true);
     let progress = global.progress();
     let published = release::publish_oci(directory, &registry, reference.tag.as_deref(), &progress)?;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&published)?);
+    if global.json() {
+        crate::events::result(&published)?;
         return Ok(ExitCode::SUCCESS);
     }
     progress.line(&format!("{} files were sent, {} were there", published.sent, published.there));

@@ -25,6 +25,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
+    let mut published = Vec::new();
     for release in &arguments.releases {
         let verdict = release::verify(release, None)?;
         let problem = verdict.problems.first().map_or_else(String::new, ToString::to_string);
@@ -37,7 +38,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
             .with_context(|| format!("cannot publish {}", release.display()))?;
         for wheel in wheels {
             global.progress().line(&format!("{wheel} is in {}", arguments.directory.display()));
+            published.push(wheel.to_string());
         }
+    }
+    if global.json() {
+        crate::events::result(&serde_json::json!({ "directory": arguments.directory, "wheels": published }))?;
     }
     Ok(())
 }

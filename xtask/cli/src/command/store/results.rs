@@ -70,8 +70,8 @@ pub fn export(global: &Global, arguments: &Export) -> Result<ExitCode> {
     out.flush().with_context(|| format!("cannot write {}", arguments.output.display()))?;
     drop(out);
     file.finish()?;
-    if global.json {
-        println!("{}", serde_json::to_string_pretty(&contents)?);
+    if global.json() {
+        crate::events::result(&contents)?;
     }
     progress.line(&format!(
         "{} has {} results and the digests of {} more",
@@ -103,12 +103,12 @@ pub fn import(global: &Global, arguments: &Import) -> Result<ExitCode> {
     let store = global.open_store()?;
     let progress = global.progress();
     let (contents, accepted) = artifact::read_results(&store, &arguments.file, &name, &progress)?;
-    if global.json {
+    if global.json() {
         let json = serde_json::json!({
             "contents": contents, "name": name, "new": accepted.new, "known": accepted.known,
             "different": accepted.different,
         });
-        println!("{}", serde_json::to_string_pretty(&json)?);
+        crate::events::result(&json)?;
     }
     for action in &accepted.different {
         progress.note(&format!(
