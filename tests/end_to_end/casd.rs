@@ -51,12 +51,17 @@ pub struct Casd {
 
 impl Casd {
     pub fn start() -> Self {
+        Self::with_room("4G")
+    }
+
+    /// One that keeps no more than so much.
+    pub fn with_room(quota: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let child = Self::launch(directory.path());
+        let child = Self::launch(directory.path(), quota);
         Self { child, directory }
     }
 
-    fn launch(directory: &Path) -> Child {
+    fn launch(directory: &Path, quota: &str) -> Child {
         let programs = programs();
         let socket = directory.join("socket");
         let _ = std::fs::remove_file(&socket);
@@ -64,7 +69,8 @@ impl Casd {
         command
             .arg(format!("--bind=unix:{}", socket.display()))
             .arg(format!("--buildbox-run={}", programs.join("buildbox-run").display()))
-            .args(["--jobs=2", "--quota-high=20G"])
+            // What is reserved is taken off the quota on a disk with less than that free: by itself, it keeps nothing there.
+            .args(["--jobs=2", "--reserved=0", &format!("--quota-high={quota}")])
             .arg(directory.join("cache"))
             .stdin(Stdio::null())
             .stdout(File::create(directory.join("log")).unwrap())

@@ -225,6 +225,29 @@ fn a_failure_is_told_with_its_log_and_is_run_again_the_next_time() {
 }
 
 #[test]
+fn a_server_without_room_is_told_once_and_ends_no_build() {
+    let project = project();
+    project.recipe("large", "", "head -c 3000000 /dev/urandom > /build/out/large\n");
+    let casd = Casd::with_room("1M");
+    let url = casd.url();
+    let output = project.run(&["build", "large", "whole", "--cache", &url, "--cache-upload"]);
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("it is given nothing more").count(), 1, "{said}");
+    assert_eq!(said.matches(&format!("{url} has no room for it")).count(), 1, "{said}");
+
+    project.recipe("later", "", "echo later > /build/out/later\n");
+    let remotely = ["build", "later", "--backend", "remote", "--remote", &url];
+    let output = project.command(&shared_store(), &remotely).output().unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("has no room for it") && said.contains("hint: give the server more room"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_cluster_that_dies_and_a_user_who_waits_no_longer_leave_nothing() {
     let project = project();
     let mut casd = Casd::start();

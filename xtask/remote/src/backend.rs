@@ -111,13 +111,20 @@ impl Remote {
         self.there.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// What a server says that has no input for long enough.
+    fn loses(&self, status: &rpc::Status) -> anyhow::Error {
+        let message = format!(
+            "{} loses inputs of the action as soon as they are sent: {}",
+            self.connection.place(),
+            said(status)
+        );
+        hinted(message, "give the server more room than one action needs (docs/remote.md)").into()
+    }
+
     /// What a server says that did not run an action.
     fn refused(&self, status: &rpc::Status) -> anyhow::Error {
         let place = self.connection.place();
-        let said: String = match status.message.trim() {
-            "" => format!("{:?}", Code::from_i32(status.code)),
-            text => text.chars().take(300).collect(),
-        };
+        let said = said(status);
         let (what, hint) = match Code::from_i32(status.code) {
             Code::DeadlineExceeded => (
                 "ended the action, which took longer than it allows",
@@ -164,6 +171,14 @@ impl Remote {
         let missing: Vec<Digest> = files.into_iter().filter(|file| !launch.store.contains(file)).collect();
         self.connection.receive(launch.store, &missing).context("its outputs can't be taken")?;
         Ok(Ended { exit, outputs })
+    }
+}
+
+/// The words of a status.
+fn said(status: &rpc::Status) -> String {
+    match status.message.trim() {
+        "" => format!("{:?}", Code::from_i32(status.code)),
+        text => text.chars().take(300).collect(),
     }
 }
 
@@ -218,8 +233,13 @@ impl Backend for Remote {
             );
             self.forget();
             let lacks = may_lack && !self.connection.missing(&blobs)?.is_empty();
-            if left == 0 || !(lacks || may_help) {
-                return Err(self.refused(&status));
+            // Whoever throws blobs away says at times that they are there still.
+            let lacks = lacks || status.code == Code::NotFound as i32;
+            match (left, lacks) {
+                (0, true) => return Err(self.loses(&status)),
+                (0, false) => return Err(self.refused(&status)),
+                (_, lacks) if !(lacks || may_help) => return Err(self.refused(&status)),
+                _ => {}
             }
             tracing::debug!("the action {} is asked for again: {}", request[0].hex(), status.message);
         }

@@ -13,11 +13,12 @@ use reapi::{
     content_addressable_storage_client::ContentAddressableStorageClient as Client,
 };
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet},
     sync::atomic::Ordering,
 };
 use store::{Digest, Store, from_message, to_message};
-use tonic::{Code, transport::Channel};
+use tonic::{Code, Status, transport::Channel};
 
 /// How many blobs go in one batch at most, however small they are.
 const MOST_IN_BATCH: usize = 4000;
@@ -111,21 +112,35 @@ impl Connection {
             requests: batch.iter().map(update).collect::<Result<_>>()?,
             ..Default::default()
         };
+        let refused = Cell::new(None);
         let answer = self.ask(|| {
             let (mut client, request) = (self.storage(), self.request(question.clone()));
-            async move { client.batch_update_blobs(request).await }
+            let refused = &refused;
+            async move {
+                let answer = client.batch_update_blobs(request).await?;
+                // What is said of one blob is handled as if it were said of the question: it may help to ask again.
+                let problem = answer.get_ref().responses.iter().find_map(|response| {
+                    let status = response.status.as_ref().filter(|status| status.code != 0)?;
+                    Some((response.digest.clone(), Status::new(Code::from_i32(status.code), &status.message)))
+                });
+                match problem {
+                    Some((digest, status)) => {
+                        refused.set(digest);
+                        Err(status)
+                    }
+                    None => Ok(answer),
+                }
+            }
+        });
+        let answer = answer.map_err(|failure| match refused.take() {
+            Some(digest) => {
+                from_message(Some(&digest)).map_or_else(Into::into, |blob| self.about(&blob, failure))
+            }
+            None => self.hinted(failure, format!("cannot send {} blobs", batch.len())),
         })?;
         let mut taken = HashSet::new();
         for response in answer.responses {
-            let blob = from_message(response.digest.as_ref())?;
-            let status = response.status.unwrap_or_default();
-            ensure!(
-                status.code == 0,
-                "{} does not take the blob {blob}: {}",
-                self.place(),
-                said(status.code, &status.message)
-            );
-            taken.insert(blob);
+            taken.insert(from_message(response.digest.as_ref())?);
         }
         match batch.iter().find(|blob| !taken.contains(blob)) {
             Some(blob) => bail!("{} does not say whether it took the blob {blob}", self.place()),
@@ -229,7 +244,7 @@ impl Connection {
     pub(crate) fn about(&self, blob: &Digest, failure: Failure) -> anyhow::Error {
         match failure.code {
             Code::NotFound => anyhow::anyhow!(self.lacks(blob)),
-            _ => anyhow::Error::new(failure).context(format!("the blob {blob}")),
+            _ => self.hinted(failure, format!("the blob {blob}")),
         }
     }
 }

@@ -15,7 +15,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
 };
-use store::{Action, Digest, Peer, Portable, Shelf, Store, from_message, hinted, to_message};
+use store::{Action, Digest, Peer, Portable, Shelf, Store, find, from_message, hinted, to_message};
 use tonic::{Code, transport::Channel};
 
 /// Where the root of work of our own stands in the result that tells it.
@@ -35,6 +35,8 @@ pub struct Cache {
     given: Mutex<BTreeSet<(Shelf, Digest)>>,
     /// It was given up, and the user was told.
     gone: AtomicBool,
+    /// It has no room for what it is given, and the user was told.
+    full: AtomicBool,
 }
 
 impl Cache {
@@ -63,6 +65,7 @@ impl Cache {
             directories: Mutex::default(),
             given: Mutex::default(),
             gone: AtomicBool::new(false),
+            full: AtomicBool::new(false),
         }
     }
 
@@ -132,7 +135,13 @@ impl Cache {
     /// Sends what the server lacks of these.
     fn upload(&self, store: &Store, blobs: &[Digest]) -> Result<()> {
         let missing = self.connection.missing(blobs)?;
-        self.connection.send(store, &missing)
+        self.connection.send(store, &missing).map_err(|error| {
+            if !find::<Failure>(&error).is_some_and(Failure::is_full) {
+                return error;
+            }
+            self.full.store(true, Ordering::Relaxed);
+            error.context("it is given nothing more")
+        })
     }
 }
 
@@ -197,7 +206,7 @@ impl Peer for Cache {
     }
 
     fn takes(&self) -> bool {
-        self.takes && !self.is_gone()
+        self.takes && !self.is_gone() && !self.full.load(Ordering::Relaxed)
     }
 
     fn give(&self, store: &Store, portable: &Portable, blobs: &BTreeSet<Digest>) -> Result<()> {

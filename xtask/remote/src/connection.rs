@@ -191,12 +191,19 @@ impl Connection {
         Asked { place: shown, is_private: *is_private, instance: &self.instance, is_first }
     }
 
-    fn error(&self, failure: Failure) -> anyhow::Error {
-        let Some(hint) = hint(&failure) else { return failure.into() };
-        let asking = || hinted(format!("cannot ask {}", self.place.shown), hint);
-        match Err::<(), _>(failure).with_hint(asking) {
+    /// A failure below what it was about, with the hint that belongs to it.
+    pub(crate) fn hinted(&self, failure: Failure, about: String) -> anyhow::Error {
+        let Some(hint) = hint(&failure) else { return anyhow::Error::new(failure).context(about) };
+        match Err::<(), _>(failure).with_hint(|| hinted(about, hint)) {
             Ok(()) => unreachable!("it is an error"),
             Err(error) => error,
+        }
+    }
+
+    fn error(&self, failure: Failure) -> anyhow::Error {
+        match hint(&failure) {
+            Some(_) => self.hinted(failure, format!("cannot ask {}", self.place.shown)),
+            None => failure.into(),
         }
     }
 

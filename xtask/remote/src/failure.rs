@@ -16,6 +16,8 @@ pub enum Reason {
     Refused,
     /// The server failed at it, and may do it the next time.
     Transient,
+    /// The server has no room left.
+    Full,
 }
 
 /// A failed question.
@@ -26,6 +28,13 @@ pub struct Failure {
     /// The code of gRPC.
     pub code: Code,
     text: String,
+}
+
+impl Failure {
+    /// Whether the server had no room for what it was sent.
+    pub fn is_full(&self) -> bool {
+        self.reason == Reason::Full || self.code == Code::ResourceExhausted
+    }
 }
 
 impl fmt::Display for Failure {
@@ -67,6 +76,9 @@ pub fn hint(failure: &Failure) -> Option<&'static str> {
         }
         (Reason::Configuration, _) => {
             "see the address, `--tls-ca`, `--tls-certificate`, `--tls-key` and `--remote-instance` in docs/remote.md"
+        }
+        (Reason::Full, _) | (_, Code::ResourceExhausted) => {
+            "give the server more room: its quota is smaller than what it is sent, or its disk is full (docs/remote.md)"
         }
         _ => return None,
     })
@@ -159,6 +171,12 @@ fn alert(text: &str) -> Option<String> {
     })
 }
 
+/// Whether a server without a code for it says that its disk or quota is full, as buildbox-casd does.
+fn is_about_room(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["outofspace", "no space left", "quota exceeded"].iter().any(|words| message.contains(words))
+}
+
 /// What the server itself said.
 fn said(asked: Asked<'_>, status: &Status) -> (Reason, String) {
     let message = status.message().trim();
@@ -185,6 +203,9 @@ fn said(asked: Asked<'_>, status: &Status) -> (Reason, String) {
             (Reason::Transient, format!("did not answer in time: {words}"))
         }
         Code::ResourceExhausted => (Reason::Transient, format!("has no room for it now: {words}")),
+        Code::Internal | Code::Unknown if is_about_room(message) => {
+            (Reason::Full, format!("has no room for it: {words}"))
+        }
         Code::Internal | Code::Unknown => (Reason::Transient, format!("failed: {words}")),
         _ => (Reason::Refused, format!("refused it: {words}")),
     }
