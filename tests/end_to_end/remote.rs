@@ -65,6 +65,20 @@ fn a_release_comes_out_of_a_cache_without_anything_being_built() {
     let output = project.run_alone(store.path(), &["build", "more", "--cache", &cache]);
     assert!(text(&output).contains(&format!("built more@{TARGET}")), "{}", text(&output));
 
+    // A job that took everything from the cache hands it on as a file, and needs the cache no more.
+    let (job, next) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = job.path().join("whole.tar");
+    let file = file.to_str().unwrap();
+    for (store, arguments) in [
+        (&job, &["build", "whole", "--cache", &cache][..]),
+        (&job, &["store", "export", &format!("whole@{TARGET}"), "-o", file]),
+        (&next, &["store", "import", file, "--name", "job"]),
+        (&next, &["--offline", "release", "small", "-o", "next"]),
+    ] {
+        let output = project.run_alone(store.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    }
+
     // Nobody's word counts in a rebuild, whatever the environment says.
     let theirs = project.directory.path().join("theirs/small");
     let rebuild = ["verify", "--rebuild", theirs.to_str().unwrap()];

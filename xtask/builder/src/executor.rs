@@ -293,7 +293,13 @@ impl Executor<'_> {
             Depth::Whole => None,
         };
         let known = match promised {
-            Some(known) => known,
+            Some(known) => {
+                if !known.1 {
+                    // A release and `store export` say it, and may be made when nobody is asked.
+                    self.store.bring_nar_hash(&known.0.root, self.progress)?;
+                }
+                known
+            }
             None => {
                 let fetch = &self.options.fetch;
                 let assembled =

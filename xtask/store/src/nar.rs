@@ -3,7 +3,7 @@
 //! Format: <https://nix.dev/manual/nix/2.33/protocols/nix-archive>. Strings are a 64-bit little-endian length and the
 //! bytes, padded with zeros to a multiple of 8; directory entries are sorted by name.
 
-use crate::{Action, Digest, Entry, HashWriter, Silent, Store, Tree};
+use crate::{Action, Digest, Entry, HashWriter, Progress, Silent, Store, Tree};
 use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::io::{BufReader, Write};
@@ -98,6 +98,15 @@ impl Store {
             tree.write(self)
         })?;
         self.kept_hash(&kept)
+    }
+
+    /// Asks others for the hash of a tree of which only the root is here, so that it is known when they can't be asked any more.
+    /// Where nobody says it, nothing is missing yet.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub fn bring_nar_hash(&self, root: &Digest, progress: &dyn Progress) -> Result<()> {
+        self.obtain(&nar_work(root), progress).map(drop)
     }
 
     /// Keeps in mind that the hash of this tree was used ([`Store::take_used`]).
