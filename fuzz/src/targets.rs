@@ -5,8 +5,9 @@
 
 use artifact::{Kind, Limits};
 use input::{Format, Lock, Part};
+use signature::{Envelope, Minisignature, ModelBundle, ModelKey, PublicKey, SecretKey};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Cursor, Write},
     path::{Path, PathBuf},
 };
@@ -89,8 +90,53 @@ pub const TARGETS: &[Target] = &[
         let directory = place.directory(&[("tensor-cache.json", bytes)]);
         let _ = model::verify(&directory);
     }),
+    ("pickle", |place, bytes| checkpoint(place, &stored(&[("a/data.pkl", bytes), ("a/data/0", &[0; 64])]))),
+    ("torch", checkpoint),
     ("headers", |_, bytes| input::read_headers(bytes)),
+    ("envelope", |_, bytes| {
+        if let Ok(envelope) = Envelope::parse(&String::from_utf8_lossy(bytes)) {
+            // What was read is written in one form, which is read as the same.
+            let text = envelope.to_text();
+            assert_eq!(Envelope::parse(&text).expect("its own text").to_text(), text);
+            let _ = (envelope.names_differ(), envelope.signers(&BTreeSet::new()));
+        }
+        release::read_oci(bytes);
+    }),
+    ("statement", |_, bytes| release::read_oci(Envelope::new(bytes).to_text().as_bytes())),
+    ("policy", |place, bytes| {
+        let directory = place.directory(&[("policy.toml", bytes), ("key.pub", KEY)]);
+        let _ = release::Trust::load(&directory.join("policy.toml"));
+    }),
+    ("minisig", |_, bytes| {
+        if let Ok(signature) = Minisignature::parse(&String::from_utf8_lossy(bytes)) {
+            let again = Minisignature::parse(&signature.to_text("x")).expect("its own text");
+            assert!(again == signature);
+            let key = PublicKey::parse(&String::from_utf8_lossy(KEY)).expect("a key");
+            let _ = signature.verifies(&key, b"content");
+        }
+    }),
+    ("key", |_, bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let _ = PublicKey::parse(&text).map(|key| key.to_pem());
+        // What it costs to try a passphrase is bounded elsewhere, and would take the fuzzer's time.
+        let none = || Err(std::io::Error::other("none").into());
+        let _ = SecretKey::parse(&text, &mut none.clone());
+        let _ = ModelKey::parse(&text, &mut none.clone());
+    }),
+    ("model-signature", |_, bytes| {
+        if let Ok(bundle) = ModelBundle::parse(&String::from_utf8_lossy(bytes)) {
+            let again = ModelBundle::parse(&bundle.to_text()).expect("its own text");
+            assert!(again == bundle);
+        }
+    }),
+    ("oci", |_, bytes| {
+        input::read_answers(bytes);
+        release::read_oci(bytes);
+    }),
 ];
+
+/// A public key.
+const KEY: &[u8] = include_bytes!("../seeds/key/minisign.pub");
 
 /// A small config.json, so that the tokenizer beside it is read.
 const CONFIG: &[u8] = include_bytes!("../seeds/config-json/llama.json");
@@ -104,6 +150,12 @@ const CLASS: &[u8] = include_bytes!("../seeds/class/Empty.class");
 fn unpack(place: &Place, bytes: &[u8], format: Format) {
     let digest = place.store.put_bytes(bytes).expect("a blob");
     let _ = input::unpack(&place.store, &digest, format, &Part::default());
+}
+
+fn checkpoint(place: &Place, bytes: &[u8]) {
+    let files: &[(&str, &[u8])] =
+        &[("config.json", b"{\"model_type\":\"llama\"}"), ("pytorch_model.bin", bytes)];
+    let _ = model::Checkpoint::open(&place.directory(files));
 }
 
 fn list(bytes: &[u8], kind: Kind) {

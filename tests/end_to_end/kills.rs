@@ -24,8 +24,7 @@ fn left(project: &Project) -> Vec<Digest> {
         let tree = Tree::of_directory(&project.directory.path().join(path)).unwrap();
         let lines: String = tree
             .iter()
-            // Nor does it count what a kill leaves of a file that was being written beside its place.
-            .filter(|(path, _)| !path.contains("maven-metadata") && !path.contains("/.tmp"))
+            .filter(|(path, _)| !path.contains("maven-metadata"))
             .map(|(path, entry)| format!("{path} {entry:?}\n"))
             .collect();
         Digest::of(lines.as_bytes())

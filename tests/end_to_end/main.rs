@@ -9,6 +9,7 @@ mod aar;
 mod adversity;
 mod android;
 mod casd;
+mod cut_off;
 mod events;
 mod given;
 #[path = "../../xtask/input/tests/ways/server.rs"]

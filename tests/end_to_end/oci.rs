@@ -1,6 +1,7 @@
 //! Releases and inputs in registries: Debian's docker-registry, and one of the tests' own that has other habits.
 
 use crate::{
+    model::{Hub, checkpoint},
     one_hash::engine::Registry as Debian,
     project::{Project, TARGET, shared_store, text},
     registry::{Access, Registry},
@@ -15,7 +16,7 @@ const PASSWORDS: &str = "me:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4Y
 const BASIC: &str = "bWU6VSpV";
 
 /// A project with a release of one step, built.
-fn released() -> Project {
+pub fn released() -> Project {
     let project = Project::new();
     project.recipe(
         "part",
@@ -29,7 +30,7 @@ fn released() -> Project {
 }
 
 /// The files below a directory, with their content.
-fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
+pub fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut open = vec![directory.to_owned()];
     while let Some(path) = open.pop() {
@@ -176,11 +177,17 @@ fn a_registry_that_lies_gives_no_release() {
     other["artifactType"] = "application/vnd.other".into();
     let mut less = original.clone();
     less["layers"].as_array_mut().unwrap().pop();
+    let mut annotated = original.clone();
+    annotated["layers"][0]["annotations"]["org.opencontainers.image.source"] = "https://evil.invalid".into();
+    let mut reordered = original.clone();
+    reordered["layers"].as_array_mut().unwrap().reverse();
     let mut huge = original.clone();
     huge["layers"][0]["size"] = (1_u64 << 60).into();
     for (what, json, expected) in [
         ("a path upwards", evil, "can't be written"),
         ("another artifact", other, "is not that of a release"),
+        ("an annotation more", annotated, "in another manifest than the one"),
+        ("files in another order", reordered, "in another manifest than the one"),
         ("a file less", less, "is not a sound release"),
         ("a file larger than the disk", huge, "MB free"),
     ] {
@@ -232,6 +239,7 @@ fn what_is_said_about_a_release_refers_to_it() {
     let own = Registry::start(Access::Open);
     let named = succeeds(&project, &["publish", &format!("oci://{}/a/b", own.address()), "dist/small"]);
     let digest = named.rsplit('@').next().unwrap();
+    succeeds(&project, &["attest", "keygen", "stranger", "--no-passphrase"]);
     for name in ["alice", "bob"] {
         succeeds(&project, &["attest", "keygen", name, "--no-passphrase"]);
         let to = project.directory.path().join(name);
@@ -256,9 +264,10 @@ fn what_is_said_about_a_release_refers_to_it() {
         let referrers = registry.referrers(&subject, &store::Silent).unwrap();
         let mut kinds: Vec<_> = referrers.iter().map(|it| it.artifact_type.clone().unwrap()).collect();
         kinds.sort();
-        // Of each builder, one for the archive and one for the release.
-        let envelope = "application/vnd.dsse.envelope.v1+json";
-        assert_eq!(kinds, [&["application/vnd.cyclonedx+json"][..], &[envelope; 4]].concat());
+        // Of each builder, one for the archive and one for the release, and one of the checksums.
+        let (envelope, minisign) =
+            ("application/vnd.dsse.envelope.v1+json", "application/vnd.mlc-repro.minisign.v1");
+        assert_eq!(kinds, [&["application/vnd.cyclonedx+json"][..], &[envelope; 4], &[minisign; 2]].concat());
         // Neither says that it keeps account, so there is a list; cosign's tag is no list.
         let hex = registry.resolve(&format!("sha256-{}.att", &digest[7..])).unwrap();
         let (attestations, _) = registry.manifest(&hex).unwrap();
@@ -275,10 +284,32 @@ fn what_is_said_about_a_release_refers_to_it() {
             assert_eq!(envelope["signatures"].as_array().unwrap().len(), 2, "{name}");
         }
         assert_eq!(files(&fetched).len(), 2);
+        // Of the signatures of the checksums there is place for one: with a policy, for one that counts.
+        for name in ["alice", "bob", "stranger"] {
+            let policy = format!(
+                "version = 1\n[keys]\nit = {{ file = \"{name}.pub\" }}\n[roles]\nall = [\"it\"]\n[release]\nunsigned = true\n\
+                 [[artifact]]\nmatch = [\"*\"]\nunsigned = true\n[checksums]\nrole = \"all\"\n"
+            );
+            project.write(&format!("{name}.toml"), &policy);
+            let place = format!("fetched-{index}-{name}");
+            let arguments = ["fetch-release", &whole, &place, "--policy", &format!("{name}.toml")];
+            let place = project.directory.path().join(&place);
+            if name == "stranger" {
+                let said = fails(&project, &arguments);
+                assert!(said.contains("`SHA256SUMS` needs a key of `all`"), "{said}");
+                assert!(!place.exists(), "what does not satisfy the policy is not there");
+            } else {
+                let said = text(&run(&project, &arguments));
+                assert!(said.contains("signed: SHA256SUMS by it"), "{said}");
+                let signature =
+                    |directory: &Path| std::fs::read_to_string(directory.join("SHA256SUMS.minisig")).unwrap();
+                assert_eq!(signature(&place), signature(&project.directory.path().join(name)));
+            }
+        }
     }
     let list = own.held.lock().unwrap()[&format!("manifests/{}", digest.replace(':', "-"))].clone();
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
-    assert_eq!(list["manifests"].as_array().unwrap().len(), 5);
+    assert_eq!(list["manifests"].as_array().unwrap().len(), 7);
 }
 
 #[test]
@@ -312,6 +343,11 @@ fn what_strangers_attach_to_a_release_is_passed_over() {
     attach("application/vnd.cyclonedx+json", "provenance/x.intoto.jsonl", 25);
     attach(envelope, "bom.cdx.json", 12);
     attach(envelope, "provenance/huge.intoto.jsonl", 1 << 50);
+    let minisign = "application/vnd.mlc-repro.minisign.v1";
+    attach(minisign, "SHA256SUMS.minisig", 18);
+    attach(minisign, "../SHA256SUMS.minisig", 21);
+    attach(minisign, "provenance/x.sig", 16);
+    attach("application/vnd.mlc-repro.model-signature.v1+json", "provenance/x.sig", 16);
     // A list that names what is no referrer, and what is not there.
     let other = Digest::of(b"other").hex();
     let list = format!(
@@ -326,4 +362,59 @@ fn what_strangers_attach_to_a_release_is_passed_over() {
     assert!(said.contains("its subject is another") && said.contains("it is not there"), "{said}");
     let fetched = project.directory.path().join("fetched");
     assert_eq!(files(&fetched), files(&project.directory.path().join("dist/small")));
+}
+
+/// What `--model-signature` wrote travels as the other signatures do, byte for byte, and is held against the model afterwards.
+#[test]
+fn the_signature_of_a_model_comes_back_with_it() {
+    let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
+    let hub = Hub::start(checkpoint(), "mit");
+    let run = |arguments: &[&str]| {
+        let output = hub.run(&project, store.path(), arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        text(&output)
+    };
+    run(&["model", "fetch", "owner/tiny@main"]);
+    let model = "[[model]]\nname = \"tiny\"\nquantization = \"q4f16_1\"\n";
+    project.write("releases/small.toml", &format!("name = \"small\"\n{model}"));
+    run(&["release", "small"]);
+    for more in [&[][..], &["--model"]] {
+        let name = if more.is_empty() { "a" } else { "m" };
+        run(&[&["attest", "keygen", name, "--no-passphrase"], more].concat());
+    }
+    run(&["attest", "dist/small", "--key", "a.pem", "--model-signature", "m.pem"]);
+    let registry = Registry::start(Access::Open);
+    let place = format!("oci://{}/a/b", registry.address());
+    let said = run(&["publish", &place, "dist/small"]);
+    let named = said.lines().find(|line| line.starts_with("oci://")).unwrap().to_owned();
+    for signature in
+        ["SHA256SUMS.minisig", "provenance/tiny-q4f16_1.sig", "provenance/tiny-q4f16_1.intoto.jsonl"]
+    {
+        assert!(said.contains(&format!("{signature} refers to it")), "{said}");
+    }
+    run(&["fetch-release", &named, "fetched"]);
+    let fetched = project.directory.path().join("fetched");
+    assert_eq!(files(&fetched), files(&project.directory.path().join("dist/small")));
+    if let Some(kept) = std::env::var_os("MLC_REPRO_KEEP_SIGNED") {
+        // For tests/signatures/model_in_registry.sh, which asks others' programs.
+        let keys = ["a.minisign.pub", "m.pub"].map(|name| project.directory.path().join(name));
+        assert!(Command::new("cp").arg("-r").arg(&fetched).args(keys).arg(kept).status().unwrap().success());
+    }
+    // A signature of other files is not taken for one of this model.
+    let registry = OciRegistry::open(&OciReference::parse(&place).unwrap(), &FetchOptions::default(), true);
+    let subject = registry.manifest(named.rsplit(':').next().unwrap()).unwrap().1;
+    let mut other: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fetched.join("provenance/tiny-q4f16_1.sig")).unwrap()).unwrap();
+    other["dsseEnvelope"]["payload"] = "e30=".into();
+    let other = other.to_string();
+    let content = Digest::of(other.as_bytes());
+    registry.push_blob(&content, &OciContent::Bytes(other.as_bytes())).unwrap();
+    let kind = "application/vnd.mlc-repro.model-signature.v1+json";
+    let layer = Descriptor::new(kind, &content).titled("provenance/tiny-q4f16_1.sig");
+    let mut manifest = OciManifest::new(kind, vec![layer]);
+    manifest.subject = Some(subject);
+    registry.push_manifest(&manifest, None).unwrap();
+    let said = run(&["fetch-release", &named, "again"]);
+    assert!(said.contains("it is of other files than the model has"), "{said}");
+    assert_eq!(files(&project.directory.path().join("again")), files(&fetched));
 }

@@ -44,6 +44,11 @@ impl Hub {
         Self { place, child, address: address.trim().to_owned() }
     }
 
+    /// How much was asked since the last look.
+    pub fn number(&self) -> usize {
+        std::fs::read_to_string(self.place.path().join("log.jsonl")).map_or(0, |log| log.lines().count())
+    }
+
     /// What goes wrong next.
     fn fail(&self, faults: &Value) {
         std::fs::write(self.place.path().join("faults.json"), faults.to_string()).unwrap();

@@ -55,6 +55,11 @@ impl Registry {
         Self { server, held }
     }
 
+    /// What it holds now.
+    pub fn held(&self) -> BTreeMap<String, Vec<u8>> {
+        self.held.lock().unwrap().clone()
+    }
+
     pub fn address(&self) -> &str {
         self.server.address.strip_prefix("http://").unwrap()
     }

@@ -139,10 +139,11 @@ cat > discovered.py <<'PY'
 import json, sys
 kinds = sorted(it["artifactType"] for it in json.load(sys.stdin)["manifests"])
 bom, envelope = "application/vnd.cyclonedx+json", "application/vnd.dsse.envelope.v1+json"
+minisign = "application/vnd.mlc-repro.minisign.v1"
 # What go-containerregistry says of all of them: the type of their configuration.
 if sys.argv[2] == "go-containerregistry":
-    bom = envelope = "application/vnd.oci.empty.v1+json"
-sys.exit(kinds != [bom] + [envelope] * int(sys.argv[1]))
+    bom = envelope = minisign = "application/vnd.oci.empty.v1+json"
+sys.exit(kinds != sorted([bom, minisign] + [envelope] * int(sys.argv[1])))
 PY
 attestation() { # KEY REFERENCE [TYPE]
     HOME=$work "$cosign" verify-attestation --key "$1" --insecure-ignore-tlog=true --allow-http-registry \
@@ -159,7 +160,8 @@ referrers() { # REFERENCE: the files of every referrer are those of the release
     for digest in $(discover "$1" | python3 -c 'import json, sys; [print(it["digest"]) for it in json.load(sys.stdin)["manifests"]]'); do
         "$oras" pull --plain-http -o referrers-of "${1%@*}@$digest" || return 1
     done
-    diff -r a/provenance referrers-of/provenance && cmp a/bom.cdx.json referrers-of/bom.cdx.json
+    diff -r a/provenance referrers-of/provenance && cmp a/bom.cdx.json referrers-of/bom.cdx.json &&
+        cmp a/SHA256SUMS.minisig referrers-of/SHA256SUMS.minisig
 }
 for host in "$plain" "$referring"; do
     wait_for "$host"
@@ -188,8 +190,9 @@ for host in "$plain" "$referring"; do
     rm -rf referrers-of
     check accepts "oras, $kind: pulls what refers to it" referrers "$reference"
     check accepts "fetch-release, $kind" "$xtask" -q fetch-release "$published" "fetched-$kind"
-    check accepts "fetch-release, $kind: with all signatures" \
-        diff -r --exclude=SHA256SUMS.minisig a "fetched-$kind"
+    check accepts "fetch-release, $kind: with all signatures" diff -r a "fetched-$kind"
+    check accepts "$("${minisigns[0]}" -v | head -1), $kind: what was fetched" \
+        "${minisigns[0]}" -V -p alice.minisign.pub -m "fetched-$kind/SHA256SUMS"
 done
 
 # --- CycloneDX ------------------------------------------------------------------------------------------------------------------------

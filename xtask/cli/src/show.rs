@@ -3,8 +3,18 @@
 use crate::{error::error_value, events, progress::Bars};
 use builder::{Built, Outcome, Plan};
 use operation::{Effort, ReleaseOutcome};
+use release::Signed;
 use std::process::ExitCode;
 use store::{Done, Event, How, Progress};
+
+/// Who signed what, by the names of a policy: a line each.
+pub fn signed(signed: &[Signed]) -> impl Iterator<Item = String> {
+    signed.iter().map(|Signed { what, by, wanted }| {
+        let by = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
+        let wanted = wanted.as_ref().map_or_else(String::new, |wanted| format!(" (wanted: {wanted})"));
+        format!("signed: {what} by {by}{wanted}")
+    })
+}
 
 /// Tells which nodes of a plan were not tried. What came of the others was told when it happened.
 pub fn outcomes(progress: &Bars, plan: &Plan, outcomes: &[Outcome]) {

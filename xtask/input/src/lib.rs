@@ -48,7 +48,7 @@ pub use model::{Model, lock_model};
 pub use network::Network;
 pub use oci::{
     Descriptor, MANIFEST as OCI_MANIFEST, Manifest as OciManifest, Reference as OciReference, Registry,
-    SCHEME as OCI_SCHEME,
+    SCHEME as OCI_SCHEME, read_answers,
 };
 pub use peer::ServerPeer;
 pub use push::{Pushed, push};

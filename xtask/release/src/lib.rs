@@ -32,11 +32,11 @@ pub use manifest::{
 };
 pub use maven::publish_maven;
 pub use model::{Conversion, Model};
-pub use oci::{Fetched, Published, fetch_oci, oci_digest, publish_oci};
+pub use oci::{Fetched, Published, fetch_oci, oci_digest, publish_oci, read_oci};
 pub use page::{Rebuild, comparison_page, rebuild_page, release_page};
 pub use provenance::{
-    Attested, CHECKSUMS_SIGNATURE, DIRECTORY as PROVENANCE, attest, check_change, collected, merge,
-    release_name, sign_model, sign_models,
+    Attested, CHECKSUMS_SIGNATURE, DIRECTORY as PROVENANCE, attest, check_change, clear as clear_signatures,
+    collected, merge, release_name, sign_model, sign_models,
 };
 pub use pypi::publish_pypi;
 pub use trust::Trust;

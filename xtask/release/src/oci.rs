@@ -2,16 +2,17 @@
 //!
 //! The files of a release are the layers of one manifest, with their paths as titles: `oras pull` gives the directory, and
 //! `sha256sum -c` checks it. Nothing in the manifest is of a time, a machine or a registry, so that its digest is known before.
-//! What is said about a release later (provenance, signatures) is no part of it: provenance refers to the manifest, and so does not
-//! change it, and stands under cosign's tag as well, since cosign asks for nothing else. The bill of materials is one of the files,
+//! What is said about a release later (provenance, signatures) is no part of it: it refers to the manifest, and so does not
+//! change it. Provenance stands under cosign's tag as well, since cosign asks for nothing else. The bill of materials is one of the files,
 //! and refers to the manifest for those who look for one.
 
 mod fetch;
 
-pub use fetch::{Fetched, fetch_oci};
+pub use fetch::{Fetched, fetch_oci, read_oci};
 
 use crate::{
     Manifest,
+    provenance::CHECKSUMS_SIGNATURE,
     verify::{Found, list},
 };
 use anyhow::{Context, Result, ensure};
@@ -31,6 +32,11 @@ pub const ARTIFACT_TYPE: &str = "application/vnd.mlc-repro.release.v1+json";
 const ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// A bill of materials.
 const BOM: &str = "application/vnd.cyclonedx+json";
+/// A signature of the checksums, as minisign has it.
+const MINISIGN: &str = "application/vnd.mlc-repro.minisign.v1";
+/// A bundle of signatures over the files of a model. The type that bundles have elsewhere is for those about the manifest that
+/// they refer to, and programs that look for such take nothing else.
+const MODEL_SIGNATURE: &str = "application/vnd.mlc-repro.model-signature.v1+json";
 
 /// How many files a release in a registry may have.
 const MOST_FILES: usize = 100_000;
@@ -79,8 +85,14 @@ fn of_directory(directory: &Path) -> Result<(Manifest, String)> {
     Ok((manifest, json))
 }
 
-fn is_provenance(path: &str) -> bool {
-    path.starts_with("provenance/") && path.ends_with(".intoto.jsonl")
+/// What a file is that was made after the release, by its path.
+fn kind_of_said(path: &str) -> Option<&'static str> {
+    match path.strip_prefix("provenance/") {
+        Some(name) if name.ends_with(".intoto.jsonl") => Some(ENVELOPE),
+        Some(name) if name.ends_with(".sig") => Some(MODEL_SIGNATURE),
+        None if path == CHECKSUMS_SIGNATURE => Some(MINISIGN),
+        _ => None,
+    }
 }
 
 /// Whether a file is of the release itself. What is signed later is said about it.
@@ -93,8 +105,8 @@ fn contents(directory: &Path) -> Result<Contents> {
     let mut said = Vec::new();
     said.extend(manifest.bom.as_ref().map(|bom| (bom.path.clone(), BOM)));
     for (path, found) in list(directory)? {
-        if is_provenance(&path) && matches!(found, Found::File(_)) {
-            said.push((path, ENVELOPE));
+        if let (Some(kind), Found::File(_)) = (kind_of_said(&path), found) {
+            said.push((path, kind));
         }
     }
     Ok(Contents { manifest: image(&manifest, &json), said })
@@ -149,7 +161,7 @@ pub fn publish_oci(
         }
         meter.add(layer.size);
     }
-    let subject = registry.push_manifest(&manifest, tag)?;
+    let subject = registry.push_manifest(&manifest, None)?;
     let subject = Descriptor { artifact_type: None, ..subject };
     published.sha256 = subject.content()?.hex();
     let mut envelopes = Vec::new();
@@ -175,6 +187,10 @@ pub fn publish_oci(
     }
     if !envelopes.is_empty() {
         attach_for_cosign(registry, &published.sha256, envelopes)?;
+    }
+    // Last: whoever asks for the tag finds everything, or what was there before.
+    if tag.is_some() {
+        registry.push_manifest(&manifest, tag)?;
     }
     Ok(published)
 }
@@ -262,7 +278,7 @@ mod tests {
             .filter(|(name, _)| statement(&small_file(&path.join(name)).unwrap()).unwrap().is_about(&before))
             .map(|(path, _)| path.as_str())
             .collect();
-        assert_eq!((said.len(), about), (4, vec!["provenance/release.intoto.jsonl"]));
+        assert_eq!((said.len(), about), (5, vec!["provenance/release.intoto.jsonl"]));
     }
 
     #[test]

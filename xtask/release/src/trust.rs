@@ -7,7 +7,7 @@ pub(crate) use satisfied::{Evidence, check};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use signature::PublicKey;
+use signature::{Minisignature, PublicKey};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,
@@ -186,6 +186,12 @@ impl Trust {
     /// Whether an input that was given on the builder's machine is acceptable.
     pub(crate) fn accepts_unpinned(&self, name: &str) -> bool {
         self.unpinned.contains(name)
+    }
+
+    /// Whether a signature of the checksums is by a key that may make it.
+    pub(crate) fn signed_checksums(&self, signature: &Minisignature, content: &str) -> bool {
+        let keys = self.checksums.as_ref().map_or_else(|| self.all_keys(), |role| self.role(role));
+        keys.iter().any(|key| signature.verifies(key, content.as_bytes()))
     }
 
     /// What an artifact or model needs: the first rule that matches its title says so.

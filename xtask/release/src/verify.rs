@@ -4,6 +4,7 @@ mod archives;
 pub(crate) mod bom;
 mod commit;
 mod consistency;
+mod facts;
 mod files;
 mod locks;
 mod packed;
@@ -173,6 +174,7 @@ pub fn verify_with(directory: &Path, check: &Check) -> Result<Verdict> {
     verdict.schema = Some(manifest.schema.clone());
     consistency::check(&manifest, check.trust, &mut problems);
     redundant::check(&manifest, &mut problems);
+    facts::check(&manifest, &mut problems);
     check_checksums(directory, &manifest, &json, &mut problems);
     let companions = companions(&manifest, &json)?;
     check_files(directory, &found, &manifest, &companions, &mut problems)?;
@@ -180,6 +182,7 @@ pub fn verify_with(directory: &Path, check: &Check) -> Result<Verdict> {
     if let (Some(attestations), Some(sha256)) = (check.attestations, &verdict.manifest) {
         beside.collect(&collected(attestations, &manifest.name, sha256)?, &mut problems);
     }
+    repository::script(&manifest, &mut problems);
     bom::check(directory, &manifest, project, &mut problems);
     let recipe =
         |artifact: &Artifact| project?.node(&artifact.step.node().ok()?).ok().map(|(recipe, _)| recipe);
@@ -187,6 +190,7 @@ pub fn verify_with(directory: &Path, check: &Check) -> Result<Verdict> {
     if let Some(project) = project {
         locks::check(&manifest, project, &mut problems);
         if manifest.schema != FIRST_SCHEMA {
+            repository::program(&manifest, &mut problems);
             verdict.notes.push(repository::check(&manifest, project, &mut problems));
         }
     }

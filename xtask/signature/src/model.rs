@@ -225,6 +225,10 @@ impl ModelBundle {
         let [signature] = envelope.signatures.as_slice() else {
             anyhow::bail!("it has not exactly one signature")
         };
+        ensure!(
+            json.verification_material.tlog_entries.is_empty(),
+            "it has entries of a log, which nothing here checks"
+        );
         let hint = json.verification_material.public_key.hint;
         Digest::from_hex(&hint, 0).context("it does not name its key by a SHA-256")?;
         let decode = |text: &str| BASE64.decode(text).map_err(|_| anyhow!("it is not written in Base64"));
@@ -330,6 +334,7 @@ mod tests {
             (text.replace("\"publicKey\"", "\"certificate\""), "not a bundle signed with a key"),
             (text.replace("\"hint\":\"", "\"hint\":\"x"), "does not name its key"),
             (text.replace("\"signatures\":[", "\"signatures\":[{\"sig\":\"\"},"), "not exactly one"),
+            (text.replace("\"tlogEntries\":[", "\"tlogEntries\":[{\"logIndex\":\"1\"}"), "entries of a log"),
             (String::new(), "not a bundle"),
         ] {
             let error = format!("{:#}", ModelBundle::parse(&text).unwrap_err());

@@ -50,7 +50,7 @@ pub use hint::{Hinted, WithHint, find, hinted, hints};
 pub use lookup::LARGEST_MESSAGE;
 pub use message::{from_message, to_message};
 pub use name::{InvalidName, check_name};
-pub use output::{OutputFile, copy_output, is_same_file, sync_directory, write_output};
+pub use output::{OutputFile, copy_output, is_same_file, remove_abandoned, sync_directory, write_output};
 pub use owner::{Owner, State};
 pub use peer::{DirectoryPeer, LARGEST_RESULT, Obtained, Peer, Promise, Shelf, blob_path};
 pub use portable::{Accepted, Portable};

@@ -3,6 +3,9 @@
 //! Whatever happens meanwhile (a kill, a full disk, an error), the place holds what was there before or the whole new
 //! file. A rename gives the place a new inode, so that nothing is ever written through a link: neither into the file that
 //! is being copied, nor into a blob of a store.
+//!
+//! What a killed process left beside a place is removed by whoever writes there next: a file is locked while it is being
+//! written, so one that nobody has locked is nobody's.
 
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -12,6 +15,9 @@ use std::{
     path::{Path, PathBuf},
 };
 use tempfile::{NamedTempFile, TempPath};
+
+/// What the name of a file begins with while it is being written.
+const TEMPORARY: &str = ".mlc-repro-output-";
 
 /// A file that is being written. Nothing is at its place before [`OutputFile::finish`].
 pub struct OutputFile {
@@ -38,10 +44,8 @@ impl OutputFile {
         let inner = if metadata.is_some_and(|metadata| is_special(&metadata)) {
             Inner::Through(OpenOptions::new().write(true).open(path).with_context(context)?)
         } else {
-            // Temporary files are for their owner alone by default; outputs are as the user's mask says.
-            let mut builder = tempfile::Builder::new();
-            let builder = builder.prefix(".output-").permissions(Permissions::from_mode(0o666));
-            Inner::Beside(builder.tempfile_in(parent(path)).with_context(context)?)
+            remove_abandoned(parent(path)).with_context(context)?;
+            Inner::Beside(locked_beside(path).with_context(context)?)
         };
         Ok(Self { path: path.to_owned(), inner })
     }
@@ -63,7 +67,9 @@ impl OutputFile {
         match self.inner {
             Inner::Beside(file) => {
                 file.as_file().sync_all().with_context(context)?;
-                rename(file.into_temp_path(), &self.path).with_context(context)
+                // Locked until it has its name.
+                let (_file, place) = file.into_parts();
+                rename(place, &self.path).with_context(context)
             }
             Inner::Through(mut file) => file.flush().with_context(context),
         }
@@ -76,6 +82,48 @@ impl Write for OutputFile {
     }
     fn flush(&mut self) -> io::Result<()> {
         self.as_file_mut().flush()
+    }
+}
+
+/// Removes what killed processes left of files that they wrote in a directory. Who looks at everything in a directory before
+/// it writes there (to verify or to sign it) calls this first.
+///
+/// # Errors
+/// If the directory can't be listed, or holds such a file that can't be removed.
+pub fn remove_abandoned(directory: &Path) -> Result<()> {
+    let listing = || format!("cannot list {}", directory.display());
+    for entry in std::fs::read_dir(directory).with_context(listing)? {
+        let entry = entry.with_context(listing)?;
+        let is_ours = entry.file_name().as_encoded_bytes().starts_with(TEMPORARY.as_bytes());
+        // Whoever writes it may finish at any moment.
+        if !is_ours || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let Ok(file) = OpenOptions::new().read(true).open(entry.path()) else { continue };
+        let is_abandoned = file.try_lock().is_ok()
+            && std::fs::symlink_metadata(entry.path())
+                .is_ok_and(|there| file.metadata().is_ok_and(|locked| is_same(&there, &locked)));
+        if is_abandoned {
+            std::fs::remove_file(entry.path())
+                .with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// A file beside a place, locked.
+fn locked_beside(path: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        // Temporary files are for their owner alone by default; outputs are as the user's mask says.
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix(TEMPORARY).permissions(Permissions::from_mode(0o666));
+        let file = builder.tempfile_in(parent(path))?;
+        // Where files can't be locked, nobody else can lock them either, and so nothing is removed.
+        let _ = file.as_file().lock();
+        // Somebody may have taken it for an abandoned one before it was locked.
+        if file.as_file().metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
     }
 }
 
@@ -218,6 +266,40 @@ mod tests {
             OutputFile::create(place.path()).is_err()
                 && write_output(&place.path().join("no/file"), b"").is_err()
         );
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_a_living_one_writes_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        let left = format!("{TEMPORARY}left");
+        fs::write(path(&left), "half").unwrap();
+        // Neither a directory nor a link is what is left of a file.
+        let (directory, link) = (format!("{TEMPORARY}directory"), format!("{TEMPORARY}link"));
+        fs::create_dir(path(&directory)).unwrap();
+        symlink("elsewhere", path(&link)).unwrap();
+        let mut living = OutputFile::create(&path("first")).unwrap();
+        living.write_all(b"whole").unwrap();
+        write_output(&path("second"), b"second").unwrap();
+        living.finish().unwrap();
+        assert_eq!(fs::read_to_string(path("first")).unwrap(), "whole");
+        assert_eq!(names(place.path()), [&directory, &link, "first", "second"]);
+    }
+
+    #[test]
+    fn many_at_once_lose_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let place = place.path();
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        write_output(&place.join(format!("{thread}-{number}")), &[thread; 100]).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(names(place.path()).len(), 400);
     }
 
     #[test]

@@ -165,6 +165,7 @@ fn sign(global: &Global, arguments: &Arguments) -> Result<()> {
 /// Nobody should vouch for a release that does not pass.
 fn verified(global: &Global, directory: &Path, no_locks: bool) -> Result<()> {
     let project = if no_locks { None } else { Some(global.project()?) };
+    release::clear_signatures(directory)?;
     let verdict = release::verify_with(directory, &Check { project: project.as_ref(), ..Check::default() })?;
     let list: Vec<_> = verdict.problems.iter().take(10).map(ToString::to_string).collect();
     ensure!(

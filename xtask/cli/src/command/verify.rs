@@ -4,7 +4,7 @@ use crate::{context::Global, progress::Bars, report::Report, show};
 use anyhow::Result;
 use builder::Project;
 use operation::{Effort, RebuildWatch, ReleaseOutcome};
-use release::{Check, Manifest, PROGRAM, Problem, Rebuild, Signed, Trust, Verdict};
+use release::{Check, Manifest, PROGRAM, Problem, Rebuild, Trust, Verdict};
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
@@ -110,10 +110,8 @@ fn tell(directory: &Path, verdict: &Verdict, rebuilt_by: Option<&str>) {
         counts.inputs,
         counts.repository
     );
-    for Signed { what, by, wanted } in &verdict.signed {
-        let by = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
-        let wanted = wanted.as_ref().map_or_else(String::new, |wanted| format!(" (wanted: {wanted})"));
-        println!("  signed: {what} by {by}{wanted}");
+    for line in show::signed(&verdict.signed) {
+        println!("  {line}");
     }
     for what in &verdict.unchecked {
         println!("  not checked: {what}");

@@ -72,7 +72,7 @@ impl Registry {
 
 /// `SCHEME name="value",…` of `WWW-Authenticate`, the scheme and names in lower case. The first challenge of a kind that we can
 /// answer; quoted values may have commas.
-fn challenge(text: &str) -> Option<(String, BTreeMap<String, String>)> {
+pub(super) fn challenge(text: &str) -> Option<(String, BTreeMap<String, String>)> {
     let (scheme, mut rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
     let scheme = scheme.to_ascii_lowercase();
     if !matches!(scheme.as_str(), "basic" | "bearer") {

@@ -105,7 +105,11 @@ impl Manifest {
         serde_json::to_vec(self).context("cannot write a manifest")
     }
 
-    pub(super) fn read(bytes: &[u8]) -> Result<Self> {
+    /// Reads what a registry sends.
+    ///
+    /// # Errors
+    /// If it is no manifest of version 2.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = serde_json::from_slice(bytes).context("it is not a manifest")?;
         ensure!(
             manifest.schema_version == 2 && manifest.media_type == MANIFEST,

@@ -387,6 +387,16 @@ impl Registry {
     }
 }
 
+/// What the readers of registries' answers make of these bytes, as a manifest, a list of manifests, a reference and a challenge.
+#[doc(hidden)]
+pub fn read_answers(bytes: &[u8]) {
+    let _ = Manifest::read(bytes).map(|manifest| manifest.bytes());
+    let _ = serde_json::from_slice::<Index>(bytes).map(|index| serde_json::to_vec(&index));
+    let text = String::from_utf8_lossy(bytes);
+    let _ = Reference::parse(&text);
+    let _ = authorize::challenge(&text);
+}
+
 /// The same open file, from its beginning.
 fn rewound(file: &File) -> Result<File, Failure> {
     let mut file = file.try_clone().map_err(Failure::local)?;

@@ -160,7 +160,7 @@ fn properties<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Value {
 }
 
 /// A file's hash, as CycloneDX lists it.
-fn hashes(sha256: &str) -> Value {
+pub(crate) fn hashes(sha256: &str) -> Value {
     json!([{ "alg": "SHA-256", "content": sha256 }])
 }
 

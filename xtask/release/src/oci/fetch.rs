@@ -1,16 +1,18 @@
 //! Fetching a release from a registry by the digest of its manifest.
 
-use super::{ARTIFACT_TYPE, ENVELOPE, LARGEST_SAID, MOST_FILES, is_of_release, is_provenance, of_directory};
+use super::{
+    ARTIFACT_TYPE, BOM, LARGEST_SAID, MOST_FILES, image_digest, is_of_release, kind_of_said, of_directory,
+};
 use crate::{
-    Manifest, Problem,
+    Check, Manifest, Problem, Trust,
     names::{folded, why_unsafe},
     provenance::{Companion, companions},
-    verify,
-    verify::{Found, list},
+    verify::{Found, Signed, list},
+    verify_with,
 };
 use anyhow::{Context, Result, bail, ensure};
 use input::{Descriptor, OciManifest, OciReference, Registry};
-use signature::{Envelope, PAYLOAD_TYPE};
+use signature::{Envelope, Minisignature, ModelBundle, PAYLOAD_TYPE};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -29,18 +31,20 @@ pub struct Fetched {
     pub manifest: Manifest,
     /// What is said about it, and was fetched as well: paths.
     pub said: Vec<String>,
+    /// With a policy: who signed what.
+    pub signed: Vec<Signed>,
 }
 
 /// Fetches a release by the digest of its manifest. The directory is finished, verified and synced beside `destination`, and
-/// renamed. Nobody's word is taken for a name, a size or a digest; who may say something about the release is not looked at
-/// here.
+/// renamed. Nobody's word is taken for a name, a size or a digest. Without a policy it does not matter who says something about the
+/// release; with one, enough of the right keys must have signed it.
 ///
 /// # Errors
 /// If something stands at `destination`; if what the registry has is not a release that passes verification.
 pub fn fetch_oci(
-    reference: &OciReference,
-    registry: &Registry,
+    (reference, registry): (&OciReference, &Registry),
     destination: &Path,
+    trust: Option<&Trust>,
     progress: &dyn Progress,
 ) -> Result<Fetched> {
     let hex = reference.sha256.as_ref().context(
@@ -70,22 +74,37 @@ pub fn fetch_oci(
     drop(meter);
     let (manifest, json) = of_directory(&new)?;
     let mut said = Vec::new();
-    for (path, envelope) in said_about(registry, (&manifest, &json), &subject, progress)? {
-        write(&new.join(&path), envelope.to_text().as_bytes())?;
+    let about = About { registry, trust, progress };
+    for (path, text) in about.read((&manifest, &json), &subject)? {
+        write(&new.join(&path), text.as_bytes())?;
         said.push(path);
     }
-    let verdict = verify(&new, None)?;
+    let verdict = verify_with(&new, &Check { trust, ..Check::default() })?;
     if !verdict.passes() {
         let problems: Vec<String> = verdict.problems.iter().map(Problem::to_string).collect();
         bail!("what {} has is not a sound release:\n  {}", reference.server(), problems.join("\n  "));
     }
+    // Of everything that could be the same files: the signatures of the release are of this one.
+    let own = image_digest(&manifest, &json)?.hex();
+    ensure!(
+        own == *hex,
+        "what {} has are the files of a release, in another manifest than the one that they have in every registry, sha256:{own}",
+        reference.server()
+    );
     for directory in list(&new)?.iter().filter(|(_, found)| **found == Found::Directory) {
         sync_directory(&new.join(directory.0))?;
     }
     sync_directory(&new)?;
     std::fs::rename(&new, destination).with_context(|| format!("cannot write {}", destination.display()))?;
     sync_directory(parent)?;
-    Ok(Fetched { manifest, said })
+    Ok(Fetched { manifest, said, signed: verdict.signed })
+}
+
+/// What the readers of what a registry has make of these bytes, as the manifest of a release and as an envelope.
+#[doc(hidden)]
+pub fn read_oci(bytes: &[u8]) {
+    let _ = OciManifest::read(bytes).and_then(|manifest| checked_layers(&manifest));
+    let _ = super::statement(bytes).map(|statement| statement.is_about(""));
 }
 
 /// The files of a release by its manifest. Errors: it is none, or a title is no path that is one file on every system.
@@ -122,63 +141,136 @@ fn checked_layers(manifest: &OciManifest) -> Result<Vec<(String, Digest)>> {
     Ok(layers)
 }
 
-/// What others say about a release, by its path: the signatures of all envelopes that hold the release's own statement. The bill
-/// of materials is one of the release's files, whatever refers to it. What is something else is passed over, and named.
-fn said_about(
-    registry: &Registry,
-    (manifest, json): (&Manifest, &str),
-    subject: &Descriptor,
-    progress: &dyn Progress,
-) -> Result<BTreeMap<String, Envelope>> {
-    let statements = companions(manifest, json)?;
-    let mut found: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
-    for referrer in registry.referrers(subject, progress)? {
-        if referrer.artifact_type.as_deref() != Some(ENVELOPE) {
-            continue;
+/// What others say about a release, by its path. The bill of materials is one of the release's files, whatever refers to it. What
+/// is something else is passed over, and named.
+struct About<'a> {
+    registry: &'a Registry,
+    trust: Option<&'a Trust>,
+    progress: &'a dyn Progress,
+}
+
+impl About<'_> {
+    fn read(
+        &self,
+        (manifest, json): (&Manifest, &str),
+        subject: &Descriptor,
+    ) -> Result<BTreeMap<String, String>> {
+        let companions = companions(manifest, json)?;
+        let mut said = BTreeMap::new();
+        for (path, digests) in self.found(subject)? {
+            let shown = path.escape_debug();
+            let text = match companions.get(&path) {
+                Some(Companion::Envelope { statement, .. }) => self.envelope(&path, &digests, statement),
+                Some(Companion::Checksums) => {
+                    let content = manifest.checksums(json);
+                    let read = |text: &str| -> Result<bool> {
+                        let signature = Minisignature::parse(text)?;
+                        Ok(self.trust.is_some_and(|trust| trust.signed_checksums(&signature, &content)))
+                    };
+                    self.one(&path, &digests, &read)
+                }
+                Some(Companion::Model(statement)) => {
+                    let read = |text: &str| -> Result<bool> {
+                        let is_of = ModelBundle::parse(text)?.is_of(statement);
+                        ensure!(is_of, "it is of other files than the model has");
+                        Ok(false)
+                    };
+                    self.one(&path, &digests, &read)
+                }
+                None => {
+                    self.progress
+                        .note(&format!("the registry has `{shown}`, which this release has no place for"));
+                    None
+                }
+            };
+            said.extend(text.map(|text| (path, text)));
         }
-        for layer in &referrer.layers {
-            let Some(path) = layer.title().filter(|path| is_provenance(path)) else { continue };
-            if layer.size <= LARGEST_SAID {
-                found.entry(path.to_owned()).or_default().insert(layer.content()?);
+        Ok(said)
+    }
+
+    /// The blobs that are said to be files of these names.
+    fn found(&self, subject: &Descriptor) -> Result<BTreeMap<String, BTreeSet<Digest>>> {
+        let mut found: BTreeMap<String, BTreeSet<Digest>> = BTreeMap::new();
+        for referrer in self.registry.referrers(subject, self.progress)? {
+            let Some(kind) = referrer.artifact_type.as_deref().filter(|kind| *kind != BOM) else { continue };
+            for layer in &referrer.layers {
+                let Some(path) = layer.title().filter(|path| kind_of_said(path) == Some(kind)) else {
+                    continue;
+                };
+                if layer.size <= LARGEST_SAID {
+                    found.entry(path.to_owned()).or_default().insert(layer.content()?);
+                }
             }
         }
-    }
-    let mut said: BTreeMap<String, Envelope> = BTreeMap::new();
-    for (path, digests) in found {
-        let shown = path.escape_debug();
-        let Some(Companion::Envelope { statement, .. }) = statements.get(&path) else {
-            progress.note(&format!("the registry has `{shown}`, which this release has no place for"));
-            continue;
-        };
-        if digests.len() > MOST_OF_ONE_NAME {
-            progress.note(&format!(
-                "of {} files `{shown}` in the registry, {MOST_OF_ONE_NAME} are looked at",
-                digests.len()
-            ));
+        for (path, digests) in &found {
+            if digests.len() > MOST_OF_ONE_NAME {
+                self.progress.note(&format!(
+                    "of {} files `{}` in the registry, {MOST_OF_ONE_NAME} are looked at",
+                    digests.len(),
+                    path.escape_debug()
+                ));
+            }
         }
+        Ok(found)
+    }
+
+    fn pass_over(&self, path: &str, digest: &Digest, error: &anyhow::Error) {
+        self.progress.note(&format!(
+            "`{}` in the registry is passed over (sha256:{}): {error:#}",
+            path.escape_debug(),
+            digest.hex()
+        ));
+    }
+
+    /// The signatures of all envelopes that hold the release's own statement.
+    fn envelope(&self, path: &str, digests: &BTreeSet<Digest>, statement: &[u8]) -> Option<String> {
+        let mut merged: Option<Envelope> = None;
         for digest in digests.iter().take(MOST_OF_ONE_NAME) {
-            let take = |there: Option<&mut Envelope>| {
-                let envelope = Envelope::parse(&text(registry, digest)?)?;
+            let mut take = || -> Result<()> {
+                let envelope = Envelope::parse(&text(self.registry, digest)?)?;
                 ensure!(
                     envelope.payload() == statement && envelope.payload_type() == PAYLOAD_TYPE,
                     "it is around another statement than release.json gives"
                 );
-                match there {
-                    Some(there) => there.merge(&envelope).map(|()| None),
-                    None => Ok(Some(envelope)),
+                match &mut merged {
+                    Some(there) => there.merge(&envelope)?,
+                    None => merged = Some(envelope),
                 }
+                Ok(())
             };
-            match take(said.get_mut(&path)) {
-                Ok(Some(first)) => _ = said.insert(path.clone(), first),
-                Ok(None) => {}
-                Err(error) => progress.note(&format!(
-                    "`{shown}` in the registry is passed over (sha256:{}): {error:#}",
-                    digest.hex()
-                )),
+            if let Err(error) = take() {
+                self.pass_over(path, digest, &error);
             }
         }
+        merged.map(|envelope| envelope.to_text())
     }
-    Ok(said)
+
+    /// One of the files by a name that can hold one signature: the first that `read` says is preferred, else the first that it can
+    /// read.
+    fn one(
+        &self,
+        path: &str,
+        digests: &BTreeSet<Digest>,
+        read: &dyn Fn(&str) -> Result<bool>,
+    ) -> Option<String> {
+        let mut sound: Vec<(bool, String)> = Vec::new();
+        for digest in digests.iter().take(MOST_OF_ONE_NAME) {
+            let taken = text(self.registry, digest).and_then(|text| Ok((read(&text)?, text)));
+            match taken {
+                Ok(taken) => sound.push(taken),
+                Err(error) => self.pass_over(path, digest, &error),
+            }
+        }
+        if sound.len() > 1 {
+            let shown = path.escape_debug();
+            self.progress.note(&format!(
+                "the registry has {} signatures `{shown}`, and a release holds one of them",
+                sound.len()
+            ));
+        }
+        let preferred = sound.iter().position(|(preferred, _)| *preferred).unwrap_or_default();
+        sound.into_iter().nth(preferred).map(|(_, text)| text)
+    }
 }
 
 /// A small blob, as text.
@@ -247,6 +339,7 @@ mod tests {
             &["A", "a/b"],
             &["provenance/x.intoto.jsonl"],
             &["SHA256SUMS.minisig"],
+            &["provenance/x.sig"],
             &["a\nb"],
             &["a\u{202e}b"],
         ] {

@@ -10,7 +10,20 @@ use std::{
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
-use store::{Digest, write_output};
+use store::{Digest, remove_abandoned, write_output};
+
+/// Removes what was left beside a release by a process that was killed while it signed. Before a release is verified and signed.
+///
+/// # Errors
+/// If a directory can't be read, or written.
+pub fn clear(directory: &Path) -> Result<()> {
+    for place in [directory.to_owned(), directory.join(DIRECTORY)] {
+        if std::fs::symlink_metadata(&place).is_ok_and(|there| there.is_dir()) {
+            remove_abandoned(&place)?;
+        }
+    }
+    Ok(())
+}
 
 /// What was written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,15 +58,11 @@ impl Directory {
             _ => None,
         })
     }
+}
 
-    /// The comment that is signed with the checksums: it binds them to the release, also for who looks at nothing else.
-    fn comment(&self) -> String {
-        format!(
-            "release: {}\trelease.json: sha256:{}",
-            self.manifest.name,
-            Digest::of(self.json.as_bytes()).hex()
-        )
-    }
+/// The comment that is signed with the checksums: it binds them to the release, also for who looks at nothing else.
+pub(crate) fn comment(manifest: &Manifest, json: &str) -> String {
+    format!("release: {}\trelease.json: sha256:{}", manifest.name, Digest::of(json.as_bytes()).hex())
 }
 
 /// Signs a release: an envelope for each artifact, model and the whole, and the checksums. What others signed stays. The
@@ -94,7 +103,8 @@ pub fn attest(directory: &Path, key: &SecretKey, collected: Option<&Path>) -> Re
             return Err(error.context(format!("{} is not a signature", place.display())));
         }
         _ => {
-            let signature = Minisignature::sign(key, content.as_bytes(), &release.comment())?;
+            let signature =
+                Minisignature::sign(key, content.as_bytes(), &comment(&release.manifest, &release.json))?;
             write_output(&place, signature.to_text("signature by mlc-repro, for minisign").as_bytes())?;
         }
     }
@@ -183,6 +193,7 @@ pub fn sign_models(directory: &Path, key: &ModelKey) -> Result<usize> {
 /// # Errors
 /// If it holds something else than files and directories, or can't be written.
 pub fn sign_model(directory: &Path, key: &ModelKey) -> Result<PathBuf> {
+    clear(directory)?;
     let statement = model_statement(directory)?;
     let place = directory.join(MODEL_SIGNATURE);
     write_model(&place, &statement, key)?;

@@ -8,8 +8,8 @@ mod attest;
 mod collect;
 mod statement;
 
-pub(crate) use attest::read;
-pub use attest::{Attested, attest, merge, sign_model, sign_models};
+pub use attest::{Attested, attest, clear, merge, sign_model, sign_models};
+pub(crate) use attest::{comment, read};
 pub use collect::{check_change, collected, release_name};
 
 use crate::Manifest;

@@ -14,6 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
+use store::Digest;
 
 /// Values that differ and are shown.
 const SHOWN: usize = 5;
@@ -41,6 +42,17 @@ pub fn check(directory: &Path, manifest: &Manifest, project: Option<&Project>, p
         problems.add(NAME, problem);
     }
     let packages = packages(&bom, manifest, project);
+    for (environment, packages) in &packages {
+        let strange = packages.iter().filter(|package| !is_package(package)).count();
+        if strange > 0 {
+            problems
+                .add(NAME, format!("has {strange} packages of `{environment}` that are not written as such"));
+        }
+        let all: BTreeSet<String> = packages.iter().map(Value::to_string).collect();
+        if all.len() < packages.len() {
+            problems.add(NAME, format!("has a package of `{environment}` twice"));
+        }
+    }
     match bom::text(manifest, &packages) {
         Ok(expected) if expected == text => {}
         Ok(expected) => {
@@ -49,6 +61,23 @@ pub fn check(directory: &Path, manifest: &Manifest, project: Option<&Project>, p
         }
         Err(error) => problems.add(NAME, format!("{error:#}")),
     }
+}
+
+/// Whether a component could be one that this program writes of a package: without a checkout, that is all that can be said of it.
+fn is_package(package: &Value) -> bool {
+    let Some(map) = package.as_object() else { return false };
+    let text = |key: &str| map.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let hash = match map.get("hashes").and_then(Value::as_array).map(Vec::as_slice) {
+        Some([hash]) => hash["content"].as_str().filter(|hex| Digest::from_hex(hex, 0).is_ok()),
+        _ => None,
+    };
+    let known = ["type", "name", "version", "hashes", "purl"];
+    map.keys().all(|key| known.contains(&key.as_str()))
+        && matches!(text("type"), Some("library" | "data"))
+        && text("name").is_some()
+        && hash.is_some_and(|hex| map.get("hashes") == Some(&bom::hashes(hex)))
+        && map.contains_key("version") == text("version").is_some()
+        && map.contains_key("purl") == text("purl").is_some_and(|purl| purl.starts_with("pkg:"))
 }
 
 fn packages(bom: &Value, manifest: &Manifest, project: Option<&Project>) -> Packages {

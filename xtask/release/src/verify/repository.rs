@@ -9,17 +9,26 @@ use store::Digest;
 /// Paths that are named one by one; the rest is counted.
 const SHOWN: usize = 50;
 
-/// Every file that is not the checkout's, and which commit has them all, as a note.
-pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) -> String {
+/// The release was written by the program that a checkout is of.
+pub fn program(manifest: &Manifest, problems: &mut Problems) {
     if manifest.program.as_deref().is_some_and(|program| program != PROGRAM) {
         let program = manifest.program.as_deref().unwrap_or_default();
         problems.manifest(format!("was written by {program}, and this checkout is of {PROGRAM}"));
     }
+}
+
+/// The script in a release that this version of the program wrote is this version's. What others wrote is not known.
+pub fn script(manifest: &Manifest, problems: &mut Problems) {
     if let Some(file) = &manifest.verifier
+        && manifest.program.as_deref() == Some(PROGRAM)
         && file.digest().ok() != Some(Digest::of(verifier::SCRIPT.as_bytes()))
     {
         problems.add(&file.path, "is not the script that this program writes");
     }
+}
+
+/// Every file that is not the checkout's, and which commit has them all, as a note.
+pub fn check(manifest: &Manifest, project: &Project, problems: &mut Problems) -> String {
     let before = problems.0.len();
     let here = files_here(manifest, project, problems);
     files(manifest, &here, problems);

@@ -3,7 +3,7 @@
 use super::{Found, Problems};
 use crate::{
     Manifest,
-    provenance::{About, CHECKSUMS_SIGNATURE, Companion, DIRECTORY, LARGEST, read},
+    provenance::{About, CHECKSUMS_SIGNATURE, Companion, DIRECTORY, LARGEST, comment, read},
     trust::Evidence,
 };
 use signature::{Envelope, Minisignature, ModelBundle, PAYLOAD_TYPE};
@@ -15,6 +15,8 @@ use std::{
 /// What was read beside a release.
 pub(crate) struct Beside<'a> {
     companions: &'a BTreeMap<String, Companion>,
+    /// What our own signatures of the checksums say beside them.
+    comment: String,
     /// What a policy decides by.
     pub evidence: Evidence,
 }
@@ -30,7 +32,7 @@ impl<'a> Beside<'a> {
         problems: &mut Problems,
     ) -> Self {
         let evidence = Evidence { content: manifest.checksums(json), ..Evidence::default() };
-        let mut beside = Self { companions, evidence };
+        let mut beside = Self { companions, comment: comment(manifest, json), evidence };
         for (path, companion) in companions {
             match found.get(path) {
                 None => {}
@@ -89,7 +91,16 @@ impl<'a> Beside<'a> {
         };
         let result = match companion {
             Companion::Envelope { about, statement } => self.envelope(about, statement, &text, is_ours),
-            Companion::Checksums => Minisignature::parse(&text).map(|it| self.evidence.checksums.push(it)),
+            Companion::Checksums => Minisignature::parse(&text).and_then(|it| {
+                // Others' programs say there what they like, such as a time. What is of our form is of this release.
+                let is_ours = it.comment().contains("release.json: sha256:");
+                anyhow::ensure!(
+                    !is_ours || it.comment() == self.comment,
+                    "its comment is of another release"
+                );
+                self.evidence.checksums.push(it);
+                Ok(())
+            }),
             Companion::Model(statement) => ModelBundle::parse(&text).and_then(|bundle| {
                 anyhow::ensure!(bundle.is_of(statement), "it is of other files than the model has");
                 Ok(())

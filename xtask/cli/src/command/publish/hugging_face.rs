@@ -63,6 +63,7 @@ pub struct Arguments {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     ensure!(!global.offline, "publishing needs the network, and `--offline` forbids it");
     let (progress, directory) = (global.progress(), &arguments.directory);
+    release::clear_signatures(directory)?;
     let findings = model::verify(directory)?;
     ensure!(
         findings.is_empty(),

@@ -92,6 +92,37 @@ pub fn cases() -> Vec<Case> {
         case("it is no JSON", "bom.cdx.json: is no bill of materials", |release| {
             text(release, |_| "BOM".into())
         }),
+        case(
+            "a package of an environment with more to say",
+            "packages of `linux` that are not written as such",
+            |release| {
+                forge(release, |bom| {
+                    linux(bom)["components"][0]["externalReferences"] =
+                        json!([{ "type": "website", "url": "https://evil.invalid" }]);
+                    let serial = crate::bom::serial_of(bom);
+                    bom["serialNumber"] = serial.into();
+                });
+            },
+        ),
+        case(
+            "a package of an environment without a hash",
+            "packages of `linux` that are not written as such",
+            |release| {
+                forge(release, |bom| {
+                    linux(bom)["components"][0]["hashes"] = json!([]);
+                    let serial = crate::bom::serial_of(bom);
+                    bom["serialNumber"] = serial.into();
+                });
+            },
+        ),
+        case("a package of an environment twice", "has a package of `linux` twice", |release| {
+            forge(release, |bom| {
+                let package = linux(bom)["components"][0].clone();
+                linux(bom)["components"] = json!([package, package]);
+                let serial = crate::bom::serial_of(bom);
+                bom["serialNumber"] = serial.into();
+            });
+        }),
         case("brackets without end in it", "bom.cdx.json: is no bill of materials", |release| {
             text(release, |_| "[".repeat(100_000));
         }),

@@ -4,6 +4,7 @@
 mod bom;
 mod checkout;
 mod directory;
+mod facts;
 mod leaves;
 mod manifest;
 mod packed;
@@ -53,6 +54,7 @@ fn sections() -> Vec<Section> {
     vec![
         section("Files of the directory", "test", false, directory::cases()),
         section("`release.json` against itself", "test", false, manifest::cases()),
+        section("`release.json`, what can't be so", "test", false, facts::cases()),
         section("Names", "test", false, manifest::names()),
         section(
             "The bill of materials, the manifest and the checksums made to fit",

@@ -200,6 +200,16 @@ pub fn cases() -> Vec<Case> {
         case("checksums signed without being hashed", "it is of an old kind", |release| {
             release.edit(CHECKSUMS, |text| text.replacen("\nRU", "\nRW", 1));
         }),
+        case(
+            "checksums signed as those of another release",
+            "its comment is of another release",
+            |release| {
+                let content = release.read("SHA256SUMS");
+                let comment = format!("release: test\trelease.json: sha256:{}", "0".repeat(64));
+                let signature = Minisignature::sign(&key(1), &content, &comment).unwrap();
+                release.write(CHECKSUMS, &signature.to_text("x"));
+            },
+        ),
         case("the checksums' signature is a link", "SHA256SUMS.minisig: is no regular file", |release| {
             std::fs::rename(release.path.join(CHECKSUMS), release.path.with_file_name("away")).unwrap();
             std::os::unix::fs::symlink("../away", release.path.join(CHECKSUMS)).unwrap();
