@@ -63,7 +63,9 @@ impl Hub {
     }
 
     pub fn files(&self, repository: &str) -> Value {
-        let state = std::fs::read_to_string(self.place.path().join("state.json")).unwrap();
+        // There is none before there is a repository.
+        let state =
+            std::fs::read_to_string(self.place.path().join("state.json")).unwrap_or_else(|_| "{}".to_owned());
         serde_json::from_str::<Value>(&state).unwrap()["repositories"][repository]["files"].clone()
     }
 

@@ -318,23 +318,26 @@ rm model/model.sig; "$xtask" -q attest model --model-signature ec.pem
 check accepts "model_signing: signed with a key of openssl" model model ec.pub
 "$work/venv/bin/model_signing" sign key model --signature theirs.sig --private_key model.pem >/dev/null 2>&1
 
-# --- how long a stranger's check takes, by both ways of docs/auditing.md -----------------------------------------------------------------
-cp "$here/two_of_two.toml" policy.toml
-jq() { LD_LIBRARY_PATH=$(echo "$work"/own/usr/lib/*-linux-gnu) "$work/own/usr/bin/jq" "$@"; }
-ours() { "$xtask" -q verify a --policy policy.toml --no-locks; }
-by_hand() {
-    (cd a && sha256sum -c --quiet --strict SHA256SUMS) || return 1
-    "${minisigns[0]}" -V -p alice.minisign.pub -m a/SHA256SUMS || return 1
-    local envelope file key
-    for envelope in a/provenance/*.intoto.jsonl; do
-        file=a/$(basename "$envelope" .intoto.jsonl)
-        if [ "$file" = a/release ]; then file=a/release.json; fi
-        if [ ! -f "$file" ]; then continue; fi
-        for key in alice bob; do blob $key.pub "$envelope" "$file" || return 1; done
-    done
-    jq -r .payload a/provenance/release.intoto.jsonl | base64 -d |
-        jq -e '.predicate.buildDefinition.resolvedDependencies[] | {name, uri, digest}'
+# --- how long a stranger's check takes, by both ways of docs/auditing.md, whose very commands and policy are run ---------------------
+mkdir -p stranger/{bin,keys,dist}
+cp -r a stranger/dist/tvm
+"$xtask" -q attest keygen carol --no-passphrase
+cp {alice,bob,carol}.pub alice.minisign.pub stranger/keys/
+ln -s "$cosign" stranger/bin/cosign
+ln -s "${minisigns[0]}" stranger/bin/minisign
+printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$(echo "$work"/own/usr/lib/*-linux-gnu)" "$work/own/usr/bin/jq" > stranger/bin/jq
+printf '#!/bin/sh\nshift\nexec %s "$@" --no-locks\n' "$xtask" > stranger/bin/cargo
+chmod +x stranger/bin/{jq,cargo}
+block() { # HEADING, LANGUAGE: the first block of code below a heading of the documentation
+    sed -n "/^## $1/,\$p" "$here/../../docs/auditing.md" | awk -v fence="\`\`\`$2" '
+        $0 == fence && !inside && !done { inside = 1; next } /^```$/ && inside { inside = 0; done = 1 } inside'
 }
+block 'In five minutes' toml > stranger/policy.toml
+block 'In five minutes' '' > stranger/ours.sh
+block 'In ten minutes' '' > stranger/by_hand.sh
+walk() { (cd stranger && HOME=$work PATH=$PWD/bin:$PATH bash -euo pipefail "$1") > walk.log 2>&1 && ! grep 'NOT BY' walk.log; } # SCRIPT
+ours() { walk ours.sh && grep '^PASS' walk.log; }
+by_hand() { walk by_hand.sh && grep -q urn:mlc-repro walk.log; }
 timed() { # NAME, command …
     local start=$EPOCHREALTIME
     check accepts "$@"
@@ -343,6 +346,9 @@ timed() { # NAME, command …
 }
 timed "a stranger's check: verify --policy" ours
 timed "a stranger's check: sha256sum, minisign, cosign and jq" by_hand
+cp stranger.pub stranger/keys/bob.pub
+check refuses "a stranger's check: verify --policy, another key" ours
+check refuses "a stranger's check: by hand, another key" by_hand
 
 echo "$count checks"
 exit $failed
