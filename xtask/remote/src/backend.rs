@@ -3,6 +3,7 @@
 use crate::{
     connection::{Connection, Options},
     execution::{Operations, Ran, Watch},
+    failure::words,
     reapi,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -11,7 +12,10 @@ use environment::{Backend, Ended, Exit, Launch};
 use prost::Message;
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use store::{Action, Digest, Entry, Store, Tree, Unit, WithHint, hinted, to_message};
@@ -44,6 +48,8 @@ pub struct Remote {
     operations: Operations,
     /// Blobs that the server had when it was asked last.
     there: Mutex<HashSet<Digest>>,
+    /// Whether results may be written there, as far as is known.
+    takes_results: AtomicBool,
 }
 
 impl Remote {
@@ -62,7 +68,8 @@ impl Remote {
         );
         let operations = Operations::default();
         connection.cancel_when_interrupted(&operations)?;
-        Ok(Self { connection, demands, operations, there: Mutex::default() })
+        let takes_results = AtomicBool::new(connection.limits.takes_results);
+        Ok(Self { connection, demands, operations, there: Mutex::default(), takes_results })
     }
 
     /// The action that is asked for, with its command; the blobs are in the store.
@@ -139,6 +146,22 @@ impl Remote {
         hinted(format!("{place} {what}: {said}"), hint).into()
     }
 
+    /// Has a result stand under the key as well that all clusters have, where another was asked for. What stands there stays, and
+    /// that nothing may be written is no fault: the result is here.
+    fn share(&self, key: &Digest, result: &reapi::ActionResult) {
+        if self.demands.is_empty() || !self.takes_results.load(Ordering::Relaxed) {
+            return;
+        }
+        let put = || match self.connection.result(key)? {
+            Some(there) if there.exit_code == 0 => Ok(()),
+            _ => self.connection.put_result(key, result.clone()),
+        };
+        if let Err(failure) = put() {
+            self.takes_results.store(false, Ordering::Relaxed);
+            tracing::debug!("no result is written there any more: {failure}");
+        }
+    }
+
     fn take(
         &self,
         launch: &Launch<'_>,
@@ -176,10 +199,7 @@ impl Remote {
 
 /// The words of a status.
 fn said(status: &rpc::Status) -> String {
-    match status.message.trim() {
-        "" => format!("{:?}", Code::from_i32(status.code)),
-        text => text.chars().take(300).collect(),
-    }
+    words(Code::from_i32(status.code), &status.message)
 }
 
 /// A duration as messages have it.
@@ -209,6 +229,8 @@ impl Backend for Remote {
         let request = self.request(launch.store, action)?;
         let mut blobs = launch.store.tree_blobs(&root)?;
         blobs.extend(request);
+        // Where another is asked for, the action of the key goes along, as its result will stand there.
+        blobs.extend([action.digest(), action.command_digest()]);
         let note = |text: &str| launch.progress.note(text);
         let watch = Watch { meter: meter.as_ref(), note: &note };
         for left in (0..TRIES).rev() {
@@ -218,7 +240,11 @@ impl Backend for Remote {
             let status = match self.connection.execute(&request[0], &watch, &self.operations)? {
                 Ran::Ended(result) => {
                     tracing::debug!("the action {} ran", request[0].hex());
-                    return self.take(launch, &result, output);
+                    let ended = self.take(launch, &result, output)?;
+                    if ended.exit.success() && !ended.outputs.is_empty() {
+                        self.share(&action.digest(), &result);
+                    }
+                    return Ok(ended);
                 }
                 Ran::NotRun(status) => status,
             };

@@ -1,15 +1,16 @@
 //! Blobs of a server: which are missing, sent, received. Nothing is kept that was not hashed.
 
 use crate::{
+    compression::{expand, shrink},
     connection::{Connection, LARGEST_ANSWER},
-    failure::Failure,
+    failure::{Failure, words},
     limits::{MOST_DIGESTS, OVERHEAD},
     parallel::each,
     reapi,
 };
 use anyhow::{Context, Result, bail, ensure};
 use reapi::{
-    batch_update_blobs_request::Request as Update,
+    batch_update_blobs_request::Request as Update, compressor::Value::Zstd,
     content_addressable_storage_client::ContentAddressableStorageClient as Client,
 };
 use std::{
@@ -105,7 +106,10 @@ impl Connection {
 
     fn send_batch(&self, store: &Store, batch: &[Digest]) -> Result<()> {
         let update = |blob: &Digest| -> Result<Update> {
-            Ok(Update { digest: Some(to_message(blob)), data: store.read(blob)?, ..Default::default() })
+            let data = store.read(blob)?;
+            let shrunk = if self.limits.zstd_batches { shrink(&data)? } else { None };
+            let compressor = if shrunk.is_some() { Zstd.into() } else { 0 };
+            Ok(Update { digest: Some(to_message(blob)), data: shrunk.unwrap_or(data), compressor })
         };
         let question = reapi::BatchUpdateBlobsRequest {
             instance_name: self.instance.clone(),
@@ -192,6 +196,7 @@ impl Connection {
         let question = reapi::BatchReadBlobsRequest {
             instance_name: self.instance.clone(),
             digests: batch.iter().map(to_message).collect(),
+            acceptable_compressors: if self.limits.zstd { vec![0, Zstd.into()] } else { Vec::new() },
             ..Default::default()
         };
         let answer = self.ask(|| {
@@ -214,12 +219,17 @@ impl Connection {
                 _ => bail!(
                     "{} does not send the blob {blob}: {}",
                     self.place(),
-                    said(status.code, &status.message)
+                    words(Code::from_i32(status.code), &status.message)
                 ),
             }
-            ensure!(response.compressor == 0, "{} sends the blob {blob} compressed", self.place());
-            self.check(blob, &Digest::of(&response.data))?;
-            read.push((*blob, response.data));
+            let data = match response.compressor {
+                0 => response.data,
+                found if self.limits.zstd && found == i32::from(Zstd) => expand(&response.data, blob.size)
+                    .with_context(|| format!("{} sends the blob {blob} in another form", self.place()))?,
+                _ => bail!("{} sends the blob {blob} compressed", self.place()),
+            };
+            self.check(blob, &Digest::of(&data))?;
+            read.push((*blob, data));
         }
         Ok(read)
     }
@@ -246,12 +256,5 @@ impl Connection {
             Code::NotFound => anyhow::anyhow!(self.lacks(blob)),
             _ => self.hinted(failure, format!("the blob {blob}")),
         }
-    }
-}
-
-fn said(code: i32, message: &str) -> String {
-    match message.trim() {
-        "" => format!("{:?}", Code::from_i32(code)),
-        text => text.chars().take(300).collect(),
     }
 }

@@ -21,6 +21,45 @@ use tonic::{Code, transport::Channel};
 /// Where the root of work of our own stands in the result that tells it.
 const ROOT_PATH: &str = "root";
 
+impl Connection {
+    fn results(&self) -> Client<Channel> {
+        Client::new(self.channel()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// What the server keeps as the result of an action.
+    pub(crate) fn result(&self, key: &Digest) -> Result<Option<reapi::ActionResult>, Failure> {
+        let question = reapi::GetActionResultRequest {
+            instance_name: self.instance.clone(),
+            action_digest: Some(to_message(key)),
+            ..Default::default()
+        };
+        let answer = self.ask(|| {
+            let (mut client, request) = (self.results(), self.request(question.clone()));
+            async move { client.get_action_result(request).await }
+        });
+        match answer {
+            Ok(result) => Ok(Some(result)),
+            Err(failure) if failure.code == Code::NotFound => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Writes the result of an action, whose blobs are there.
+    pub(crate) fn put_result(&self, key: &Digest, result: reapi::ActionResult) -> Result<(), Failure> {
+        let question = reapi::UpdateActionResultRequest {
+            instance_name: self.instance.clone(),
+            action_digest: Some(to_message(key)),
+            action_result: Some(result),
+            ..Default::default()
+        };
+        let answer = self.ask(|| {
+            let (mut client, request) = (self.results(), self.request(question.clone()));
+            async move { client.update_action_result(request).await }
+        });
+        answer.map(drop)
+    }
+}
+
 /// A server that holds results and blobs.
 ///
 /// Keys are the digests of actions. Of work whose outputs do not go along ([`Shelf::Claim`]), the root of these is the only
@@ -69,27 +108,10 @@ impl Cache {
         }
     }
 
-    fn client(&self) -> Client<Channel> {
-        Client::new(self.connection.channel()).max_decoding_message_size(LARGEST_ANSWER)
-    }
-
     /// The result that stands at a key, if it is one: a failed command left none, however a server keeps it.
     fn at(&self, key: &Digest) -> Result<Option<reapi::ActionResult>> {
-        let connection = &self.connection;
-        let question = reapi::GetActionResultRequest {
-            instance_name: connection.instance.clone(),
-            action_digest: Some(to_message(key)),
-            ..Default::default()
-        };
-        let answer = connection.ask(|| {
-            let (mut client, request) = (self.client(), connection.request(question.clone()));
-            async move { client.get_action_result(request).await }
-        });
-        match answer {
-            Ok(result) => Ok((result.exit_code == 0).then_some(result)),
-            Err(failure) if failure.code == Code::NotFound => Ok(None),
-            Err(failure) => Err(self.lost(failure)),
-        }
+        let found = self.connection.result(key).map_err(|failure| self.lost(failure))?;
+        Ok(found.filter(|result| result.exit_code == 0))
     }
 
     /// Keeps in mind that nobody answers, so that it is said once.
@@ -118,30 +140,20 @@ impl Cache {
     }
 
     fn put(&self, key: &Digest, result: reapi::ActionResult) -> Result<()> {
-        let connection = &self.connection;
-        let question = reapi::UpdateActionResultRequest {
-            instance_name: connection.instance.clone(),
-            action_digest: Some(to_message(key)),
-            action_result: Some(result),
-            ..Default::default()
-        };
-        let answer = connection.ask(|| {
-            let (mut client, request) = (self.client(), connection.request(question.clone()));
-            async move { client.update_action_result(request).await }
-        });
-        answer.map(drop).map_err(|failure| self.lost(failure)).context("cannot write a result")
+        let put = self.connection.put_result(key, result);
+        put.map_err(|failure| self.lost(failure)).context("cannot write a result")
     }
 
-    /// Sends what the server lacks of these.
-    fn upload(&self, store: &Store, blobs: &[Digest]) -> Result<()> {
+    /// Sends what the server lacks of these. Not all of them are there afterwards where it has no room, which is said once however
+    /// many are sent at a time.
+    fn upload(&self, store: &Store, blobs: &[Digest]) -> Result<bool> {
         let missing = self.connection.missing(blobs)?;
-        self.connection.send(store, &missing).map_err(|error| {
-            if !find::<Failure>(&error).is_some_and(Failure::is_full) {
-                return error;
-            }
-            self.full.store(true, Ordering::Relaxed);
-            error.context("it is given nothing more")
-        })
+        match self.connection.send(store, &missing) {
+            Ok(()) => Ok(true),
+            Err(error) if !find::<Failure>(&error).is_some_and(Failure::is_full) => Err(error),
+            Err(_) if self.full.swap(true, Ordering::Relaxed) => Ok(false),
+            Err(error) => Err(error.context("it is given nothing more")),
+        }
     }
 }
 
@@ -249,11 +261,13 @@ impl Peer for Cache {
                 Err(_) => {}
             }
         }
-        self.upload(store, &blobs)?;
-        self.put(&key, result)
+        match self.upload(store, &blobs)? {
+            true => self.put(&key, result),
+            false => Ok(()),
+        }
     }
 
     fn give_blobs(&self, store: &Store, blobs: &[Digest]) -> Result<()> {
-        self.upload(store, blobs)
+        self.upload(store, blobs).map(drop)
     }
 }

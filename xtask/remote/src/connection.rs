@@ -24,8 +24,16 @@ use tonic::{
 /// How long a connection may take.
 const CONNECTING: Duration = Duration::from_secs(20);
 
-/// A connection on which nothing was heard for so long is asked whether it is there, and given up when it does not answer.
+/// After so long without a word, the other machine is asked whether it is there, by TCP.
 const SILENCE: Duration = Duration::from_secs(30);
+
+/// How often it is asked before it is given up, and how long each time.
+const PROBES: u32 = 4;
+const PROBE: Duration = Duration::from_secs(15);
+
+/// After so long, the server itself is asked, by HTTP/2. Servers made with gRPC's own library hang up on whoever does so more often
+/// than every five minutes while they have nothing to say, and an action says nothing for hours.
+const PING: Duration = Duration::from_secs(330);
 
 /// The first pause before something is asked again; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -157,7 +165,7 @@ impl Connection {
             place,
             headers: Headers(options.headers.iter().map(header).collect::<Result<_>>()?),
             instance: options.instance.clone(),
-            limits: Limits { batch: 0, blob: None, takes_results: false, executes: false },
+            limits: Limits::NONE,
             counts: Counts::default(),
             retries: options.retries,
             timeout: options.timeout,
@@ -323,7 +331,9 @@ fn endpoint(place: &Place, options: &Options) -> Result<Endpoint> {
         .with_context(wrong)?
         .connect_timeout(CONNECTING)
         .tcp_keepalive(Some(SILENCE))
-        .http2_keep_alive_interval(SILENCE)
+        .tcp_keepalive_interval(Some(PROBE))
+        .tcp_keepalive_retries(Some(PROBES))
+        .http2_keep_alive_interval(PING)
         .keep_alive_timeout(SILENCE)
         // The defaults hold 64 kB back until they are acknowledged, which a line of some length feels.
         .initial_stream_window_size(4 << 20)

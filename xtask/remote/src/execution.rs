@@ -7,6 +7,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bazel_remote_apis::google::{
+    bytestream::ReadRequest,
     longrunning::{
         CancelOperationRequest, Operation, operation::Result as Finished, operations_client::OperationsClient,
     },
@@ -20,7 +21,11 @@ use std::{
     time::{Duration, Instant},
 };
 use store::{Digest, Meter, to_message};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::{Receiver, Sender, channel},
+    task::JoinSet,
+};
 use tonic::{Code, Status, transport::Channel};
 
 /// How long a server may take to hear that an action is not wanted any more.
@@ -28,6 +33,9 @@ const CANCELLING: Duration = Duration::from_secs(3);
 
 /// How often the queue is looked at.
 const LOOKING: Duration = Duration::from_secs(5);
+
+/// A stream of at least this time did not fail at once.
+const A_WHILE: Duration = Duration::from_secs(10);
 
 /// After this time in the queue the user is told.
 const LONG_IN_QUEUE: Duration = Duration::from_secs(60);
@@ -105,25 +113,32 @@ impl Connection {
     /// # Errors
     /// If the server can't be asked, or can't be asked any more ([`crate::Failure`]).
     pub fn execute(&self, action: &Digest, watch: &Watch<'_>, operations: &Operations) -> Result<Ran> {
-        let mut name = String::new();
+        let mut joined = Joined::default();
         let mut left = self.retries();
         loop {
-            let followed = self.runtime().block_on(self.follow(action, &mut name, watch, operations));
+            let begun = Instant::now();
+            joined.is_answered = false;
+            let followed = self.runtime().block_on(self.follow(action, &mut joined, watch, operations));
+            let name = &mut joined.name;
             let failure = match followed {
                 Ok(operation) => {
-                    operations.remove(&name);
+                    operations.remove(name);
                     return ran(operation, self.place());
                 }
                 Err(status) => self.failure(&status),
             };
             let known = !name.is_empty();
+            // What was heard of for a while is waited for as long as it takes, however often somebody on the way hangs up.
+            if joined.is_answered && begun.elapsed() > A_WHILE {
+                left = self.retries();
+            }
             match failure.reason {
                 // Whoever ran it was started again, and knows nothing of it: it begins anew.
                 Reason::Missing if known => name.clear(),
                 Reason::Unreachable | Reason::Transient if left > 0 => {}
                 Reason::Refused if known && failure.code == Code::Unimplemented => name.clear(),
                 _ => {
-                    operations.remove(&name);
+                    operations.remove(name);
                     return Err(failure.into());
                 }
             }
@@ -141,13 +156,14 @@ impl Connection {
     async fn follow(
         &self,
         action: &Digest,
-        name: &mut String,
+        joined: &mut Joined,
         watch: &Watch<'_>,
         operations: &Operations,
     ) -> Result<Operation, Status> {
         let mut client = self.execution();
-        let mut queue = Queue { begun: Instant::now(), is_left: false, is_told: false, place: self.place() };
-        let answer = if name.is_empty() {
+        let is_told = &mut joined.is_told;
+        let mut queue = Queue { begun: Instant::now(), is_left: false, is_told, place: self.place() };
+        let answer = if joined.name.is_empty() {
             let question = reapi::ExecuteRequest {
                 instance_name: self.instance.clone(),
                 skip_cache_lookup: true,
@@ -156,23 +172,39 @@ impl Connection {
             };
             queue.wait(client.execute(self.request(question)), watch).await?
         } else {
-            let question = reapi::WaitExecutionRequest { name: name.clone() };
+            let question = reapi::WaitExecutionRequest { name: joined.name.clone() };
             queue.wait(client.wait_execution(self.request(question)), watch).await?
         };
         let mut stream = answer.into_inner();
+        let mut log = Log::new();
         loop {
-            let Some(operation) = queue.wait(stream.message(), watch).await? else {
+            let next = async {
+                tokio::select! {
+                    operation = stream.message() => operation.map(Some),
+                    line = log.line() => {
+                        watch.meter.message(&line);
+                        Ok(None)
+                    }
+                }
+            };
+            let Some(answer) = queue.wait(next, watch).await? else { continue };
+            let Some(operation) = answer else {
                 return Err(Status::unavailable("the stream ended early"));
             };
+            joined.is_answered = true;
             if !operation.name.is_empty() {
-                operations.remove(name);
-                name.clone_from(&operation.name);
-                operations.add(name);
+                operations.remove(&joined.name);
+                joined.name.clone_from(&operation.name);
+                operations.add(&joined.name);
             }
             if operation.done {
                 return Ok(operation);
             }
-            if let Some(stage) = stage(&operation) {
+            let Some(metadata) = metadata(&operation) else { continue };
+            for name in [&metadata.stdout_stream_name, &metadata.stderr_stream_name] {
+                log.follow(self, name);
+            }
+            if let Ok(stage) = Stage::try_from(metadata.stage) {
                 queue.is_left = !matches!(stage, Stage::Unknown | Stage::Queued);
                 watch.meter.message(match stage {
                     Stage::CacheCheck => "looked up by the server",
@@ -189,7 +221,7 @@ impl Connection {
 struct Queue<'a> {
     begun: Instant,
     is_left: bool,
-    is_told: bool,
+    is_told: &'a mut bool,
     place: &'a str,
 }
 
@@ -202,8 +234,8 @@ impl Queue<'_> {
                 return answer;
             }
             let waited = self.begun.elapsed();
-            if !self.is_left && !self.is_told && waited > LONG_IN_QUEUE {
-                self.is_told = true;
+            if !self.is_left && !*self.is_told && waited > LONG_IN_QUEUE {
+                *self.is_told = true;
                 (watch.note)(&format!(
                     "{} has had an action for {} s and does not say that it runs: it may have no worker for it",
                     self.place,
@@ -214,10 +246,74 @@ impl Queue<'_> {
     }
 }
 
-fn stage(operation: &Operation) -> Option<Stage> {
-    let metadata = operation.metadata.as_ref()?;
-    let metadata = reapi::ExecuteOperationMetadata::decode(metadata.value.as_slice()).ok()?;
-    Stage::try_from(metadata.stage).ok()
+fn metadata(operation: &Operation) -> Option<reapi::ExecuteOperationMetadata> {
+    reapi::ExecuteOperationMetadata::decode(operation.metadata.as_ref()?.value.as_slice()).ok()
+}
+
+/// An operation that is waited for.
+#[derive(Default)]
+struct Joined {
+    /// Its name, once the server has said it.
+    name: String,
+    /// Whether anything was heard of it since it was asked for last.
+    is_answered: bool,
+    /// Whether the user knows that it waits for a worker.
+    is_told: bool,
+}
+
+/// The output of an action while it runs, where the server gives it. It is shown and not kept: the result names the log.
+struct Log {
+    names: Vec<String>,
+    /// What reads it, until this is dropped.
+    tasks: JoinSet<()>,
+    lines: Receiver<String>,
+    sender: Sender<String>,
+}
+
+impl Log {
+    fn new() -> Self {
+        let (sender, lines) = channel(16);
+        Self { names: Vec::new(), tasks: JoinSet::new(), lines, sender }
+    }
+
+    /// Reads a stream as well, unless it is read already. That it can't be had ends nothing.
+    fn follow(&mut self, connection: &Connection, name: &str) {
+        if name.is_empty() || self.names.len() > 8 || self.names.iter().any(|known| known == name) {
+            return;
+        }
+        self.names.push(name.to_owned());
+        let question = ReadRequest { resource_name: name.to_owned(), ..Default::default() };
+        let (mut client, request) = (connection.streams(), connection.request(question));
+        let sender = self.sender.clone();
+        self.tasks.spawn(async move {
+            let Ok(answer) = client.read(request).await else { return };
+            let (mut stream, mut line) = (answer.into_inner(), Vec::new());
+            while let Ok(Some(piece)) = stream.message().await {
+                for byte in piece.data {
+                    match byte {
+                        b'\n' | b'\r' => {
+                            let text = String::from_utf8_lossy(&line).into_owned();
+                            line.clear();
+                            if !text.trim().is_empty() && sender.send(text).await.is_err() {
+                                return;
+                            }
+                        }
+                        // Longer lines are of no use as progress.
+                        byte if line.len() < 400 => line.push(byte),
+                        _ => {}
+                    }
+                }
+            }
+        });
+    }
+
+    /// The next line, which may never come.
+    async fn line(&mut self) -> String {
+        match self.lines.recv().await {
+            Some(line) => line,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What an operation that is done says.

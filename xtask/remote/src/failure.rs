@@ -101,7 +101,7 @@ fn transport(asked: Asked<'_>, status: &Status) -> Option<(Reason, String)> {
         .map(std::io::Error::kind)
         .collect();
     let has = |kind| kinds.contains(&kind);
-    let last = texts.last().map(String::as_str).unwrap_or_default();
+    let last = texts.last().map(|text| words(Code::Unknown, text)).unwrap_or_default();
     let unreachable = |text: &str| Some((Reason::Unreachable, text.to_owned()));
     if has(ErrorKind::ConnectionRefused) {
         return unreachable("does not answer: the connection was refused");
@@ -171,6 +171,15 @@ fn alert(text: &str) -> Option<String> {
     })
 }
 
+/// What a server says in its own words: one line, not too long, that no terminal obeys and nobody takes for one of ours.
+pub fn words(code: Code, message: &str) -> String {
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect();
+    match line.as_str() {
+        "" => format!("{code:?}"),
+        line => store::printable(line).to_string(),
+    }
+}
+
 /// Whether a server without a code for it says that its disk or quota is full, as buildbox-casd does.
 fn is_about_room(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
@@ -179,11 +188,8 @@ fn is_about_room(message: &str) -> bool {
 
 /// What the server itself said.
 fn said(asked: Asked<'_>, status: &Status) -> (Reason, String) {
-    let message = status.message().trim();
-    let words = match message.is_empty() {
-        true => format!("{:?}", status.code()),
-        false => message.chars().take(300).collect(),
-    };
+    let message = status.message();
+    let words = words(status.code(), message);
     let instance = match asked.instance {
         "" => "has no instance without a name".to_owned(),
         name => format!("has no instance `{}`", name.escape_debug()),

