@@ -227,20 +227,22 @@ fn an_interrupted_build_leaves_no_process_and_no_result() {
     let marker = format!("600.{}", std::process::id());
     project.recipe("long", "", &format!("sleep {marker} & wait; echo x > /build/out/x\n"));
     // Who runs the tests may ignore SIGINT, as a shell does for what is in its background; a terminal's programs do not.
-    let mut child = Command::new("env")
+    let child = Command::new("env")
         .args(["--default-signal=INT", env!("CARGO_BIN_EXE_xtask"), "build", "long"])
         .current_dir(project.directory.path())
         .env("MLC_REPRO_STORE", shared_store())
         .process_group(0)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     until("the build runs", PATIENCE, || is_running(&marker));
     // As a terminal does on Ctrl-C: to the whole group.
     let group = format!("-{}", child.id());
     assert!(Command::new("kill").args(["-INT", "--", &group]).status().unwrap().success());
-    assert!(!child.wait().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(text(&output).contains("interrupted: what was complete is kept"), "{}", text(&output));
     until("the build's processes have ended", PATIENCE, || !is_running(&marker));
     project.recipe("long", "", "echo x > /build/out/x\n");
     let built = project.run(&["build", "long"]);

@@ -10,6 +10,7 @@ mod adversity;
 mod android;
 mod casd;
 mod cut_off;
+mod documents;
 mod events;
 mod given;
 #[path = "../../xtask/input/tests/ways/server.rs"]

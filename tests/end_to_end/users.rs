@@ -113,53 +113,6 @@ fn an_error_is_json_too() {
     assert!(error["causes"].is_array() && error["hints"].is_array(), "{json}");
 }
 
-/// The command lines of a document: what stands in its blocks of code and begins with `cargo xtask`.
-fn command_lines(document: &str) -> Vec<Vec<String>> {
-    let mut lines = Vec::new();
-    let mut inside = false;
-    for line in document.lines() {
-        if line.trim_start().starts_with("```") {
-            inside = !inside;
-        } else if inside {
-            let line = line.trim_start().trim_start_matches("$ ");
-            let words = line.split_whitespace().skip_while(|word| {
-                word.split_once('=').is_some_and(|(name, _)| {
-                    name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
-                })
-            });
-            let ends = |word: &&str| !matches!(*word, "#" | "|" | "&&" | ";" | ">" | "<" | "\\" | "2>&1");
-            let words: Vec<String> = words.take_while(ends).map(str::to_owned).collect();
-            if words.len() > 2 && words[0] == "cargo" && words[1] == "xtask" {
-                lines.push(words[2..].to_vec());
-            }
-        }
-    }
-    lines
-}
-
-#[test]
-fn every_command_of_the_documents_is_one() {
-    let root = repository();
-    let mut documents = vec![root.join("README.md"), root.join("recipes/README.md")];
-    documents.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
-    let (mut count, mut wrong) = (0, Vec::new());
-    for document in
-        documents.iter().filter(|path| path.extension().is_some_and(|extension| extension == "md"))
-    {
-        for words in command_lines(&std::fs::read_to_string(document).unwrap()) {
-            count += 1;
-            // Help ends the reading of the line, and what stands before it is checked.
-            let output =
-                Command::new(env!("CARGO_BIN_EXE_xtask")).args(&words).arg("--help").output().unwrap();
-            if !output.status.success() {
-                wrong.push(format!("{}: {}: {}", document.display(), words.join(" "), text(&output)));
-            }
-        }
-    }
-    assert!(count > 60, "only {count} commands were found");
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
 #[test]
 fn wrong_command_lines_are_answered() {
     let store = tempfile::tempdir().unwrap();
@@ -224,4 +177,78 @@ fn wrong_command_lines_are_answered() {
         all += &format!("=== {line} ({})\n{said}\n", output.status.code().unwrap());
     }
     insta::assert_snapshot!(all);
+}
+
+/// What bash offers for a line that is typed so far.
+fn offered(project: &Project, line: &str) -> Vec<String> {
+    let script = r#"
+        source <(xtask completions bash)
+        COMP_LINE=$1; COMP_POINT=${#1}
+        read -ra COMP_WORDS <<<"${1//@/ @ }"
+        case "$1" in *' ') COMP_WORDS+=('') ;; esac
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        if [ "${COMP_WORDS[0]}" = cargo ]; then _cargo_with_xtask; else _xtask; fi
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let programs = std::path::Path::new(env!("CARGO_BIN_EXE_xtask")).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let output = Command::new("bash")
+        .args(["--norc", "-c", script, "bash", line])
+        .current_dir(project.directory.path())
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    text(&output).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn names_are_completed_as_they_are_typed() {
+    let project = two();
+    project.release("small", "slow");
+    for (line, expected) in [
+        ("cargo xtask build ba", "bad"),
+        ("xtask build sl", "slow"),
+        // bash keeps what stands before the `@`.
+        ("cargo xtask log slow@x86", TARGET),
+        ("cargo xtask release sm", "small"),
+        ("cargo xtask graph --release sm", "small"),
+        ("cargo xtask environment build sa", "sandbox"),
+        ("cargo xtask lock update in", "inputs"),
+        ("cargo xtask relea", "release"),
+        ("cargo xtask build bad --keep-g", "--keep-going"),
+    ] {
+        assert_eq!(offered(&project, line), [expected], "{line}");
+    }
+    let all = offered(&project, "cargo xtask build ");
+    assert!(all.contains(&"bad".to_owned()) && all.contains(&"slow".to_owned()), "{all:?}");
+    assert!(!offered(&project, "cargo xtask comple").contains(&"complete".to_owned()));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = text(&project.run(&["completions", shell]));
+        assert!(script.contains("complete --") && script.contains("cargo"), "{shell}: {script}");
+    }
+}
+
+#[test]
+fn garbage_collection_leaves_what_fits() {
+    let project = two();
+    let store = tempfile::tempdir().unwrap();
+    let vendored = project.directory.path().join("vendored");
+    assert!(project.run(&["vendor", vendored.to_str().unwrap()]).status.success());
+    let build = ["build", "slow", "--offline", "--vendored", vendored.to_str().unwrap()];
+    let built = project.command(store.path(), &build).output().unwrap();
+    assert!(built.status.success(), "{}", text(&built));
+    let gc = |more: &[&str]| {
+        let output = project.command(store.path(), &[&["store", "gc"], more].concat()).output().unwrap();
+        text(&output)
+    };
+    let node = format!("  slow@{TARGET}");
+    assert!(gc(&["--dry-run"]).contains(&node), "{}", gc(&["--dry-run"]));
+    for keeps in [&["--older-than", "1"][..], &["--max-size", "100G"]] {
+        assert!(!gc(keeps).contains(&node), "{keeps:?}");
+    }
+    let cached = project.command(store.path(), &build).output().unwrap();
+    assert!(text(&cached).contains("cached slow@"), "{}", text(&cached));
+    assert!(gc(&["--max-size", "1"]).contains(&node));
+    assert!(gc(&["--max-size", "many"]).contains("is not a size such as 20G or 500M"));
 }

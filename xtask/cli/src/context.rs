@@ -316,6 +316,18 @@ impl BackendKind {
     }
 }
 
+/// The repository around the working directory.
+pub fn project_root() -> Result<PathBuf> {
+    let here = std::env::current_dir().context("the working directory is gone")?;
+    let is_root = |path: &&Path| path.join("recipes").is_dir() && path.join("containers").is_dir();
+    here.ancestors().find(is_root).map(Path::to_owned).with_context(|| {
+        format!(
+            "{} is not inside a checkout of mlc-repro\n  hint: run it from the repository",
+            here.display()
+        )
+    })
+}
+
 impl Global {
     /// Sends what the rooms trace to stderr, as far as it was asked for.
     pub fn start_tracing(&self) {
@@ -344,21 +356,9 @@ impl Global {
             .init();
     }
 
-    /// The repository around the working directory.
-    pub fn project_root(&self) -> Result<PathBuf> {
-        let here = std::env::current_dir().context("the working directory is gone")?;
-        let is_root = |path: &&Path| path.join("recipes").is_dir() && path.join("containers").is_dir();
-        here.ancestors().find(is_root).map(Path::to_owned).with_context(|| {
-            format!(
-                "{} is not inside a checkout of mlc-repro\n  hint: run it from the repository",
-                here.display()
-            )
-        })
-    }
-
     /// The repository's recipes and locks.
     pub fn project(&self) -> Result<Project> {
-        let mut project = Project::load(&self.project_root()?)?;
+        let mut project = Project::load(&project_root()?)?;
         if let Some(sysroot) = &self.sysroot {
             project.use_sysroot(sysroot)?;
         }

@@ -9,6 +9,8 @@ mod command;
 mod context;
 mod error;
 mod events;
+mod interrupt;
+mod names;
 mod options;
 mod place;
 mod progress;
@@ -73,6 +75,9 @@ enum Command {
     Doctor(command::doctor::Arguments),
     Ci(command::ci::Arguments),
     Completions(command::completions::Arguments),
+    /// What may stand in place of the last word, for the scripts of `completions`
+    #[command(hide = true)]
+    Complete(command::completions::Words),
     Man(command::man::Arguments),
     #[command(name = "convert_weight", alias = "convert-weight", hide = true)]
     ConvertWeight(command::model::former::Arguments),
@@ -80,11 +85,19 @@ enum Command {
     GenConfig(command::model::former::Arguments),
 }
 
+/// Whether somebody types into a program of the command's own, to whom Ctrl-C belongs.
+fn is_shell(name: &str) -> bool {
+    name == "environment shell"
+}
+
 fn main() -> ExitCode {
     let (arguments, name) = options::parse();
     arguments.global.start_tracing();
     events::open(arguments.global.json_output, &name);
     let global = arguments.global;
+    if !is_shell(&name) {
+        interrupt::listen(global.backend, global.json_output);
+    }
     let result = match arguments.command {
         Command::Release(arguments) => command::release::run(&global, &arguments),
         Command::Build(arguments) => command::build::run(&global, &arguments),
@@ -109,6 +122,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => command::doctor::run(&global, &arguments),
         Command::Ci(arguments) => command::ci::run(&global, &arguments),
         Command::Completions(arguments) => command::completions::run(&arguments),
+        Command::Complete(words) => command::completions::complete(&words),
         Command::Man(arguments) => command::man::run(&arguments),
         Command::ConvertWeight(_) => command::model::former::convert_weight(),
         Command::GenConfig(_) => command::model::former::gen_config(),

@@ -51,6 +51,7 @@ const READS: &[(&str, &[&[&str]])] = &[
     ("doctor", &[STORE, HASHING, FETCHING, BACKEND, REMOTE, SYSROOT, JSON]),
     ("ci", &[JSON]),
     ("completions", &[]),
+    ("complete", &[]),
     ("man", &[]),
 ];
 

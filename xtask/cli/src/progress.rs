@@ -9,7 +9,7 @@ use crate::{
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use std::{
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use store::{Done, Event, How, Meter, Progress, Unit, printable};
@@ -18,6 +18,17 @@ use store::{Done, Event, How, Meter, Progress, Unit, printable};
 const INTERVAL: Duration = Duration::from_secs(20);
 /// How often an event says how far something is.
 const EVENTS: Duration = Duration::from_secs(1);
+
+/// What may stand on the terminal.
+static SHOWN: Mutex<Vec<MultiProgress>> = Mutex::new(Vec::new());
+
+/// Takes all bars away, for good.
+pub fn clear() {
+    for bars in SHOWN.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let _ = bars.clear();
+        bars.set_draw_target(ProgressDrawTarget::hidden());
+    }
+}
 
 /// Implements [`Progress`] on stderr.
 pub struct Bars {
@@ -34,7 +45,11 @@ impl Bars {
             Place::Terminal if !quiet => ProgressDrawTarget::stderr(),
             _ => ProgressDrawTarget::hidden(),
         };
-        Self { bars: MultiProgress::with_draw_target(target), place, quiet }
+        let bars = MultiProgress::with_draw_target(target);
+        if place == Place::Terminal {
+            SHOWN.lock().unwrap_or_else(PoisonError::into_inner).push(bars.clone());
+        }
+        Self { bars, place, quiet }
     }
 
     /// Where it is read.
@@ -170,7 +185,7 @@ struct Bar {
 
 /// Whether it is time again.
 fn is_due(last: &Mutex<Instant>, interval: Duration) -> bool {
-    let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
     let due = last.elapsed() >= interval;
     if due {
         *last = Instant::now();

@@ -3,7 +3,7 @@
 use crate::{inputs, model_inputs};
 use anyhow::Result;
 use builder::Project;
-use store::{Collected, Progress, Reference, Store};
+use store::{Collected, Progress, Reference, Retention, Store};
 
 /// What is kept beside the releases that the store remembers. Nothing is fetched or assembled.
 ///
@@ -24,15 +24,16 @@ pub fn kept(project: &Project, store: &Store) -> Result<Vec<Reference>> {
     Ok(kept)
 }
 
-/// Removes what nothing reaches, or with `dry_run` only looks.
+/// Removes what nothing reaches and is not retained, or with `dry_run` only looks.
 ///
 /// # Errors
 /// As of [`kept`]; the store can't be written to.
 pub fn collect_garbage(
     project: &Project,
     store: &Store,
+    retention: &Retention,
     dry_run: bool,
     progress: &dyn Progress,
 ) -> Result<Collected> {
-    store.collect_garbage(&kept(project, store)?, dry_run, progress)
+    store.collect_garbage_but(&kept(project, store)?, retention, dry_run, progress)
 }

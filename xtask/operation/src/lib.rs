@@ -25,7 +25,7 @@ pub use collect::{collect_garbage, kept};
 pub use explain::{Explanation, Verdict, explain};
 pub use goals::goals;
 pub use inputs::{Locked, inputs};
-pub use log::{Log, last_log};
+pub use log::{Log, last_built, last_log};
 pub use matrix::{Job, Jobs};
 pub use rebuild::{RebuildWatch, rebuild};
 pub use session::{Opener, Session};

@@ -1,7 +1,7 @@
 //! What a build said.
 
 use anyhow::Result;
-use builder::Node;
+use builder::{Node, Project};
 use store::{Digest, Store};
 
 /// The log of a node's last build.
@@ -26,4 +26,15 @@ pub fn last_log(store: &Store, node: &Node) -> Result<Option<Log>> {
         (None, None) => None,
     };
     Ok(last.filter(|log| store.contains(&log.digest)))
+}
+
+/// The nodes of a project whose last results are among those of these actions.
+///
+/// # Errors
+/// A name of a recipe or target is none.
+pub fn last_built(project: &Project, store: &Store, actions: &[String]) -> Result<Vec<Node>> {
+    let names: Vec<String> = project.recipes.keys().cloned().collect();
+    let mut nodes = crate::goals(project, &names)?;
+    nodes.retain(|node| builder::last(store, node).is_some_and(|action| actions.contains(&action.hex())));
+    Ok(nodes)
 }

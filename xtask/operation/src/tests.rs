@@ -183,7 +183,9 @@ fn garbage_is_what_no_release_and_no_lock_reaches() {
         let archives: Vec<Digest> =
             manifest.artifacts.iter().map(|it| it.archive.digest().unwrap()).collect();
         let package = project.environment("linux").unwrap().1.inputs[0].digest;
-        let collect = |dry_run| collect_garbage(&project, store, dry_run, &Silent).unwrap();
+        let collect = |dry_run| {
+            collect_garbage(&project, store, &store::Retention::default(), dry_run, &Silent).unwrap()
+        };
 
         let would = collect(true);
         assert!(store.contains(&stray) && would.blobs > 0, "looking removes nothing");

@@ -1,7 +1,7 @@
 //! What goes: `gc`. And what is there: `du`.
 
 use crate::{
-    Digest, Progress, Reference, Store,
+    Digest, Progress, Reference, Retention, Store,
     directory::Reached,
     message::from_message,
     removal::remove_tree,
@@ -28,6 +28,8 @@ pub struct Collected {
     pub bytes: u64,
     /// Action results removed.
     pub results: u64,
+    /// The actions whose results they are, by their hexadecimal SHA-256.
+    pub actions: Vec<String>,
     /// Checkouts removed.
     pub checkouts: u64,
     /// Directories in `tmp/` of processes that have ended.
@@ -64,8 +66,19 @@ impl Store {
         dry_run: bool,
         progress: &dyn Progress,
     ) -> Result<Collected> {
+        self.collect_garbage_but(kept, &Retention::default(), dry_run, progress)
+    }
+
+    /// As [`Store::collect_garbage`], of what is not retained either.
+    pub fn collect_garbage_but(
+        &self,
+        kept: &[Reference],
+        retention: &Retention,
+        dry_run: bool,
+        progress: &dyn Progress,
+    ) -> Result<Collected> {
         if dry_run {
-            return self.collect_alone(kept, true);
+            return self.collect_alone(kept, retention, true);
         }
         let own = self.writable()?;
         let lock = self.lock.as_ref().context("the store has no lock")?;
@@ -75,14 +88,17 @@ impl Store {
         // The lock has one file for all; who collects garbage says so in it, for those who want to open the store.
         let mut words = store_file::open_or_create(&path, false).context("cannot open the store's lock")?;
         Holder::write(&mut words, "collecting garbage").context("cannot write the store's lock")?;
-        let collected = self.collect_alone(kept, dry_run);
+        let collected = self.collect_alone(kept, retention, dry_run);
         words.set_len(0).context("cannot write the store's lock")?;
         lock.lock_shared().context("cannot share the store again")?;
         collected
     }
 
-    fn collect_alone(&self, kept: &[Reference], dry_run: bool) -> Result<Collected> {
-        let marked = self.mark_all(kept)?;
+    fn collect_alone(&self, kept: &[Reference], retention: &Retention, dry_run: bool) -> Result<Collected> {
+        let mut marked = self.mark_all(kept)?;
+        if *retention != Retention::default() {
+            self.mark_retained(&mut marked, retention)?;
+        }
         let mut collection = Collection { store: self, marked, dry_run, collected: Collected::default() };
         // Names before blobs: a process killed in between leaves blobs without a name, never the other way round.
         collection.results()?;
@@ -142,7 +158,7 @@ impl Store {
     }
 
     /// The command and the input root of an action.
-    fn peek_action(&self, action: &Digest) -> Option<(Digest, Digest)> {
+    pub(crate) fn peek_action(&self, action: &Digest) -> Option<(Digest, Digest)> {
         let action = reapi::Action::decode(self.peek_id(&action.sha256)?.as_slice()).ok()?;
         let command = from_message(action.command_digest.as_ref()).ok()?;
         Some((command, from_message(action.input_root_digest.as_ref()).ok()?))
@@ -190,6 +206,8 @@ impl Collection<'_> {
             .collect::<Vec<_>>()
         {
             self.collected.results += 1;
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            self.collected.actions.push(name.to_owned());
             self.remove(&path)?;
         }
         self.foreign(found.foreign);

@@ -45,6 +45,9 @@ impl Store {
             false => self.contains(&kept.result.outputs),
             true => self.is_complete(&kept)?,
         };
+        if complete {
+            self.note_used(&self.result_path(action));
+        }
         Ok(complete.then_some(kept.result))
     }
 

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// What to build; without `@TARGET` for every target of the recipe
-    #[arg(required = true, value_name = "RECIPE[@TARGET]")]
+    #[arg(required = true, value_name = "RECIPE[@TARGET]", add = crate::names::goals())]
     goals: Vec<String>,
     /// Go on with what does not depend on a failed one
     #[arg(long)]

@@ -25,7 +25,7 @@ enum Command {
     /// Assemble environments and print their digests
     Build {
         /// Which [default: all]
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = crate::names::environments())]
         names: Vec<String>,
         /// Print the Nix hash of the tree as well
         #[arg(long)]
@@ -38,7 +38,7 @@ enum Command {
     /// those of a build; TARGET and VERSION are those of the recipe, where one is named.
     Shell {
         /// The environment, or what is built in it
-        #[arg(value_name = "NAME|RECIPE@TARGET")]
+        #[arg(value_name = "NAME|RECIPE@TARGET", add = crate::names::places())]
         name: String,
         /// A command instead of a shell
         #[arg(last = true)]
@@ -55,6 +55,7 @@ enum Command {
     #[command(verbatim_doc_comment)]
     Export {
         /// The environment
+        #[arg(add = crate::names::environments())]
         name: String,
         /// How to write it
         #[arg(long, value_enum, default_value_t = Format::Docker)]

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// What to explain
-    #[arg(value_name = "RECIPE@TARGET")]
+    #[arg(value_name = "RECIPE@TARGET", add = crate::names::goals())]
     goal: String,
 }
 

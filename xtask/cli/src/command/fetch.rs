@@ -15,10 +15,10 @@ use std::process::ExitCode;
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// Only inputs and packages with these names
-    #[arg(value_name = "NAME")]
+    #[arg(value_name = "NAME", add = crate::names::inputs())]
     names: Vec<String>,
     /// Only what this release is made from
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = crate::names::releases())]
     release: Option<String>,
 }
 

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Only what these need [default: every recipe]
-    #[arg(value_name = "RECIPE[@TARGET]")]
+    #[arg(value_name = "RECIPE[@TARGET]", add = crate::names::goals())]
     goals: Vec<String>,
     /// Only what a release needs, its checks included
-    #[arg(long, value_name = "NAME", conflicts_with = "goals")]
+    #[arg(long, value_name = "NAME", conflicts_with = "goals", add = crate::names::releases())]
     release: Option<String>,
     /// How to write it
     #[arg(long, value_enum, default_value_t = Format::Text)]

@@ -22,7 +22,7 @@ enum Command {
     /// packages are resolved to the newest of their suite; inputs and models that are locked already stay as they are.
     Update {
         /// Only these [default: all]
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "NAME", add = crate::names::locks())]
         names: Vec<String>,
     },
     /// Check every lock file against what asks for it: offline, in milliseconds
@@ -35,7 +35,7 @@ enum Command {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let root = global.project_root()?;
+    let root = crate::context::project_root()?;
     // A lock that is only written otherwise must not be resolved anew.
     input::check_line_ends(&root)?;
     let intents = Intent::all(&root)?;

@@ -13,7 +13,7 @@ use store::hinted;
   cargo xtask log tvm-ffi@windows | less")]
 pub struct Arguments {
     /// Whose log; without `@TARGET` of every target that has one
-    #[arg(value_name = "RECIPE[@TARGET]")]
+    #[arg(value_name = "RECIPE[@TARGET]", add = crate::names::goals())]
     goal: String,
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The release, a file of releases/
-    #[arg(default_value = "tvm")]
+    #[arg(default_value = "tvm", add = crate::names::releases())]
     release: String,
     /// For whom
     #[arg(long, value_enum, default_value_t = Format::Github)]

@@ -243,7 +243,7 @@ impl Source {
                 format!("give `--quantization` with one of {}; q4f16_1 is the usual one", names.join(", "))
             ));
         };
-        let directory = match convert::locked(global, &self.directory)? {
+        let directory = match convert::locked(&self.directory)? {
             Some(_) => self.directory.clone(),
             None => model::checkpoint_directory(&self.directory)?,
         };

@@ -53,7 +53,7 @@ enum Command {
         /// The repository's directory
         directory: PathBuf,
         /// Recipes with an AAR, built where they are not
-        #[arg(required = true, value_name = "RECIPE[@TARGET]")]
+        #[arg(required = true, value_name = "RECIPE[@TARGET]", add = crate::names::goals())]
         goals: Vec<String>,
         #[command(flatten)]
         given: GivenInputs,

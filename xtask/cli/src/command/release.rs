@@ -17,7 +17,7 @@ use store::Progress;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The release, a file of releases/
-    #[arg(default_value = "tvm")]
+    #[arg(default_value = "tvm", add = crate::names::releases())]
     name: String,
     /// Where releases go [default: dist in the repository]
     #[arg(long, short, value_name = "DIR")]

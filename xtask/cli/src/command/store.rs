@@ -4,8 +4,8 @@ mod results;
 
 use crate::context::Global;
 use anyhow::Result;
-use std::{fmt::Display, process::ExitCode};
-use store::Digest;
+use std::{fmt::Display, process::ExitCode, time::Duration};
+use store::{Digest, Retention};
 
 /// Look after the store
 #[derive(clap::Args)]
@@ -17,10 +17,23 @@ pub struct Arguments {
 #[derive(clap::Subcommand)]
 enum Command {
     /// Remove what neither a release, nor an environment, nor a lock of this repository reaches
+    ///
+    /// It waits until no other process uses the store. What is reached stays, whatever its age and size. A result counts as used
+    /// when a build finds it, a blob of no result when a file was last linked to it.
+    ///
+    /// Example:
+    ///   cargo xtask store gc --older-than 30 --max-size 50G --dry-run
+    #[command(verbatim_doc_comment)]
     Gc {
         /// Only say what would go
         #[arg(long)]
         dry_run: bool,
+        /// Only what was not used for so many days
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+        /// Only as much as is needed for the store's files to take no more than this (20G, 500M), what was used last staying
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        max_size: Option<u64>,
     },
     /// Hash every blob; damaged ones go to quarantine, and every result that was made from one is removed
     Fsck,
@@ -55,10 +68,13 @@ enum Command {
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let progress = global.progress();
     match &arguments.command {
-        Command::Gc { dry_run } => {
+        Command::Gc { dry_run, older_than, max_size } => {
             let project = global.project()?;
             let store = if *dry_run { global.look_at_store()? } else { global.open_store()? };
-            let collected = operation::collect_garbage(&project, &store, *dry_run, &progress)?;
+            let day = Duration::from_secs(24 * 3600);
+            let retention =
+                Retention { younger_than: older_than.map(|days| day * days), max_size: *max_size };
+            let collected = operation::collect_garbage(&project, &store, &retention, *dry_run, &progress)?;
             if global.json() {
                 crate::events::result(&collected)?;
             } else {
@@ -72,6 +88,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                     collected.temporary,
                     collected.foreign
                 );
+                let names = operation::last_built(&project, &store, &collected.actions)?;
+                listing("last results of recipes among them", &names);
             }
             for left in &collected.left {
                 eprintln!("cannot remove {left}");
@@ -117,7 +135,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 }
                 // What goes depends on the locks of a checkout.
                 if let Ok(project) = global.project() {
-                    let garbage = operation::collect_garbage(&project, &store, true, &progress)?;
+                    let garbage =
+                        operation::collect_garbage(&project, &store, &Retention::default(), true, &progress)?;
                     let (blobs, bytes) = (garbage.blobs, garbage.bytes / 1_000_000);
                     println!("`cargo xtask store gc` would remove {blobs} blobs, {bytes} MB");
                 }
@@ -125,6 +144,19 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// A number of bytes, with K, M, G or T for powers of 1000.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a size such as 20G or 500M");
+    let (number, factor) = match text.char_indices().last().ok_or_else(wrong)? {
+        (end, 'K') => (&text[..end], 1_000),
+        (end, 'M') => (&text[..end], 1_000_000),
+        (end, 'G') => (&text[..end], 1_000_000_000),
+        (end, 'T') => (&text[..end], 1_000_000_000_000),
+        _ => (text, 1),
+    };
+    number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(wrong)
 }
 
 /// How many of a kind `fsck` lists; `--json` has all.

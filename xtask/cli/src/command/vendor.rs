@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "URL")]
     push: Option<String>,
     /// Only what this release is made from
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = crate::names::releases())]
     release: Option<String>,
 }
 

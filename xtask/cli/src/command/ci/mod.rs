@@ -77,7 +77,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     if let Some(Command::Workflow(arguments)) = &arguments.command {
         return workflow::run(global, arguments);
     }
-    let root = global.project_root()?;
+    let root = crate::context::project_root()?;
     let all = Steps::read(&root)?;
     let mut wanted = all.select(&Selection {
         names: &arguments.steps,

@@ -52,7 +52,7 @@ pub fn convert(global: &Global, options: &Options, chat: Option<&Chat>) -> Resul
 
 /// The directory of a checkpoint: the one that is given, or a locked model's in the store, and then its files.
 fn source(global: &Global, store: &Store, given: &Path) -> Result<(PathBuf, Option<Tree>)> {
-    let Some((root, model)) = locked(global, given)? else { return Ok((given.to_owned(), None)) };
+    let Some((root, model)) = locked(given)? else { return Ok((given.to_owned(), None)) };
     let progress = global.progress();
     if let Some(warning) = operation::license_warning(&model)? {
         progress.note(&warning);
@@ -64,19 +64,19 @@ fn source(global: &Global, store: &Store, given: &Path) -> Result<(PathBuf, Opti
 
 /// As [`source()`], for what needs a store only where a locked model is meant.
 pub fn source_directory(global: &Global, given: &Path) -> Result<PathBuf> {
-    match locked(global, given)? {
+    match locked(given)? {
         Some(_) => Ok(source(global, &global.open_store()?, given)?.0),
         None => Ok(given.to_owned()),
     }
 }
 
 /// The locked model that is meant where there is no such directory.
-pub fn locked(global: &Global, source: &Path) -> Result<Option<(PathBuf, Model)>> {
+pub fn locked(source: &Path) -> Result<Option<(PathBuf, Model)>> {
     let name = match source.to_str() {
         Some(name) if !source.exists() && !name.contains('/') => name,
         _ => return Ok(None),
     };
     // Outside of a checkout, it is a directory that does not exist.
-    let Ok(root) = global.project_root() else { return Ok(None) };
+    let Ok(root) = crate::context::project_root() else { return Ok(None) };
     Ok(Model::find(&root, name)?.map(|model| (root, model)))
 }

@@ -34,7 +34,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let root = global.project_root()?;
+    let root = crate::context::project_root()?;
     let store = global.open_store()?;
     let progress = global.progress();
     let options = FetchOptions {

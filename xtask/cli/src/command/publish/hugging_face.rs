@@ -72,7 +72,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         findings.join("\n  ")
     );
     let source = match &arguments.model {
-        Some(name) => Some(Model::load(&global.project_root()?, name)?),
+        Some(name) => Some(Model::load(&crate::context::project_root()?, name)?),
         None => None,
     };
     let license = match (&arguments.license, &source) {

@@ -18,7 +18,7 @@ use store::{OutputFile, Progress};
 #[derive(clap::Args)]
 pub struct Export {
     /// Releases and recipes, with all that they are built from
-    #[arg(required = true, value_name = "RELEASE|RECIPE[@TARGET]")]
+    #[arg(required = true, value_name = "RELEASE|RECIPE[@TARGET]", add = crate::names::results())]
     goals: Vec<String>,
     /// The file
     #[arg(long, short, value_name = "FILE")]
