@@ -150,7 +150,14 @@ impl Writer<'_> {
         for name in &job.needs {
             steps.push(self.download(&format!("result-{name}"), "results")?);
         }
-        steps.push(json!({ "run": format!("bash ci/build-node.sh {} {}", job.node, job.name) }));
+        // Empty where the repository has no such secrets.
+        steps.push(json!({
+            "run": format!("bash ci/build-node.sh {} {}", job.node, job.name),
+            "env": {
+                "MLC_REPRO_CACHE": "${{ secrets.MLC_REPRO_CACHE }}",
+                "MLC_REPRO_CACHE_TOKEN": "${{ secrets.MLC_REPRO_CACHE_TOKEN }}",
+            },
+        }));
         steps.push(self.upload(&format!("result-{}", job.name), &format!("results/{}.tar", job.name))?);
         // Downloads and the environment come before the work; the work may take longer on a slow machine.
         let mut value = self.job(&job.node.to_string(), 30 + 3 * job.minutes, steps);
