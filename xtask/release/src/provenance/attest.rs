@@ -17,10 +17,20 @@ use store::{Digest, remove_abandoned, write_output};
 /// # Errors
 /// If a directory can't be read, or written.
 pub fn clear(directory: &Path) -> Result<()> {
-    for place in [directory.to_owned(), directory.join(DIRECTORY)] {
-        if std::fs::symlink_metadata(&place).is_ok_and(|there| there.is_dir()) {
-            remove_abandoned(&place)?;
+    let provenance = directory.join(DIRECTORY);
+    // Nobody signs meanwhile. The directory of a model has no provenance, and is nobody's to lock.
+    let lock = match directory.join("release.json").exists() {
+        true => Some(self::lock(directory)?),
+        false => None,
+    };
+    for place in [directory, &provenance] {
+        if std::fs::symlink_metadata(place).is_ok_and(|there| there.is_dir()) {
+            remove_abandoned(place)?;
         }
+    }
+    if lock.is_some() {
+        // It fails for one that holds something: an empty one is what a kill before the first envelope left.
+        let _ = std::fs::remove_dir(&provenance);
     }
     Ok(())
 }

@@ -190,3 +190,26 @@ fn a_directory_that_is_a_model_is_signed_and_a_changed_one_is_not_what_was_signe
     std::os::unix::fs::symlink("more", path.join("link")).unwrap();
     assert!(sign_model(&path, &key).is_err());
 }
+
+/// A process that was killed while it signed leaves what `verify` would refuse: a file that was being written, or a directory
+/// without anything in it.
+#[test]
+fn what_a_kill_left_while_signing_does_not_keep_anybody_from_signing() {
+    let (directory, store, manifest) = crate::example::release();
+    let path = directory.path().join("dist/test");
+    crate::write(&store, &manifest, &path).unwrap();
+    let passes = || crate::verify(&path, None).unwrap().passes();
+    std::fs::create_dir(path.join("provenance")).unwrap();
+    assert!(!passes());
+    super::clear(&path).unwrap();
+    assert!(passes());
+    std::fs::create_dir(path.join("provenance")).unwrap();
+    for name in [".mlc-repro-output-a", "provenance/.mlc-repro-output-b"] {
+        std::fs::write(path.join(name), "half").unwrap();
+    }
+    super::clear(&path).unwrap();
+    assert!(passes());
+    crate::attest(&path, &signature::SecretKey::from_seed([1; 32]), None).unwrap();
+    super::clear(&path).unwrap();
+    assert!(passes() && path.join("provenance/release.intoto.jsonl").exists());
+}
