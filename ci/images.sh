@@ -19,3 +19,11 @@ while text.strip():
 json.dump(images, sys.stdout, indent=2)
 print()
 ' >images/images.json
+# What .devcontainer names is one of them, or of an older state of its environment.
+for image in $(sed -n 's/.*"image": "\(.*\)".*/\1/p' .devcontainer/devcontainer.json); do
+    name=${image%:*}
+    if grep -q "\"$name:" images/images.json && ! grep -q "\"$image\"" images/images.json; then
+        echo ".devcontainer/devcontainer.json names $image, which is not the image of this checkout" >&2
+        exit 1
+    fi
+done

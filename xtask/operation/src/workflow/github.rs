@@ -98,10 +98,10 @@ impl Writer<'_> {
             "name": "What the change can affect",
             "if": "github.event_name == 'pull_request'",
             "env": { "BASE": "${{ github.event.pull_request.base.sha }}" },
-            "run": "cargo xtask ci --changed \"$BASE\"",
+            "run": "cargo ci --changed \"$BASE\"",
         }));
         steps.push(json!({
-            "name": "Everything", "if": "github.event_name != 'pull_request'", "run": "cargo xtask ci --keep-going",
+            "name": "Everything", "if": "github.event_name != 'pull_request'", "run": "cargo ci --keep-going",
         }));
         let mut jobs = Map::new();
         jobs.insert("checks".to_owned(), self.job("checks", 120, steps).into());

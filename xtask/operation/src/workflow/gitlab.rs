@@ -17,7 +17,7 @@ pub(super) fn pipeline(data: &Data, jobs: &Jobs) -> String {
             "variables": { "GIT_DEPTH": "0" },
             "script": [
                 "bash ci/prepare.sh",
-                "cargo xtask ci --changed \"$CI_MERGE_REQUEST_DIFF_BASE_SHA\" --junit junit.xml",
+                "cargo ci --changed \"$CI_MERGE_REQUEST_DIFF_BASE_SHA\" --junit junit.xml",
             ],
             "artifacts": { "when": "always", "reports": { "junit": "junit.xml" } },
         }),

@@ -13,6 +13,7 @@ use crate::{
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::{Command as Process, ExitCode},
     time::Instant,
@@ -101,9 +102,11 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let place = global.place.found();
+    // Found out now: the step that compiles the tests may replace the file.
+    let this = std::env::current_exe().context("cannot find the file of this program")?;
     let mut report = Report::default();
     for step in wanted {
-        let outcome = take(&root, place, step, global.json())?;
+        let outcome = take(&this, &root, place, step, global.json())?;
         let is_failed = !outcome.passed;
         report.outcomes.push(outcome);
         if is_failed && !arguments.keep_going {
@@ -128,14 +131,16 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a step. With `json` all that it prints goes to standard error, and standard output has the result alone.
-fn take(root: &Path, place: Place, step: &Step, json: bool) -> Result<Outcome> {
+/// Runs a step, in which `this` is the program. With `json` all that it prints goes to standard error, and standard output has the result alone.
+fn take(this: &Path, root: &Path, place: Place, step: &Step, json: bool) -> Result<Outcome> {
     tell_raw(&place.begin(&step.name, false));
     eprintln!("--- {}: {}", step.name, step.command.join(" "));
     let start = Instant::now();
-    let (program, rest) = step.command.split_first().context("a step without a command")?;
+    let words = step.command.iter().map(|word| if word == Step::THIS { this.as_os_str() } else { word.as_ref() });
+    let words: Vec<&OsStr> = words.collect();
+    let (program, rest) = words.split_first().context("a step without a command")?;
     let mut command = Process::new(program);
-    command.args(rest).current_dir(root);
+    command.args(rest).current_dir(root).env("XTASK", this);
     if json {
         command.stdout(std::io::stderr());
     }
@@ -146,7 +151,7 @@ fn take(root: &Path, place: Place, step: &Step, json: bool) -> Result<Outcome> {
     let passed = match command.status() {
         Ok(status) => status.success(),
         Err(error) => {
-            eprintln!("cannot run {program}: {error}");
+            eprintln!("cannot run {}: {error}", program.display());
             false
         }
     };

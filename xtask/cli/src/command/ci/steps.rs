@@ -20,7 +20,7 @@ pub struct Step {
     pub name: String,
     /// Why it is there.
     pub why: String,
-    /// The program and its arguments; run in the top directory.
+    /// The program and its arguments; run in the top directory. A word that is [`Step::THIS`] stands for the program that runs.
     pub command: Vec<String>,
     /// Files that can change its outcome: paths of the repository, a directory for all below it. Empty: every file.
     #[serde(default)]
@@ -119,6 +119,9 @@ impl Steps {
 }
 
 impl Step {
+    /// In a command: the program that runs the steps, which is not compiled again for them.
+    pub const THIS: &str = "xtask";
+
     fn is_affected(&self, files: &[String]) -> bool {
         let is_below = |file: &String, path: &String| {
             file.strip_prefix(path.trim_end_matches('/'))
