@@ -136,7 +136,8 @@ fn take(this: &Path, root: &Path, place: Place, step: &Step, json: bool) -> Resu
     tell_raw(&place.begin(&step.name, false));
     eprintln!("--- {}: {}", step.name, step.command.join(" "));
     let start = Instant::now();
-    let words = step.command.iter().map(|word| if word == Step::THIS { this.as_os_str() } else { word.as_ref() });
+    let words =
+        step.command.iter().map(|word| if word == Step::THIS { this.as_os_str() } else { word.as_ref() });
     let words: Vec<&OsStr> = words.collect();
     let (program, rest) = words.split_first().context("a step without a command")?;
     let mut command = Process::new(program);
