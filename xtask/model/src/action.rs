@@ -5,8 +5,8 @@ use crate::{
     chat_config::{ChatOptions, FILES, GENERATION_CONFIG, SPECIAL_TOKENS, check_template},
     checkpoint::Checkpoint,
     container::{INDICES, is_shard_name, shard_name},
-    convert::{Options, convert_with_chat},
-    file,
+    convert::{Options, convert_with_chat, planned},
+    file, lora,
     output::{Replacement, Staging, check_output, index_of, note_removed, refuse},
     plan::Plan,
     quantization::scheme,
@@ -129,15 +129,25 @@ impl Conversion<'_> {
         let checkpoint = Checkpoint::open(&options.source)?;
         let architecture = architecture(&options.architecture, &checkpoint.config)?;
         // From headers alone: what is missing is said before anything is hashed.
-        let plan = Plan::new(&checkpoint, &architecture, scheme)
+        let (plan, merge) = planned(&checkpoint, &architecture, scheme, options)
             .with_context(|| format!("cannot convert {}", options.source.display()))?;
         check(&plan)?;
-        drop(plan);
+        drop((plan, merge));
         let architecture = architecture.registry;
         let names = inputs(&checkpoint, chat.is_some());
         let weights: BTreeSet<String> = checkpoint.files.iter().map(|file| file.name.clone()).collect();
         drop(checkpoint);
-        let tree = digests(store, &options.source, &names, files, progress)?;
+        let digests = || -> Result<Tree> {
+            let mut tree = digests(store, &options.source, &names, files, progress)?;
+            for (number, directory) in options.adapters.iter().enumerate() {
+                let names = [lora::CONFIG, lora::WEIGHTS].map(str::to_owned).into();
+                for (name, entry) in digests(store, directory, &names, None, progress)?.iter() {
+                    tree.insert(&format!("adapters/{number}/{name}"), entry.clone())?;
+                }
+            }
+            Ok(tree)
+        };
+        let tree = digests()?;
         let of_weights = tree.iter().filter(|(name, _)| weights.contains(*name));
         let read = of_weights
             .map(|(_, entry)| match entry {
@@ -170,7 +180,7 @@ impl Conversion<'_> {
         let options = Options { output: output.clone(), ..options.clone() };
         let summary = convert_with_chat(&options, chat, progress)?;
         ensure!(
-            digests(store, &options.source, &names, files, progress)? == tree,
+            digests()? == tree,
             "{} changed while it was converted\nhint: convert it again",
             options.source.display()
         );

@@ -34,6 +34,10 @@ pub struct Architecture {
     /// Whether AutoAWQ checkpoints of it are understood.
     #[serde(default)]
     pub(crate) awq: bool,
+    /// Whether LoRA adapters are merged into it: transformers and the reference call its tensors alike, and PEFT's results are
+    /// known.
+    #[serde(default)]
+    pub(crate) lora: bool,
     /// Whether checkpoints of it with 8-bit float blocks are understood.
     #[serde(default)]
     block_scale: bool,

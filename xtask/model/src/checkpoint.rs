@@ -20,6 +20,7 @@ use std::{
     fs::{self, DirEntry},
     ops::Range,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 /// The index of a checkpoint of several files.
@@ -42,6 +43,7 @@ pub struct Checkpoint {
     pub config: Map<String, Value>,
     /// Its files, in the order in which the index names them first.
     pub files: Vec<SourceFile>,
+    maps: Vec<Arc<Mmap>>,
     tensors: HashMap<String, Tensor>,
     order: Vec<String>,
     absent: HashMap<String, String>,
@@ -55,7 +57,6 @@ pub struct SourceFile {
     pub name: String,
     /// Names and element counts of all its tensors, by offset; the index may name fewer.
     pub contents: Vec<(String, u64)>,
-    map: Mmap,
 }
 
 /// Where a tensor of a checkpoint lies.
@@ -69,7 +70,9 @@ pub struct Tensor {
     pub widened: bool,
     /// Its dimensions, the slowest first.
     pub shape: Vec<u64>,
-    range: Range<usize>,
+    /// The position of the map that holds it: as of its file, or after them.
+    pub(crate) map: usize,
+    pub(crate) range: Range<usize>,
 }
 
 impl Tensor {
@@ -95,7 +98,7 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn open_tensors(directory: &Path) -> Result<Self> {
         let found = weights(directory);
-        let mut files = Vec::new();
+        let (mut files, mut maps) = (Vec::new(), Vec::new());
         let mut tensors = HashMap::new();
         let mut order = Vec::new();
         let mut absent = HashMap::new();
@@ -115,8 +118,9 @@ impl Checkpoint {
             for (file_name, names) in by_file {
                 // Not every file and tensor that an index names is needed, or there: what is, the plan knows.
                 if directory.join(&file_name).exists() {
-                    let (file, mut header) = open_file(directory, &file_name, files.len())?;
+                    let (file, mut header, map) = open_file(directory, &file_name, files.len())?;
                     files.push(file);
+                    maps.push(Arc::new(map));
                     for name in &names {
                         match header.remove(name) {
                             Some(tensor) => _ = tensors.insert(name.clone(), tensor),
@@ -129,15 +133,52 @@ impl Checkpoint {
                 order.extend(names);
             }
         } else if let Some(single) = found {
-            let (file, header) = open_file(directory, single, 0)?;
+            let (file, header, map) = open_file(directory, single, 0)?;
             order.extend(file.contents.iter().map(|(name, _)| name.clone()));
             files.push(file);
+            maps.push(Arc::new(map));
             tensors = header;
         } else {
             let hint = weights_hint(directory);
             bail!("{} holds none of {SINGLE}, {PICKLED} and their indices\n{hint}", directory.display());
         }
-        Ok(Self { directory: directory.to_owned(), config: Map::new(), files, tensors, order, absent, index })
+        let (directory, config) = (directory.to_owned(), Map::new());
+        Ok(Self { directory, config, files, maps, tensors, order, absent, index })
+    }
+
+    /// The same checkpoint with other tensors, in files as `shards` names them, each in its own order.
+    pub(crate) fn with_tensors(
+        &self,
+        shards: &[Vec<String>],
+        mut tensors: HashMap<String, Tensor>,
+        merged: Option<Mmap>,
+    ) -> Self {
+        let mut files = Vec::new();
+        for (position, names) in shards.iter().enumerate() {
+            let mut contents = Vec::new();
+            for name in names {
+                if let Some(tensor) = tensors.get_mut(name) {
+                    tensor.file = position;
+                    contents.push((name.clone(), tensor.shape.iter().product()));
+                }
+            }
+            files.push(SourceFile { name: format!("{} of {}", position + 1, shards.len()), contents });
+        }
+        Self {
+            directory: self.directory.clone(),
+            config: self.config.clone(),
+            files,
+            maps: self.maps.iter().cloned().chain(merged.map(Arc::new)).collect(),
+            tensors,
+            order: shards.concat(),
+            absent: HashMap::new(),
+            index: self.index,
+        }
+    }
+
+    /// How many files are mapped.
+    pub(crate) fn map_count(&self) -> usize {
+        self.maps.len()
     }
 
     /// The tensor called `name`.
@@ -164,7 +205,7 @@ impl Checkpoint {
 
     /// The little-endian elements of a tensor of this checkpoint.
     pub fn bytes(&self, tensor: &Tensor) -> &[u8] {
-        &self.files[tensor.file].map[tensor.range.clone()]
+        &self.maps[tensor.map][tensor.range.clone()]
     }
 }
 
@@ -216,20 +257,27 @@ fn file_name_of(name: &str) -> Result<String> {
     Ok(parts.join("/"))
 }
 
-fn open_file(directory: &Path, name: &str, position: usize) -> Result<(SourceFile, HashMap<String, Tensor>)> {
+/// A file of tensors: its contents, where each is, and its bytes.
+pub(crate) type Opened = (SourceFile, HashMap<String, Tensor>, Mmap);
+
+/// Opens a file of tensors, which is to be at `position` among others.
+///
+/// # Errors
+/// When it is not there, or not what its name says.
+pub(crate) fn open_file(directory: &Path, name: &str, position: usize) -> Result<Opened> {
     let path = directory.join(name);
     let map = map_file(&path)?;
     if [".bin", ".pt", ".pth"].iter().any(|ending| name.ends_with(ending)) {
         let (contents, tensors) = read_saved(&map, position)
             .with_context(|| format!("{} is not a file of PyTorch that can be read", path.display()))?;
-        return Ok((SourceFile { name: name.to_owned(), contents, map }, tensors));
+        return Ok((SourceFile { name: name.to_owned(), contents }, tensors, map));
     }
     if let Some(format) = other_format(&map) {
         bail!("{} is not a safetensors file: {format}", path.display());
     }
     let (contents, tensors) = read_header(&map, position)
         .with_context(|| format!("{} is not a sound safetensors file", path.display()))?;
-    Ok((SourceFile { name: name.to_owned(), contents, map }, tensors))
+    Ok((SourceFile { name: name.to_owned(), contents }, tensors, map))
 }
 
 type Header = (Vec<(String, u64)>, HashMap<String, Tensor>);
@@ -238,7 +286,7 @@ fn read_saved(bytes: &[u8], file: usize) -> Result<Header> {
     let saved = torch::read(bytes)?;
     let contents = saved.iter().map(|saved| (saved.name.clone(), saved.shape.iter().product())).collect();
     let tensors = saved.into_iter().map(|torch::Saved { name, dtype, shape, range }| {
-        (name, Tensor { file, dtype, widened: dtype == Dtype::Bf16, shape, range })
+        (name, Tensor { file, dtype, widened: dtype == Dtype::Bf16, shape, map: file, range })
     });
     Ok((contents, tensors.collect()))
 }
@@ -255,7 +303,7 @@ fn read_header(bytes: &[u8], file: usize) -> Result<Header> {
             let info = metadata.info(&name).with_context(|| format!("`{name}` has no description"))?;
             let shape: Vec<u64> = info.shape.iter().map(|&dimension| dimension as u64).collect();
             let range = start + info.data_offsets.0..start + info.data_offsets.1;
-            Ok((name, Tensor { file, dtype: info.dtype.into(), widened: false, shape, range }))
+            Ok((name, Tensor { file, dtype: info.dtype.into(), widened: false, shape, map: file, range }))
         })
         .collect::<Result<_>>()?;
     entries.sort_by(|(a, x), (b, y)| (x.range.start, x.range.end, a).cmp(&(y.range.start, y.range.end, b)));

@@ -2,7 +2,7 @@
 
 use crate::{
     action::Chat,
-    architecture::architecture,
+    architecture::{Architecture, architecture},
     cast::store_f32,
     chat_config::ChatFiles,
     checkpoint::Checkpoint,
@@ -11,9 +11,10 @@ use crate::{
     },
     fp8,
     kernel::{Instructions, Lines, Work},
+    lora::Merge,
     output::{Replacement, Staging, check_output, note_removed},
     plan::{Job, Plan},
-    quantization::scheme,
+    quantization::{Scheme, scheme},
     shards::{Shards, Sums},
 };
 use anyhow::{Context, Result, ensure};
@@ -35,6 +36,8 @@ pub struct Options {
     pub quantization: String,
     /// The name of an architecture, or `auto` for the one that `config.json` names.
     pub architecture: String,
+    /// Directories of LoRA adapters, which are merged into the checkpoint one after the other.
+    pub adapters: Vec<PathBuf>,
     /// Threads; 0 for as many as there are processors. Bytes do not depend on it.
     pub jobs: usize,
     /// An upper bound of memory for buffers, in bytes, at least [`Options::LEAST_MEMORY`]. Mapped pages of the
@@ -57,6 +60,7 @@ impl Options {
             output: output.to_owned(),
             quantization: quantization.to_owned(),
             architecture: "auto".to_owned(),
+            adapters: Vec::new(),
             jobs: 0,
             memory: 256 << 20,
             replace: false,
@@ -121,8 +125,8 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
     let architecture = architecture(&options.architecture, &checkpoint.config)?;
     check_output(&options.output, &options.source)?;
     let chat = chat.map(|chat| ChatFiles::prepare(&chat.options(options))).transpose()?;
-    let plan = Plan::new(&checkpoint, &architecture, scheme)
-        .with_context(|| format!("cannot convert {}", options.source.display()))?;
+    let context = || format!("cannot convert {}", options.source.display());
+    let (plan, merge) = planned(&checkpoint, &architecture, scheme, options).with_context(context)?;
     let replacement = Replacement::new(&options.output, scheme.name, chat.as_ref(), options.replace)?;
     chat.iter().flat_map(|chat| &chat.notes).for_each(|note| progress.note(note));
     if !plan.ignored.is_empty() {
@@ -132,15 +136,19 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
         let count = plan.ignored.len();
         progress.note(&format!("{count} tensors of the checkpoint are not used: {}{more}", names.join(", ")));
     }
+    merge.iter().flat_map(Merge::bases).for_each(|base| progress.note(&base));
     let staging = Staging::open(&options.output, &options.source)?;
     let read = plan.jobs.iter().map(Job::read).sum();
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.jobs)
         .build()
         .context("cannot start threads\nhint: give a smaller `--jobs`")?;
-    let meter = progress.begin("convert", read, Unit::Bytes);
-    let sums = pool.install(|| run(&checkpoint, &plan, options, staging.path(), meter.as_ref()))?;
-    drop(meter);
+    let sums = pool.install(|| {
+        let run_merge = |merge: Merge<'_>| merge.run(staging.path(), options.instructions, progress);
+        let merged = merge.map(run_merge).transpose()?;
+        let meter = progress.begin("convert", read, Unit::Bytes);
+        run(merged.as_ref().unwrap_or(&checkpoint), &plan, options, staging.path(), meter.as_ref())
+    })?;
 
     let (sums, shards) = sums.into_iter().map(|sums| (sums.md5, sums.digest)).unzip();
     let cache = index(&plan, sums);
@@ -167,6 +175,25 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
         shards,
         ignored: plan.ignored,
     })
+}
+
+/// What a conversion of `checkpoint` writes, and how the adapters are merged into it before.
+///
+/// # Errors
+/// When the checkpoint, the scheme or an adapter does not fit the others.
+pub(crate) fn planned<'a>(
+    checkpoint: &'a Checkpoint,
+    architecture: &Architecture,
+    scheme: &Scheme,
+    options: &Options,
+) -> Result<(Plan, Option<Merge<'a>>)> {
+    let plan = Plan::new(checkpoint, architecture, scheme)?;
+    if options.adapters.is_empty() {
+        return Ok((plan, None));
+    }
+    let merge = Merge::new(checkpoint, architecture, scheme, &options.adapters)?;
+    let merged = Plan::new(&merge.outline(), architecture, scheme)?;
+    Ok((Plan { ignored: plan.ignored, ..merged }, Some(merge)))
 }
 
 /// Runs all jobs and gives the sums of every shard.

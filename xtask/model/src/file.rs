@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
-use std::{io::Read, path::Path};
+use std::{fs::File, io::Read, path::Path};
 use store::open_regular;
 
 /// Refuses what [`open_regular`] refuses, and what stands in for a file ([`strange`]).
@@ -44,15 +44,23 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String> {
 /// # Errors
 /// As of [`open_regular`]; when it is what stands in for it ([`strange`]).
 pub(crate) fn map_file(path: &Path) -> Result<Mmap> {
-    let file = open_regular(path)?;
+    let map = map_open(&open_regular(path)?).with_context(|| format!("cannot map {}", path.display()))?;
+    strange(path, &map)?;
+    Ok(map)
+}
+
+/// Maps an open file for reading.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn map_open(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the map is read only, and only ever used as bytes, for which every value is valid. Should another
     // process shorten the file meanwhile, reading stops this process with SIGBUS; it cannot go on with wrong bytes
     // of another object. Checkpoints are not written to while they are converted.
     #[allow(unsafe_code)]
-    let map = unsafe { Mmap::map(&file) };
-    let map = map.with_context(|| format!("cannot map {}", path.display()))?;
-    strange(path, &map)?;
-    Ok(map)
+    unsafe {
+        Mmap::map(file)
+    }
 }
 
 /// Refuses what downloads leave in place of a file: a pointer of Git LFS, or the page of a server.

@@ -18,6 +18,7 @@ mod fp8;
 mod group;
 mod inspect;
 mod kernel;
+mod lora;
 mod output;
 mod pickle;
 mod picture;

@@ -73,7 +73,7 @@ fn kind(names: &[String]) -> Option<String> {
         find(&|name| name.starts_with("adapter_config.json") || name.starts_with("adapter_model."))
     {
         return Some(format!(
-            "it holds a LoRA adapter ({name}), not a model\nhint: merge it into its base model first, with `merge_and_unload()` of Python's `peft` and `save_pretrained(DIR)`, and convert that"
+            "it holds a LoRA adapter ({name}), not a model\nhint: convert the model that it was made for, and give this directory with `--lora-adapter`"
         ));
     }
     if let Some(name) =

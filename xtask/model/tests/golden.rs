@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests, a panic is the report")]
 
-use model::{Chat, ChatOptions, Options, chat_config, convert, verify};
+use model::{Chat, ChatOptions, Instructions, Options, chat_config, convert, verify};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -173,6 +173,57 @@ fn pickled_checkpoints_are_converted_as_by_the_reference() {
                 wrong.push(format!("{model} {scheme}: {:?}", result.err()));
             }
             fs::remove_dir_all(&options.output).ok();
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// The checkpoint and the adapters of each name in `adapters.json`: what stands in `make_adapters.py`, and two that were merged
+/// one after the other.
+const ADAPTED: [(&str, &str, &[&str]); 12] = [
+    ("embedding", "llama-f32", &["embedding"]),
+    ("f16", "qwen2-untied-f16", &["f16"]),
+    ("gemma2", "gemma2-bf16", &["gemma2"]),
+    ("half", "llama-gqa-bf16", &["half"]),
+    ("head", "llama-gqa-bf16", &["head"]),
+    ("mistral", "mistral-bf16", &["mistral"]),
+    ("patterns", "llama-gqa-bf16", &["patterns"]),
+    ("phi3", "phi3-bf16", &["phi3"]),
+    ("plain", "qwen2-tied-bf16", &["plain"]),
+    ("qwen3", "qwen3-tied-bf16", &["qwen3"]),
+    ("sharded", "qwen2-sharded-bf16", &["sharded"]),
+    ("two", "llama-gqa-bf16", &["patterns", "half"]),
+];
+
+/// `adapters.json` has the SHA-256 of tensor-cache.json, which has the MD5 of every shard, as `tests/reference/merge.py` and
+/// `run.py` gave it.
+#[test]
+fn adapters_are_merged_as_by_the_reference() {
+    let directory = tempfile::tempdir().unwrap();
+    generate("make_models.py", directory.path());
+    generate("make_adapters.py", directory.path());
+    let expected = golden("adapters.json");
+    assert_eq!(expected.len(), ADAPTED.len());
+    let mut wrong = Vec::new();
+    for (name, base, adapters) in ADAPTED {
+        for (scheme, digest) in expected[name].as_object().unwrap() {
+            for instructions in [Instructions::Detected, Instructions::Baseline] {
+                let options = Options {
+                    adapters: adapters
+                        .iter()
+                        .map(|name| directory.path().join("adapters").join(name))
+                        .collect(),
+                    instructions,
+                    ..Options::new(&directory.path().join(base), &directory.path().join("converted"), scheme)
+                };
+                let result = convert(&options, &Silent);
+                let made = digests(&options.output);
+                if result.is_err() || made.get("tensor-cache.json").map(String::as_str) != digest.as_str() {
+                    wrong.push(format!("{name} {scheme} {instructions:?}: {:?}", result.err()));
+                }
+                wrong.extend(disagreement(&options));
+                fs::remove_dir_all(&options.output).ok();
+            }
         }
     }
     assert_eq!(wrong, Vec::<String>::new());

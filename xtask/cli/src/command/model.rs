@@ -39,6 +39,7 @@ enum Command {
     /// Examples:
     ///   cargo xtask model convert Qwen2.5-3B-Instruct --quantization q4f16_1 -o Qwen2.5-3B-q4f16_1
     ///   cargo xtask model convert DIR --quantization q4f16_0 --conversation-template qwen2 -o OUT
+    ///   cargo xtask model convert DIR --quantization q4f16_1 --lora-adapter ADAPTER -o OUT
     #[command(verbatim_doc_comment)]
     Convert {
         #[command(flatten)]
@@ -48,6 +49,11 @@ enum Command {
         conversation_template: Option<String>,
         #[command(flatten)]
         sizes: Sizes,
+        /// Merge this LoRA adapter into the checkpoint before; several are merged one after the other
+        ///
+        /// A directory as PEFT saves it: adapter_config.json and adapter_model.safetensors. Neither directory is changed.
+        #[arg(long, value_name = "DIR")]
+        lora_adapter: Vec<PathBuf>,
         /// Write to the output directory alone, and keep nothing in the store
         #[arg(long)]
         no_store: bool,
@@ -171,6 +177,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             source,
             conversation_template,
             sizes,
+            lora_adapter,
             no_store,
             memory,
             replace,
@@ -186,6 +193,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
                 overrides: sizes.overrides(),
             });
             let options = source.options(global, *memory, *replace)?;
+            let options = model::Options { adapters: lora_adapter.clone(), ..options };
             if *no_store {
                 convert(global, &options, chat.as_ref())?;
             } else {
