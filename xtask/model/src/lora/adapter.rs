@@ -318,8 +318,8 @@ fn settings(config: &Map<String, Value>) -> Result<(Scales, Option<Vec<String>>)
     // What is not known could change what is merged; what is off does not.
     let strange = |(key, value): &(&String, &Value)| {
         let has_default = match key.as_str() {
-            "qalora_group_size" => **value == Value::from(16),
-            "megatron_core" => **value == Value::from("megatron.core"),
+            "qalora_group_size" => **value == 16,
+            "megatron_core" => **value == "megatron.core",
             _ => false,
         };
         !KNOWN.contains(&key.as_str()) && !is_off(value) && !has_default
@@ -327,7 +327,7 @@ fn settings(config: &Map<String, Value>) -> Result<(Scales, Option<Vec<String>>)
     if let Some((key, value)) = config.iter().find(strange) {
         bail!("its `{}` is {value}", printable(key));
     }
-    ensure!(config.get("bias").is_none_or(|bias| *bias == Value::from("none")), "it changes biases");
+    ensure!(config.get("bias").is_none_or(|bias| *bias == "none"), "it changes biases");
     let start = config.get("init_lora_weights").unwrap_or(&Value::Bool(true));
     ensure!(
         start.is_boolean() || [Some("gaussian"), Some("eva")].contains(&start.as_str()),

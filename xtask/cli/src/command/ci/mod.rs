@@ -20,6 +20,7 @@ use std::{
 };
 use steps::{Selection, Step, Steps};
 use summary::{Outcome, Report};
+use xshell::Shell;
 
 /// Run every check that a change must pass, in the order of ci/steps.toml
 ///
@@ -140,8 +141,9 @@ fn take(this: &Path, root: &Path, place: Place, step: &Step, json: bool) -> Resu
         step.command.iter().map(|word| if word == Step::THIS { this.as_os_str() } else { word.as_ref() });
     let words: Vec<&OsStr> = words.collect();
     let (program, rest) = words.split_first().context("a step without a command")?;
-    let mut command = Process::new(program);
-    command.args(rest).current_dir(root).env("XTASK", this);
+    let shell = Shell::new()?;
+    shell.change_dir(root);
+    let mut command = Process::from(shell.cmd(program).args(rest).env("XTASK", this));
     if json {
         command.stdout(std::io::stderr());
     }
