@@ -16,7 +16,7 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The command lines of a document: what stands in its blocks of code and begins with `cargo xtask`.
+/// The command lines of a document: what stands in its blocks of code and begins with `cargo xtask` or `cargo ci`.
 fn command_lines(document: &str) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
     let mut inside = false;
@@ -32,8 +32,11 @@ fn command_lines(document: &str) -> Vec<Vec<String>> {
             });
             let ends = |word: &&str| !matches!(*word, "#" | "|" | "&&" | ";" | ">" | "<" | "\\" | "2>&1");
             let words: Vec<String> = words.take_while(ends).map(str::to_owned).collect();
-            if words.len() > 2 && words[0] == "cargo" && words[1] == "xtask" {
-                lines.push(words[2..].to_vec());
+            match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["cargo", "xtask", _, ..] => lines.push(words[2..].to_vec()),
+                // Short for the command (.cargo/config.toml).
+                ["cargo", "ci", ..] => lines.push(words[1..].to_vec()),
+                _ => {}
             }
         }
     }
@@ -61,6 +64,7 @@ fn every_command_of_the_documents_is_one() {
 /// Commands that are not run here, by how they begin, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("ci", "runs these tests"),
+    ("environment export development", "downloads 330 MB; ci/images.sh does it for a release"),
     ("verify --rebuild --backend docker", "needs an engine: xtask/environment's tests start one"),
     ("build tvm-ffi --backend nix", "needs Nix: one_hash.rs runs it"),
     ("release --from", "the argument is a placeholder: sharing.rs"),
