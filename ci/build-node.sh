@@ -4,7 +4,7 @@
 # usage: build-node.sh RECIPE@TARGET NAME
 #
 # XTASK is the program [default: program/xtask, which the job `program` has built]. MLC_REPRO_CACHE, the address of a shared cache
-# (docs/remote.md), has the node compiled where nobody has before; with MLC_REPRO_CACHE_TOKEN, a token that may write there, it is
+# (docs/remote.md), has the node compiled only where it lacks it; with MLC_REPRO_CACHE_TOKEN, a token that may write there, it is
 # given what was compiled. MLC_REPRO_CACHE_UPLOAD=true gives it without a token.
 set -euo pipefail
 node=$1 name=$2
@@ -12,7 +12,7 @@ xtask=${XTASK:-program/xtask}
 # What another service's job has kept carries no modes.
 if [ -z "${XTASK:-}" ]; then chmod +x "$xtask"; fi
 options=()
-# Set and empty is what a variable of the service is that nobody has given.
+# A variable of the service that was never given is set and empty.
 if [ -z "${MLC_REPRO_CACHE:-}" ]; then
     unset MLC_REPRO_CACHE
 else

@@ -141,6 +141,13 @@ impl Hub {
     pub fn run(&self, project: &Project, store: &std::path::Path, arguments: &[&str]) -> Output {
         self.command(project, store, arguments).output().unwrap()
     }
+
+    /// The same of what has to succeed: what it prints.
+    pub fn succeed(&self, project: &Project, store: &std::path::Path, arguments: &[&str]) -> String {
+        let output = self.run(project, store, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+        text(&output)
+    }
 }
 
 #[test]
@@ -183,15 +190,13 @@ fn a_model_is_locked_fetched_and_laid_out_and_the_token_stays_with_its_hub() {
     // What is locked and there needs no hub, and the lock answers what is asked for.
     let before = hub.server.requests().len();
     for arguments in [&["model", "fetch", "tiny", "--offline"][..], &["lock", "check"]] {
-        let output = hub.run(&project, store.path(), arguments);
-        assert!(output.status.success(), "{}", text(&output));
+        hub.succeed(&project, store.path(), arguments);
     }
     assert_eq!(hub.server.requests().len(), before);
 
     // Another store fetches it by the lock alone.
     let other = tempfile::tempdir().unwrap();
-    let output = hub.run(&project, other.path(), &["model", "fetch", "tiny"]);
-    assert!(output.status.success(), "{}", text(&output));
+    hub.succeed(&project, other.path(), &["model", "fetch", "tiny"]);
     assert!(!hub.server.requests()[before..].iter().any(|request| request.path.starts_with("/api/")));
 }
 
@@ -201,9 +206,7 @@ fn a_hub_that_lists_no_digests_locks_the_same() {
     for says in [Says::Listed, Says::Linked, Says::Nothing] {
         let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
         let hub = Hub::saying(says, checkpoint(), "mit");
-        let output =
-            hub.run(&project, store.path(), &["model", "fetch", "owner/tiny@main", "-o", "checkpoint"]);
-        assert!(output.status.success(), "{}", text(&output));
+        hub.succeed(&project, store.path(), &["model", "fetch", "owner/tiny@main", "-o", "checkpoint"]);
         locks.push(std::fs::read_to_string(project.directory.path().join("models/tiny.lock")).unwrap());
         let laid_out = std::fs::read(project.directory.path().join("checkpoint/model.safetensors")).unwrap();
         assert!(laid_out == checkpoint()[3].1);
@@ -263,11 +266,7 @@ fn a_hub_that_refuses_or_lies_locks_nothing() {
 fn a_locked_model_is_converted_once_laid_out_and_checked() {
     let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
     let hub = Hub::start(checkpoint(), "mit");
-    let run = |arguments: &[&str]| {
-        let output = hub.run(&project, store.path(), arguments);
-        assert!(output.status.success(), "{}", text(&output));
-        text(&output)
-    };
+    let run = |arguments: &[&str]| hub.succeed(&project, store.path(), arguments);
     run(&["model", "fetch", "owner/tiny@main", "-o", "checkpoint"]);
     let convert = |source: &'static str, output: &'static str| {
         let template = ["--conversation-template", "llama-3", "--context-window-size", "64"];

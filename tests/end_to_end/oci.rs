@@ -369,11 +369,7 @@ fn what_strangers_attach_to_a_release_is_passed_over() {
 fn the_signature_of_a_model_comes_back_with_it() {
     let (project, store) = (Project::new(), tempfile::tempdir().unwrap());
     let hub = Hub::start(checkpoint(), "mit");
-    let run = |arguments: &[&str]| {
-        let output = hub.run(&project, store.path(), arguments);
-        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
-        text(&output)
-    };
+    let run = |arguments: &[&str]| hub.succeed(&project, store.path(), arguments);
     run(&["model", "fetch", "owner/tiny@main"]);
     let model = "[[model]]\nname = \"tiny\"\nquantization = \"q4f16_1\"\n";
     project.write("releases/small.toml", &format!("name = \"small\"\n{model}"));

@@ -22,7 +22,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
-use store::{ActionResult, Digest, Done, Event, How, Obtained, Progress, Store, Tree, Unit};
+use store::{ActionResult, Digest, Done, Event, How, Lines, Obtained, Progress, Store, Tree, Unit};
 
 /// How a plan is run.
 pub struct Options {
@@ -437,13 +437,13 @@ impl Executor<'_> {
         };
         meter.message("running");
         let mut log = self.store.writer()?;
-        let mut line = Vec::new();
+        let mut lines = Lines::default();
         let mut broken = None;
         let ended = self.backend.run(&launch, &mut |bytes| {
             if broken.is_none() {
                 broken = log.write_all(bytes).err();
             }
-            ninja::follow(&mut line, bytes, meter.as_ref());
+            ninja::follow(&mut lines, bytes, meter.as_ref());
         })?;
         if let Some(error) = broken {
             return Err(error).context("cannot keep the log");

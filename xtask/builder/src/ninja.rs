@@ -1,24 +1,15 @@
 //! How far a build is, by what it says.
 
-use store::Meter;
+use store::{Lines, Meter};
 
 /// Shows ninja's `[12/71]` as progress, and the last line as a message.
-pub(crate) fn follow(line: &mut Vec<u8>, bytes: &[u8], meter: &dyn Meter) {
-    for &byte in bytes {
-        if byte != b'\n' && byte != b'\r' {
-            // A line longer than a screen is of no use here.
-            if line.len() < 400 {
-                line.push(byte);
-            }
-            continue;
-        }
-        let text = String::from_utf8_lossy(line);
-        if let Some((position, total, rest)) = step(&text) {
+pub(crate) fn follow(lines: &mut Lines, bytes: &[u8], meter: &dyn Meter) {
+    lines.take(bytes, |line| {
+        if let Some((position, total, rest)) = step(line) {
             meter.set(position, total);
             meter.message(rest);
         }
-        line.clear();
-    }
+    });
 }
 
 /// `[12/71] Building x` to `(12, 71, "Building x")`.

@@ -12,7 +12,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use store::{DirectoryPeer, Peer, Progress, Rehash, Store, find};
+use store::{DirectoryPeer, Peer, Progress, Rehash, Store, WithHint, find, hinted};
 
 /// Inputs of the user's own, for the commands that build.
 #[derive(Clone, Default, clap::Args)]
@@ -320,10 +320,10 @@ impl BackendKind {
 pub fn project_root() -> Result<PathBuf> {
     let here = std::env::current_dir().context("the working directory is gone")?;
     let is_root = |path: &&Path| path.join("recipes").is_dir() && path.join("containers").is_dir();
-    here.ancestors().find(is_root).map(Path::to_owned).with_context(|| {
-        format!(
-            "{} is not inside a checkout of mlc-repro\n  hint: run it from the repository",
-            here.display()
+    here.ancestors().find(is_root).map(Path::to_owned).with_hint(|| {
+        hinted(
+            format!("{} is not inside a checkout of mlc-repro", here.display()),
+            "run it from the repository",
         )
     })
 }

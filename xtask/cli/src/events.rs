@@ -43,9 +43,14 @@ pub fn open(json: Option<Json>, command: &str) {
     }
 }
 
+/// Whether a stream is asked for.
+pub fn is_open() -> bool {
+    STREAMS.load(Ordering::Relaxed)
+}
+
 /// Prints an event, if a stream is asked for.
 pub fn emit(event: &str, fields: Value) {
-    if !STREAMS.load(Ordering::Relaxed) {
+    if !is_open() {
         return;
     }
     let at = (since_start().as_secs_f64() * 1000.0).round() / 1000.0;

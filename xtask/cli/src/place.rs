@@ -25,7 +25,7 @@ pub enum Place {
     Gitlab,
 }
 
-/// How work that is told of ended.
+/// Work that failed.
 pub struct Failure<'a> {
     /// What failed.
     pub title: &'a str,

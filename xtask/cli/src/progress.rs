@@ -196,8 +196,9 @@ fn is_due(last: &Mutex<Instant>, interval: Duration) -> bool {
 impl Bar {
     /// A line and an event now and then.
     fn print(&self) {
-        let (position, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        if is_due(&self.emitted, EVENTS) {
+        let counts = || (self.bar.position(), self.bar.length().unwrap_or(0));
+        if events::is_open() && is_due(&self.emitted, EVENTS) {
+            let (position, total) = counts();
             let message = Some(self.bar.message()).filter(|message| !message.is_empty());
             events::emit(
                 "progress",
@@ -205,6 +206,7 @@ impl Bar {
             );
         }
         if !self.quiet && self.place != Place::Terminal && is_due(&self.printed, INTERVAL) {
+            let (position, total) = counts();
             let (label, stamp) = (&self.label, stamp(self.place));
             match self.unit {
                 Unit::Bytes => {

@@ -16,7 +16,7 @@ pub fn signed(signed: &[Signed]) -> impl Iterator<Item = String> {
     })
 }
 
-/// Tells which nodes of a plan were not tried. What came of the others was told when it happened.
+/// Reports which nodes of a plan were not tried. What came of the others was reported when it happened.
 pub fn outcomes(progress: &Bars, plan: &Plan, outcomes: &[Outcome]) {
     for (node, outcome) in plan.nodes.iter().zip(outcomes) {
         if let Outcome::Skipped(cause) = outcome {

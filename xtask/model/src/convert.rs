@@ -144,8 +144,8 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
         .build()
         .context("cannot start threads\nhint: give a smaller `--jobs`")?;
     let sums = pool.install(|| {
-        let run_merge = |merge: Merge<'_>| merge.run(staging.path(), options.instructions, progress);
-        let merged = merge.map(run_merge).transpose()?;
+        let merged =
+            merge.map(|merge| merge.run(staging.path(), options.instructions, progress)).transpose()?;
         let meter = progress.begin("convert", read, Unit::Bytes);
         run(merged.as_ref().unwrap_or(&checkpoint), &plan, options, staging.path(), meter.as_ref())
     })?;

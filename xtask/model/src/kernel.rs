@@ -43,6 +43,17 @@ pub enum Instructions {
     Baseline,
 }
 
+impl Instructions {
+    /// Runs an operation, compiled for these instructions.
+    #[inline(always)]
+    pub(crate) fn run<Operation: pulp::NullaryFnOnce>(self, operation: Operation) -> Operation::Output {
+        match self {
+            Self::Detected => pulp::Arch::new().dispatch(operation),
+            Self::Baseline => operation.call(),
+        }
+    }
+}
+
 macro_rules! with_source {
     ($dtype:expr, $source:ident => $body:expr) => {
         match $dtype {
@@ -98,11 +109,7 @@ impl Lines<'_> {
         scales: &mut [u8],
         instructions: Instructions,
     ) {
-        let run = Run { lines: self, range: lines, values, scales };
-        match instructions {
-            Instructions::Detected => pulp::Arch::new().dispatch(run),
-            Instructions::Baseline => pulp::NullaryFnOnce::call(run),
-        }
+        instructions.run(Run { lines: self, range: lines, values, scales });
     }
 
     /// The largest absolute value of `lines`, cast to binary16. The reference compares without regard to NaN.

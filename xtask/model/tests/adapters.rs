@@ -24,19 +24,10 @@ fn write(directory: &Path, change: impl Fn(&mut Value, &mut Vec<(String, Vec<usi
     });
     let mut tensors = vec![(A.to_owned(), vec![2, 64]), (B.to_owned(), vec![96, 2])];
     change(&mut config, &mut tensors);
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
-    for (name, shape) in tensors {
-        let start = data.len();
-        for index in 0..shape.iter().product::<usize>() {
-            data.extend_from_slice(&(index as f32 / 1000.0).to_le_bytes());
-        }
-        header.insert(name, json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]}));
-    }
-    let header = serde_json::to_vec(&header).unwrap();
     let path = directory.join("adapter");
     fs::create_dir_all(&path).unwrap();
-    let file = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
-    fs::write(path.join("adapter_model.safetensors"), file).unwrap();
+    let weights = path.join("adapter_model.safetensors");
+    small::write_tensors(&weights, "F32", &tensors, |index| (index as f32 / 1000.0).to_le_bytes());
     fs::write(path.join("adapter_config.json"), config.to_string()).unwrap();
     path
 }

@@ -74,7 +74,7 @@ pub struct Cache {
     given: Mutex<BTreeSet<(Shelf, Digest)>>,
     /// It was given up, and the user was told.
     gone: AtomicBool,
-    /// It has no room for what it is given, and the user was told.
+    /// It has no room for what it is given, which was reported.
     full: AtomicBool,
 }
 

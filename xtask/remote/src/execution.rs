@@ -20,7 +20,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use store::{Digest, Meter, to_message};
+use store::{Digest, Lines, Meter, to_message};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc::{Receiver, Sender, channel},
@@ -287,20 +287,13 @@ impl Log {
         let sender = self.sender.clone();
         self.tasks.spawn(async move {
             let Ok(answer) = client.read(request).await else { return };
-            let (mut stream, mut line) = (answer.into_inner(), Vec::new());
+            let (mut stream, mut lines) = (answer.into_inner(), Lines::default());
             while let Ok(Some(piece)) = stream.message().await {
-                for byte in piece.data {
-                    match byte {
-                        b'\n' | b'\r' => {
-                            let text = String::from_utf8_lossy(&line).into_owned();
-                            line.clear();
-                            if !text.trim().is_empty() && sender.send(text).await.is_err() {
-                                return;
-                            }
-                        }
-                        // Longer lines are of no use as progress.
-                        byte if line.len() < 400 => line.push(byte),
-                        _ => {}
+                let mut ended = Vec::new();
+                lines.take(&piece.data, |line| ended.push(line.to_owned()));
+                for line in ended.into_iter().filter(|line| !line.trim().is_empty()) {
+                    if sender.send(line).await.is_err() {
+                        return;
                     }
                 }
             }

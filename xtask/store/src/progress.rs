@@ -69,6 +69,29 @@ impl How<'_> {
     }
 }
 
+/// What work prints, line by line. A line ends at a line feed or, as where a counter is drawn again, at a carriage return.
+#[derive(Default)]
+pub struct Lines {
+    line: Vec<u8>,
+}
+
+impl Lines {
+    /// A line longer than a screen is of no use as progress.
+    const LONGEST: usize = 400;
+
+    /// Takes bytes, and calls `each` with every line that ends in them. Of a line that is too long its beginning is kept.
+    pub fn take(&mut self, bytes: &[u8], mut each: impl FnMut(&str)) {
+        for &byte in bytes {
+            if byte == b'\n' || byte == b'\r' {
+                each(&String::from_utf8_lossy(&self.line));
+                self.line.clear();
+            } else if self.line.len() < Self::LONGEST {
+                self.line.push(byte);
+            }
+        }
+    }
+}
+
 /// Receives the progress of long work. Implemented by the command line; [`Silent`] is for tests.
 pub trait Progress: Send + Sync {
     /// Starts a meter. `total` is 0 while unknown. The work is over when the meter is dropped.
@@ -103,4 +126,19 @@ impl Meter for Silent {
     fn add(&self, _: u64) {}
     fn set(&self, _: u64, _: u64) {}
     fn message(&self, _: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_of_pieces() {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        let long = "x".repeat(500) + "\n";
+        for piece in ["[1/2] a\r[2/", "2] b\n", &long, "not yet"] {
+            lines.take(piece.as_bytes(), |line| found.push(line.to_owned()));
+        }
+        assert_eq!(found, ["[1/2] a", "[2/2] b", &"x".repeat(400)]);
+    }
 }

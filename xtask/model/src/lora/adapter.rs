@@ -317,11 +317,7 @@ fn settings(config: &Map<String, Value>) -> Result<(Scales, Option<Vec<String>>)
     };
     // What is not known could change what is merged; what is off does not.
     let strange = |(key, value): &(&String, &Value)| {
-        let has_default = match key.as_str() {
-            "qalora_group_size" => **value == 16,
-            "megatron_core" => **value == "megatron.core",
-            _ => false,
-        };
+        let has_default = *key == "qalora_group_size" && **value == 16;
         !KNOWN.contains(&key.as_str()) && !is_off(value) && !has_default
     };
     if let Some((key, value)) = config.iter().find(strange) {

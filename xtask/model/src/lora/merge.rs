@@ -94,11 +94,7 @@ pub(crate) fn write(
                 recast_all(from, write.to, bytes, &mut values);
                 let first = number * rows;
                 for product in &products {
-                    let run = Run { product, first, columns, dtype: write.to, values: &mut values };
-                    match instructions {
-                        Instructions::Detected => pulp::Arch::new().dispatch(run),
-                        Instructions::Baseline => pulp::NullaryFnOnce::call(run),
-                    }
+                    instructions.run(Run { product, first, columns, dtype: write.to, values: &mut values });
                 }
                 meter.add(values.len() as u64);
                 file.write_all_at(&values, write.place + (first * row) as u64)

@@ -22,20 +22,12 @@ pub fn write_checkpoint(directory: &Path, rows: usize, seed: usize) {
         layer("post_attention_layernorm", &[64]),
         ("model.norm.weight".to_owned(), vec![64]),
     ];
-    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
-    for (name, shape) in tensors {
-        let start = data.len();
-        for index in 0..shape.iter().product::<usize>() {
-            let value = ((index + seed).wrapping_mul(2_654_435_761) % 1000) as f32 / 1000.0 - 0.5;
-            data.extend_from_slice(&value.to_le_bytes()[2..]);
-        }
-        let offsets = [start, data.len()];
-        header.insert(name, serde_json::json!({"dtype": "BF16", "shape": shape, "data_offsets": offsets}));
-    }
-    let header = serde_json::to_vec(&header).unwrap();
     fs::create_dir_all(directory).unwrap();
-    let file = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
-    fs::write(directory.join("model.safetensors"), file).unwrap();
+    write_tensors(&directory.join("model.safetensors"), "BF16", &tensors, |index| {
+        let value = ((index + seed).wrapping_mul(2_654_435_761) % 1000) as f32 / 1000.0 - 0.5;
+        let [_, _, low, high] = value.to_le_bytes();
+        [low, high]
+    });
     let config = serde_json::json!({
         "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 1,
         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": rows, "tie_word_embeddings": true,
@@ -45,6 +37,28 @@ pub fn write_checkpoint(directory: &Path, rows: usize, seed: usize) {
     let tokenizer = r#"{"model": {"type": "BPE", "vocab": {"a": 0, "b": 1}}, "added_tokens": []}"#;
     fs::write(directory.join("tokenizer.json"), tokenizer).unwrap();
     fs::write(directory.join("tokenizer_config.json"), "{}").unwrap();
+}
+
+/// Writes a file of safetensors; `element` gives the bytes of each tensor's elements by their positions.
+pub fn write_tensors<const N: usize>(
+    path: &Path,
+    dtype: &str,
+    tensors: &[(String, Vec<usize>)],
+    element: impl Fn(usize) -> [u8; N],
+) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::<u8>::new());
+    for (name, shape) in tensors {
+        let start = data.len();
+        data.extend((0..shape.iter().product()).flat_map(&element));
+        let offsets = [start, data.len()];
+        header.insert(
+            name.clone(),
+            serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": offsets}),
+        );
+    }
+    let header = serde_json::to_vec(&header).unwrap();
+    let file = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
+    fs::write(path, file).unwrap();
 }
 
 /// With the template `LM`, and a context of so many tokens where that is not the checkpoint's.

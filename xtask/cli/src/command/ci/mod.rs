@@ -132,7 +132,8 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs a step, in which `this` is the program. With `json` all that it prints goes to standard error, and standard output has the result alone.
+/// Runs a step, in which `this` is the program. With `json` all that it prints goes to standard error, and standard output has
+/// the result alone.
 fn take(this: &Path, root: &Path, place: Place, step: &Step, json: bool) -> Result<Outcome> {
     tell_raw(&place.begin(&step.name, false));
     eprintln!("--- {}: {}", step.name, step.command.join(" "));

@@ -1,4 +1,4 @@
-//! How a run of the steps is told: as a table, and as JUnit's XML.
+//! Reports of a run of the steps: a table, and JUnit's XML.
 
 use crate::place::Place;
 use anyhow::{Context, Result};
