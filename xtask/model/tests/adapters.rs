@@ -77,8 +77,11 @@ fn an_adapter_of_another_model_or_kind_is_refused() {
     let options = options(directory.path());
     for (expected, change) in cases {
         write(directory.path(), change);
-        let error = format!("{:#}", convert(&options, &Silent).unwrap_err());
-        assert!(error.contains(expected), "{expected}: {error}");
+        let error = convert(&options, &Silent).unwrap_err();
+        let is_of_another = expected.contains("do not make") || expected.contains("does not have");
+        let hint = is_of_another.then_some("it was made for another model");
+        assert_eq!(store::hints(&error).next(), hint, "{error:#}");
+        assert!(format!("{error:#}").contains(expected), "{expected}: {error:#}");
         assert!(!options.output.exists(), "{expected}");
     }
     fs::remove_dir_all(directory.path().join("adapter")).unwrap();

@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
-use store::{hinted, printable};
+use store::{WithHint, hinted, printable};
 
 /// What an adapter is, beside its weights.
 pub(crate) const CONFIG: &str = "adapter_config.json";
@@ -197,7 +197,7 @@ impl Adapter {
         let other = "it was made for another model";
         let base = |name: &String| {
             let there = names.contains(name).then(|| checkpoint.tensor(name)).flatten();
-            there.with_context(|| {
+            there.with_hint(|| {
                 hinted(format!("it changes `{}`, which the checkpoint does not have", printable(name)), other)
             })
         };
