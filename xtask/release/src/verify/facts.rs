@@ -2,7 +2,12 @@
 //! size, one tree one Nix hash, and a link leads nowhere outside by way of other links.
 
 use super::Problems;
-use crate::{Artifact, File, Manifest, SCHEMA, Step, parts::is_expression};
+use crate::{
+    Artifact, File, Manifest, SCHEMA, Step,
+    names::{printable, why_unsafe},
+    parts::is_expression,
+};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use store::Digest;
 
@@ -15,6 +20,7 @@ pub fn check(manifest: &Manifest, problems: &mut Problems) {
     sizes(manifest, problems);
     environments(manifest, problems);
     models(manifest, problems);
+    texts(manifest, problems);
     for artifact in &manifest.artifacts {
         links(artifact, problems);
         let license = artifact.license.trim();
@@ -147,9 +153,39 @@ fn models(manifest: &Manifest, problems: &mut Problems) {
     }
 }
 
+/// Whatever a manifest says is shown as it is: nothing in it moves a cursor, turns a line around or is invisible.
+fn texts(manifest: &Manifest, problems: &mut Problems) {
+    let mut open = vec![serde_json::to_value(manifest).unwrap_or_default()];
+    let mut seen = BTreeSet::new();
+    let mut look = |text: String, problems: &mut Problems| {
+        // What is wrong in a path is told with the path.
+        if (printable(&text) != text || text.contains('\n')) && seen.insert(text.clone()) {
+            problems.manifest(format!("has the text `{text}`, which is not shown as it is written"));
+        }
+    };
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(map) => map.into_iter().for_each(|(key, value)| {
+                look(key, problems);
+                open.push(value);
+            }),
+            Value::Array(list) => open.extend(list),
+            Value::String(text) => look(text, problems),
+            _ => {}
+        }
+    }
+}
+
 /// No link leads out of the archive by way of others, or in a circle. (What a link says by itself is looked at elsewhere.)
 fn links(artifact: &Artifact, problems: &mut Problems) {
     for (path, target) in &artifact.links {
+        let parts = target.split('/').filter(|part| !matches!(*part, "" | "." | ".."));
+        if let Some(why) = parts.filter_map(why_unsafe).next() {
+            problems.manifest(format!(
+                "`{}` has the link `{path}` to `{target}`, which is not a safe path: {why}",
+                artifact.title()
+            ));
+        }
         let mut place: Vec<&str> = path.split('/').collect();
         place.pop();
         let mut open: Vec<&str> = target.split('/').rev().collect();

@@ -111,6 +111,29 @@ pub fn cases() -> Vec<Case> {
         case("a link to itself", "has the link `loop`, which leads in a circle", |release| {
             link(release, &[("loop", "loop")]);
         }),
+        case(
+            "a link to a device of Windows",
+            "which is not a safe path: a part of it is the name of a device",
+            |release| {
+                link(release, &[("lib/libhello.so", "nul")]);
+            },
+        ),
+        case("a link whose text turns around", "has the link `lib/libhello.so` to", |release| {
+            link(release, &[("lib/libhello.so", "libhello\u{202e}os")]);
+        }),
+        case("an input whose name moves the cursor", "which is not shown as it is written", |release| {
+            release.forge(|it| {
+                let facts = it.inputs.remove("hello-source").unwrap();
+                let name = "hello\u{1b}[2K-source";
+                it.inputs.insert(name.into(), facts);
+                for artifact in &mut it.artifacts {
+                    artifact.step.inputs.iter_mut().for_each(|input| *input = name.into());
+                }
+            });
+        }),
+        case("a sysroot whose name is invisible", "which is not shown as it is written", |release| {
+            release.forge(|it| it.artifacts[0].sysroot = Some("open-msvc\u{200b}".into()));
+        }),
         case("two links to each other", "has the link `a`, which leads in a circle", |release| {
             link(release, &[("a", "b"), ("b", "a")]);
         }),
