@@ -8,7 +8,12 @@ use crate::{
     ways,
 };
 use input::{Descriptor, FetchOptions, OciContent, OciManifest, OciReference, Registry as OciRegistry};
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Barrier,
+};
 use store::Digest;
 
 /// User `me`, password `U*U` (a test vector of bcrypt's).
@@ -310,6 +315,66 @@ fn what_is_said_about_a_release_refers_to_it() {
     let list = own.held.lock().unwrap()[&format!("manifests/{}", digest.replace(':', "-"))].clone();
     let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
     assert_eq!(list["manifests"].as_array().unwrap().len(), 7);
+}
+
+/// Nobody can lock a tag: who publishes at the same time may write a list without what another has just added.
+#[test]
+fn what_several_publish_at_once_is_listed() {
+    let project = released();
+    let debian = Debian::start();
+    let reference = |name: &str| format!("oci://{}/{name}", debian.address());
+    let open = |name: &str| {
+        OciRegistry::open(&OciReference::parse(&reference(name)).unwrap(), &FetchOptions::default(), true)
+    };
+    // By the client alone, as often as it goes.
+    let (kind, content) = ("application/vnd.test", Digest::of(b"x"));
+    let layers = |title: &str| vec![Descriptor::new(kind, &content).titled(title)];
+    let registry = open("a/list");
+    registry.push_blob(&content, &OciContent::Bytes(b"x")).unwrap();
+    let subject = registry.push_manifest(&OciManifest::new(kind, layers("subject")), None).unwrap();
+    let subject = Descriptor { artifact_type: None, ..subject };
+    let start = Barrier::new(3);
+    std::thread::scope(|scope| {
+        for who in 0..3 {
+            let (subject, start) = (&subject, &start);
+            scope.spawn(move || {
+                let registry = open("a/list");
+                for round in 0..4 {
+                    let mut referrer = OciManifest::new(kind, layers(&format!("{who}-{round}")));
+                    referrer.subject = Some(subject.clone());
+                    start.wait();
+                    registry.push_manifest(&referrer, None).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(registry.referrers(&subject, &store::Silent).unwrap().len(), 12);
+    // Two builders, each with a release that it has signed.
+    for name in ["alice", "bob"] {
+        let to = project.directory.path().join(name);
+        let dist = project.directory.path().join("dist/small");
+        assert!(Command::new("cp").arg("-r").args([&dist, &to]).status().unwrap().success());
+        succeeds(&project, &["attest", "keygen", name, "--no-passphrase"]);
+        succeeds(&project, &["attest", name, "--key", &format!("{name}.pem")]);
+    }
+    for round in 0..3 {
+        let place = reference(&format!("a/b{round}"));
+        let publish = |directory: &str| {
+            let mut command = project.command(&shared_store(), &["publish", &place, directory]);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        for output in [publish("alice"), publish("bob")].map(|child| child.wait_with_output().unwrap()) {
+            assert!(output.status.success(), "{}", text(&output));
+        }
+        let digest = succeeds(&project, &["publish", &place, "alice", "--dry-run"]);
+        let hex = digest.rsplit(':').next().unwrap();
+        let registry = open(&format!("a/b{round}"));
+        let subject = registry.manifest(hex).unwrap().1;
+        // Three of each builder, and the bill of materials of both.
+        assert_eq!(registry.referrers(&subject, &store::Silent).unwrap().len(), 7);
+        let attestations = registry.tagged(&format!("sha256-{hex}.att")).unwrap().unwrap();
+        assert_eq!(attestations.layers.len(), 2);
+    }
 }
 
 #[test]

@@ -164,15 +164,13 @@ pub fn publish_oci(
     let subject = registry.push_manifest(&manifest, None)?;
     let subject = Descriptor { artifact_type: None, ..subject };
     published.sha256 = subject.content()?.hex();
-    let mut envelopes = Vec::new();
+    let (mut envelopes, mut referrers) = (Vec::new(), Vec::new());
     for (path, kind) in said {
         let bytes = small_file(&directory.join(&path))?;
         let digest = Digest::of(&bytes);
         registry.push_blob(&digest, &OciContent::Bytes(&bytes))?;
         let layer = Descriptor::new(kind, &digest).titled(&path);
-        let mut referrer = OciManifest::new(kind, vec![layer]);
-        referrer.subject = Some(subject.clone());
-        registry.push_manifest(&referrer, None)?;
+        referrers.push(OciManifest::new(kind, vec![layer]));
         if kind == ENVELOPE {
             let statement = statement(&bytes).with_context(|| format!("cannot publish `{path}`"))?;
             // cosign takes what names the manifest, and reports all else as not being about it.
@@ -185,9 +183,11 @@ pub fn publish_oci(
         }
         published.referrers.push(path);
     }
-    if !envelopes.is_empty() {
-        attach_for_cosign(registry, &published.sha256, envelopes)?;
-    }
+    let unlisted = registry.push_referrers(&subject, referrers)?;
+    registry.until_it_stays(&mut || {
+        let listed = registry.list_referrers(&subject, &unlisted)?;
+        Ok(attach_for_cosign(registry, &published.sha256, &envelopes)? || listed)
+    })?;
     // Last: whoever asks for the tag finds everything, or what was there before.
     if tag.is_some() {
         registry.push_manifest(&manifest, tag)?;
@@ -196,15 +196,17 @@ pub fn publish_oci(
 }
 
 /// Adds envelopes to what cosign reads: an image at a tag of its own, whose layers are envelopes. What others put there stays.
-fn attach_for_cosign(registry: &Registry, hex: &str, envelopes: Vec<Descriptor>) -> Result<()> {
+/// Whether any lacked.
+fn attach_for_cosign(registry: &Registry, hex: &str, envelopes: &[Descriptor]) -> Result<bool> {
     const NEVER: &str = "0001-01-01T00:00:00Z";
     let tag = format!("sha256-{hex}.att");
     let mut layers = registry.tagged(&tag)?.map(|there| there.layers).unwrap_or_default();
-    for envelope in envelopes {
-        if !layers.iter().any(|there| there.digest == envelope.digest) {
-            layers.push(envelope);
-        }
+    let is_there = |it: &&Descriptor| layers.iter().any(|there| there.digest == it.digest);
+    let lacking: Vec<_> = envelopes.iter().filter(|it| !is_there(it)).cloned().collect();
+    if lacking.is_empty() {
+        return Ok(false);
     }
+    layers.extend(lacking);
     let hashes: Vec<&str> = layers.iter().map(|layer| layer.digest.as_str()).collect();
     let history: Vec<_> = layers.iter().map(|_| serde_json::json!({ "created": NEVER })).collect();
     let configuration = serde_json::to_vec(&serde_json::json!({
@@ -216,7 +218,8 @@ fn attach_for_cosign(registry: &Registry, hex: &str, envelopes: Vec<Descriptor>)
     manifest.artifact_type = None;
     manifest.config = Descriptor::new("application/vnd.oci.image.config.v1+json", &digest);
     registry.push_blob(&digest, &OciContent::Bytes(&configuration))?;
-    registry.push_manifest(&manifest, Some(&tag)).map(drop)
+    registry.push_manifest(&manifest, Some(&tag))?;
+    Ok(true)
 }
 
 /// What is looked at of the statement in an envelope.

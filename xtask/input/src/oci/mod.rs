@@ -23,7 +23,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use store::{Digest, Progress};
+use store::{Digest, Progress, WithHint, hinted};
 use ureq::{
     Body,
     http::{HeaderMap, HeaderName, Response, header},
@@ -33,6 +33,12 @@ use ureq::{
 const LARGEST_MANIFEST: u64 = 4 << 20;
 /// How many referrers of something are looked at.
 const MOST_REFERRERS: usize = 1000;
+/// How often something is written to a tag that others write to at the same time.
+const MOST_WRITES: u32 = 8;
+/// After which time what was written to a tag is looked for again; twice as much after each time that it was gone.
+const SETTLING: Duration = Duration::from_millis(100);
+/// The longest such time.
+const LONGEST_SETTLING: Duration = Duration::from_secs(5);
 
 /// Leave to do something in a repository, as a registry gives it.
 struct Leave {
@@ -215,6 +221,30 @@ impl Registry {
     /// # Errors
     /// If the registry does not take it.
     pub fn push_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<Descriptor> {
+        let (descriptor, is_listed) = self.send_manifest(manifest, tag)?;
+        if let (Some(subject), false) = (&manifest.subject, is_listed) {
+            let listed = [descriptor.clone()];
+            self.until_it_stays(&mut || self.list_referrers(subject, &listed))?;
+        }
+        Ok(descriptor)
+    }
+
+    /// Sends manifests as referrers of another one. Those that the registry does not say to list are for [`Registry::list_referrers`].
+    ///
+    /// # Errors
+    /// If the registry does not take one.
+    pub fn push_referrers(&self, subject: &Descriptor, referrers: Vec<Manifest>) -> Result<Vec<Descriptor>> {
+        let mut unlisted = Vec::new();
+        for mut referrer in referrers {
+            referrer.subject = Some(subject.clone());
+            let (descriptor, is_listed) = self.send_manifest(&referrer, None)?;
+            unlisted.extend((!is_listed).then_some(descriptor));
+        }
+        Ok(unlisted)
+    }
+
+    /// Sends a manifest. Whether the registry says that it has seen the subject comes with its name.
+    fn send_manifest(&self, manifest: &Manifest, tag: Option<&str>) -> Result<(Descriptor, bool)> {
         let bytes = manifest.bytes()?;
         let digest = Digest::of(&bytes);
         self.push_blob(&Digest::of(b"{}"), &Content::Bytes(b"{}"))?;
@@ -226,10 +256,7 @@ impl Registry {
             artifact_type: manifest.artifact_type.clone(),
             ..Descriptor::new(MANIFEST, &digest)
         };
-        if let (Some(subject), false) = (&manifest.subject, keeps_account) {
-            self.account(&subject.content()?, &descriptor)?;
-        }
-        Ok(descriptor)
+        Ok((descriptor, keeps_account))
     }
 
     /// Whether the registry says that it has seen the subject.
@@ -243,20 +270,51 @@ impl Registry {
         }
     }
 
-    /// Adds to the list that stands in place of the registry's own (the specification's referrers tag schema).
-    fn account(&self, subject: &Digest, descriptor: &Descriptor) -> Result<()> {
-        let tag = format!("sha256-{}", subject.hex());
+    /// Adds referrers to the list that stands in place of the registry's own (the specification's referrers tag schema), unless they
+    /// are there. Whether it wrote.
+    ///
+    /// # Errors
+    /// If the registry does not take it, or something else stands there.
+    pub fn list_referrers(&self, subject: &Descriptor, referrers: &[Descriptor]) -> Result<bool> {
+        let tag = format!("sha256-{}", subject.content()?.hex());
         let mut index = match self.get(&tag, INDEX)? {
             Some(bytes) => serde_json::from_slice(&bytes)
                 .with_context(|| format!("what stands at the tag `{tag}` is no list"))?,
             None => Index::new(),
         };
-        if index.manifests.iter().any(|known| known.digest == descriptor.digest) {
-            return Ok(());
+        let is_there = |it: &&Descriptor| index.manifests.iter().any(|known| known.digest == it.digest);
+        let lacking: Vec<_> = referrers.iter().filter(|it| !is_there(it)).cloned().collect();
+        if lacking.is_empty() {
+            return Ok(false);
         }
-        index.manifests.push(descriptor.clone());
+        index.manifests.extend(lacking);
         index.manifests.sort_by(|a, b| a.digest.cmp(&b.digest));
-        self.put(&tag, INDEX, &serde_json::to_vec(&index)?).map(drop)
+        self.put(&tag, INDEX, &serde_json::to_vec(&index)?)?;
+        Ok(true)
+    }
+
+    /// Adds to what stands at tags until it is still there some time later. Nobody can lock a tag, or write it on a condition: who
+    /// read it before this was written, and writes it afterwards, leaves this out. `add` reads, writes what lacks, and says whether
+    /// anything lacked.
+    ///
+    /// # Errors
+    /// If `add` fails, or others write there all the time.
+    pub fn until_it_stays(&self, add: &mut dyn FnMut() -> Result<bool>) -> Result<()> {
+        let mut pause = SETTLING;
+        for _ in 0..MOST_WRITES {
+            let start = Instant::now();
+            if !add()? {
+                return Ok(());
+            }
+            // Others take about as long to read and write as it took here.
+            std::thread::sleep(pause.max(start.elapsed() * 2).min(LONGEST_SETTLING));
+            pause *= 2;
+        }
+        (!add()?).then_some(()).with_hint(|| {
+            let about =
+                format!("others write all the time to the tags of {}/{}", self.server, self.reference.name);
+            hinted(about, "run this again: what was sent is not sent again")
+        })
     }
 
     /// A manifest or list by its name; nothing where there is none.
