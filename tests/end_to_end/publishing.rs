@@ -181,6 +181,49 @@ fn a_model_is_published_by_one_commit_and_only_what_lacks_is_sent() {
 }
 
 #[test]
+fn a_signature_that_holds_is_not_made_anew() {
+    let (hub, keys) = (Hub::start(), Project::new());
+    for name in ["a", "b"] {
+        let output = keys.run(&["attest", "keygen", name, "--model", "--no-passphrase"]);
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let place = tempfile::tempdir().unwrap();
+    let model = copy_of(converted(), place.path());
+    let publish = |key: &str, more: &[&str]| {
+        let key = keys.directory.path().join(key);
+        let words = ["--license", "mit", "--model-signature", key.to_str().unwrap()];
+        let output = hub.publish(&model, &[&words[..], more].concat());
+        assert!(output.status.success(), "{}", text(&output));
+        text(&output)
+    };
+    let signature = || hub.files("me/tiny")["model.sig"]["oid"].clone();
+    assert!(publish("a.pem", &[]).contains("committed model.sig"));
+    let first = signature();
+    hub.requests();
+    assert!(publish("a.pem", &[]).contains("is up to date"));
+    assert!(publish("a.pem", &["--dry-run"]).contains("nothing was changed"));
+    assert_eq!(count(&hub.requests(), "POST", ""), 0);
+    assert_eq!(signature(), first);
+    // Another key, other files, and what is no signature: then it is made, and stays.
+    let made = |key: &str, others: &[&str]| {
+        let before = signature();
+        let said = publish(key, &[]);
+        let committed: Vec<_> = said.lines().filter_map(|line| line.strip_prefix("committed ")).collect();
+        assert_eq!(committed, [others, &["model.sig"]].concat(), "{said}");
+        assert_ne!(signature(), before);
+        assert!(publish(key, &[]).contains("is up to date"));
+    };
+    made("b.pem", &[]);
+    std::fs::write(model.join("NOTICE"), "hello\n").unwrap();
+    made("b.pem", &["NOTICE", "README.md"]);
+    std::fs::write(model.join("README.md"), "A card\n").unwrap();
+    std::fs::write(model.join("model.sig"), "{}").unwrap();
+    let output = hub.publish(&model, &["--license", "mit"]);
+    assert!(output.status.success(), "{}", text(&output));
+    made("b.pem", &[]);
+}
+
+#[test]
 fn whatever_a_hub_refuses_is_explained_and_the_next_run_goes_on() {
     let hub = Hub::start();
     let license = ["--license", "apache-2.0"];

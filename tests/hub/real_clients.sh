@@ -1,7 +1,7 @@
 #!/bin/bash
 # Proves the stand-in of the tests (stand_in.py) by the clients that people use: huggingface_hub out of the Python package index,
 # and @huggingface/hub out of the npm registry. Both publish a small model; the second finds the large file there and does not
-# send it. Then each publishes one whose large file the stand-in takes in parts.
+# send it. Both read a small file back. Then each publishes one whose large file the stand-in takes in parts.
 #
 #   tests/hub/real_clients.sh
 #
@@ -23,7 +23,7 @@ mkdir "$work/python" "$work/javascript"
 head -c 300000 /dev/zero > "$work/python/params_shard_0.bin"
 echo '{"metadata": {}}' > "$work/python/tensor-cache.json"
 cat > "$work/publish.mjs" <<'JS'
-import { createRepo, uploadFiles } from "@huggingface/hub";
+import { createRepo, downloadFile, uploadFiles } from "@huggingface/hub";
 import fs from "node:fs";
 import { pathToFileURL } from "node:url";
 const [hubUrl, directory] = process.argv.slice(2);
@@ -31,6 +31,8 @@ const options = { repo: { type: "model", name: "me/javascript" }, accessToken: "
 await createRepo(options);
 const files = fs.readdirSync(directory).map((path) => ({ path, content: pathToFileURL(`${directory}/${path}`) }));
 await uploadFiles({ ...options, useXet: false, files, commitTitle: "javascript" });
+const back = await downloadFile({ ...options, path: "tensor-cache.json", xet: false });
+fs.writeFileSync("back.json", await back.text());
 JS
 cat > "$work/check.py" <<'PY'
 import hashlib, json, os, sys
@@ -66,6 +68,10 @@ round() {
     HF_HUB_DISABLE_XET=1 HF_ENDPOINT=$address HF_TOKEN=hf_secretsecretsecret HF_HOME=$work/home \
         "$work/venv/bin/hf" upload me/python "$2" . --commit-message python
     (cd "$work" && node publish.mjs "$address" "$3")
+    cmp "$work/back.json" "$3/tensor-cache.json"
+    HF_HUB_DISABLE_XET=1 HF_ENDPOINT=$address HF_TOKEN=hf_secretsecretsecret HF_HOME=$work/home \
+        "$work/venv/bin/hf" download me/python tensor-cache.json --local-dir "$work/state/back" > /dev/null
+    cmp "$work/state/back/tensor-cache.json" "$2/tensor-cache.json"
     exec 9>&-
     wait "$hub" || true
     hub=

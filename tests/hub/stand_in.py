@@ -114,6 +114,9 @@ class Hub(http.server.BaseHTTPRequestHandler):
         match = re.fullmatch(r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", path)
         if match:
             return self.batch(json.loads(content), base)
+        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        if match:
+            return self.resolve(repositories.get(match[1]), match[2], match[3])
         match = re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/(preupload|commit|revision)/([^/]+))?", path)
         if not match or match[1] not in repositories:
             return self.answer({"error": "Repository not found"}, 404)
@@ -131,6 +134,20 @@ class Hub(http.server.BaseHTTPRequestHandler):
             siblings.append({"rfilename": name, "size": file["size"], "blobId": file["blob"], **large})
         return self.answer({"_id": "1", "id": match[1], "modelId": match[1], "sha": repository["sha"], "private": False,
                             "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
+
+    def resolve(self, repository, revision, path):
+        """A file of the last commit, which is the only one that is kept."""
+        file = repository and revision in ("main", repository["sha"]) and repository["files"].get(path)
+        if not file or file["large"]:
+            return self.answer({"error": "Entry not found"}, 404, {"X-Error-Code": "EntryNotFound"})
+        headers = {"ETag": '"%s"' % file["blob"], "X-Repo-Commit": repository["sha"]}
+        content = base64.b64decode(file["content"])
+        part = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("range", ""))
+        if not part:
+            return self.answer(content, headers=headers)
+        first, last = int(part[1]), min(int(part[2]), len(content) - 1)
+        headers["Content-Range"] = "bytes %d-%d/%d" % (first, last, len(content))
+        self.answer(content[first:last + 1], 206, headers)
 
     def create(self, wanted, base):
         name = (wanted.get("organization") or "me") + "/" + wanted["name"]
@@ -224,7 +241,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
             elif line["key"] == "file":
                 plain = base64.b64decode(value["content"])
                 changed[value["path"]] = {"large": False, "oid": hashlib.sha256(plain).hexdigest(), "size": len(plain),
-                                          "blob": git_oid(plain)}
+                                          "blob": git_oid(plain), "content": value["content"]}
         repository["files"].update(changed)
         repository["sha"] = hashlib.sha1(content + repository["sha"].encode()).hexdigest()
         save()

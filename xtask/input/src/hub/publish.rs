@@ -116,11 +116,7 @@ impl Hub {
     /// asked.
     pub fn publish(&self, request: &PublishRequest, progress: &dyn Progress) -> Result<Publication> {
         let PublishRequest { repository, files, message, dry_run } = *request;
-        crate::model::check_repository(repository)?;
-        ensure!(
-            self.token.is_some(),
-            "publishing needs a token that may write\n  hint: set HF_TOKEN, or log in with the hub's own client"
-        );
+        self.check_may_publish(repository)?;
         let mut publication = Publication::default();
         let mut there = self.state(repository, BRANCH, progress)?;
         if there.is_none() && !dry_run {
@@ -150,6 +146,34 @@ impl Hub {
         self.check_commit(repository, &commit, files, progress)?;
         publication.commit = Some(commit);
         Ok(publication)
+    }
+
+    fn check_may_publish(&self, repository: &str) -> Result<()> {
+        crate::model::check_repository(repository)?;
+        ensure!(
+            self.token.is_some(),
+            "publishing needs a token that may write\n  hint: set HF_TOKEN, or log in with the hub's own client"
+        );
+        Ok(())
+    }
+
+    /// The text of a small file that was published; nothing where there is none.
+    ///
+    /// # Errors
+    /// If the hub does not say.
+    pub fn published_text(
+        &self,
+        repository: &str,
+        path: &str,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>> {
+        self.check_may_publish(repository)?;
+        let Some(there) = self.state(repository, BRANCH, progress)? else { return Ok(None) };
+        if !there.siblings.iter().any(|sibling| sibling.rfilename == path) {
+            return Ok(None);
+        }
+        let bytes = self.read(&self.file(repository, &there.sha, path), LARGEST_PLAIN, progress)?;
+        Ok(String::from_utf8(bytes).ok())
     }
 
     pub(super) fn shown(&self) -> String {

@@ -6,7 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use input::{Content, Hub, Model, Publication, PublishRequest, PublishedFile, Terms};
-use signature::MODEL_SIGNATURE;
+use signature::{MODEL_SIGNATURE, ModelBundle, ModelKey, ModelStatement};
 use std::{
     fmt::Write,
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ const CARD: &str = "README.md";
 ///
 /// The model is verified first. What the hub has already is not sent again, large files are known by their SHA-256, and one commit
 /// adds everything, on top of the state that was looked at: whoever changes the repository meanwhile is told, not overwritten. A run
-/// that was cut off is repeated for what lacks. Where DIR has no README.md, a model card is written for it: license, source, digests,
+/// that was cut off is repeated for what lacks, and a signature of the hub that holds is not made anew. Where DIR has no README.md, a model card is written for it: license, source, digests,
 /// and how to make and verify it.
 ///
 /// The hub is that of `--endpoint`, of HF_ENDPOINT, or of Python's `huggingface_hub`; the token is taken from HF_TOKEN or that
@@ -102,18 +102,24 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
         )?;
         files.push(text_file(CARD, text));
     }
+    let options = global.fetch_options();
+    let hub = Hub::open(options.network.client(options.patience), arguments.endpoint.as_deref())?;
     if let Some(path) = &arguments.model_signature {
         let passphrases = Passphrases { file: arguments.passphrase_file.clone() };
         let key = model_key(path, &passphrases, &progress)?;
         let name = arguments.repository.rsplit('/').next().unwrap_or_default().to_owned();
         files.retain(|file| file.path != MODEL_SIGNATURE);
         let digests = files.iter().map(|file| (file.path.clone(), file.digest.hex())).collect();
-        let bundle = key.sign(&signature::ModelStatement { name, files: digests })?;
-        files.push(text_file(MODEL_SIGNATURE, bundle.to_text()));
+        let statement = ModelStatement { name, files: digests };
+        // Each signature is another one: the hub's stays as long as it holds.
+        let there = hub.published_text(&arguments.repository, MODEL_SIGNATURE, &progress)?;
+        let text = match there.filter(|text| is_signature(text, &key, &statement)) {
+            Some(text) => text,
+            None => key.sign(&statement)?.to_text(),
+        };
+        files.push(text_file(MODEL_SIGNATURE, text));
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
-    let options = global.fetch_options();
-    let hub = Hub::open(options.network.client(options.patience), arguments.endpoint.as_deref())?;
     let request = PublishRequest {
         repository: &arguments.repository,
         files: &files,
@@ -122,6 +128,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<()> {
     };
     let done = hub.publish(&request, &progress)?;
     tell(global, arguments, &done)
+}
+
+/// Whether a stranger's text is this key's signature of these very files.
+fn is_signature(text: &str, key: &ModelKey, statement: &ModelStatement) -> bool {
+    ModelBundle::parse(text).is_ok_and(|bundle| {
+        bundle.is_of(statement) && bundle.verifies(&key.public_pem()).is_ok_and(|verifies| verifies)
+    })
 }
 
 fn tell(global: &Global, arguments: &Arguments, done: &Publication) -> Result<()> {
