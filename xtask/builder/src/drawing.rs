@@ -251,7 +251,7 @@ const STYLE: &str = ".graph{font-family:system-ui,sans-serif}.graph .ground{fill
     .graph .head{fill:#5b6675}.graph .shipped{fill:#e3edfb;stroke:#1f5fbf;stroke-width:2.5}.graph .tool{fill:#f2f3f5;stroke:#5b6675;stroke-width:1.4}\
     .graph .check{fill:#e6f4e8;stroke:#2c7a3d;stroke-width:1.8}.graph .title{font-size:13px;font-weight:600;fill:#14181f}\
     .graph .subtitle{font-size:12px;fill:#3f4855}\
-    @media (prefers-color-scheme:dark){.graph .ground{fill:#14181f}.graph .edge{stroke:#9aa6b5}.graph .head{fill:#9aa6b5}\
+    @media screen and (prefers-color-scheme:dark){.graph .ground{fill:#14181f}.graph .edge{stroke:#9aa6b5}.graph .head{fill:#9aa6b5}\
     .graph .shipped{fill:#172c4a;stroke:#6ea8ff}.graph .tool{fill:#23282f;stroke:#9aa6b5}.graph .check{fill:#16301c;stroke:#6cc281}\
     .graph .title{fill:#f0f3f7}.graph .subtitle{fill:#c3ccd8}}";
 

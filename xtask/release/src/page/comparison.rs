@@ -1,6 +1,6 @@
 //! The page on a comparison: of a release with its rebuild, or of any two files or directories.
 
-use super::{code, page, pairs, size, table, text};
+use super::{code, page, pairs, prose, size, table, text};
 use crate::{File, Manifest};
 use anyhow::Result;
 use artifact::{Change, Comparison, Side};
@@ -73,7 +73,7 @@ pub fn rebuild_page(rebuild: &Rebuild) -> String {
     };
     html += &pairs(&[
         ("release.json", code(rebuild.manifest_sha256.as_deref().unwrap_or("?"))),
-        ("rebuilt by", text(&rebuild.rebuilt_by)),
+        ("rebuilt by", prose(&rebuild.rebuilt_by)),
     ]);
     let row = |(name, same): &(String, bool)| {
         let verdict =
@@ -136,7 +136,7 @@ fn one(level: usize, path: &str, comparison: &Comparison) -> String {
         html += &pairs(&sides);
     }
     for note in &comparison.notes {
-        html += &format!("<p>{}</p>\n", text(note));
+        html += &format!("<p>{}</p>\n", prose(note));
     }
     if !comparison.changes.is_empty() {
         let rows: Vec<_> = comparison.changes.iter().map(change).collect();

@@ -36,21 +36,35 @@ fn page(title: &str, body: &str) -> String {
     )
 }
 
-/// A table: what it shows, for those who hear it; the heads; and the cells, which are HTML. Where it is too wide, it is
-/// moved by itself.
-fn table(name: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
+/// The most columns of a table: style.css has a name for each, which stands before the cell where a window is narrow.
+const COLUMNS: usize = 6;
+
+/// A table: what it shows, for those who hear it; the heads; and the cells, which are HTML. Columns without content are left out. Where it
+/// is too wide, it is moved by itself; on a phone, the cells of a row stand below each other.
+fn table(name: &str, heads: &[&'static str], rows: &[Vec<String>]) -> String {
+    if rows.is_empty() {
+        return "<p>None.</p>\n".to_owned();
+    }
+    let shown: Vec<usize> = (0..heads.len().min(COLUMNS))
+        .filter(|&column| rows.iter().any(|row| row.get(column).is_some_and(|cell| !cell.is_empty())))
+        .collect();
+    let names: String = shown
+        .iter()
+        .zip(1..)
+        .map(|(&column, number)| format!("--h{number}:'{}: ';", heads[column]))
+        .collect();
     let mut html = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table><thead><tr>",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table style=\"{names}\"><thead><tr>",
         text(name)
     );
-    for head in heads {
-        html += &format!("<th scope=\"col\">{}</th>", text(head));
+    for &column in &shown {
+        html += &format!("<th scope=\"col\">{}</th>", text(heads[column]));
     }
     html += "</tr></thead><tbody>\n";
     for row in rows {
         html += "<tr>";
-        for cell in row {
-            html += &format!("<td>{cell}</td>");
+        for &column in &shown {
+            html += &format!("<td>{}</td>", row.get(column).map_or("", String::as_str));
         }
         html += "</tr>\n";
     }
@@ -67,10 +81,26 @@ fn code(stranger: &str) -> String {
     format!("<code>{}</code>", text(stranger))
 }
 
-/// A size that people read, with the exact one.
+/// A sentence, in which backticks are around what a program reads or writes.
+fn prose(stranger: &str) -> String {
+    let parts: Vec<_> = stranger.split('`').collect();
+    if parts.len() % 2 == 0 {
+        return text(stranger);
+    }
+    let part = |(index, part): (usize, &&str)| if index % 2 == 0 { text(part) } else { code(part) };
+    parts.iter().enumerate().map(part).collect()
+}
+
+/// Below, bytes are few enough to be read.
+const FEW: u64 = 10 << 10;
+
+/// A size that people read, with the exact one where that is another.
+fn exact_size(bytes: u64) -> String {
+    if bytes < FEW { size(bytes) } else { format!("{} ({bytes} bytes)", size(bytes)) }
+}
+
+/// A size that people read.
 fn size(bytes: u64) -> String {
-    /// Below, the bytes are few enough to be read.
-    const FEW: u64 = 10 << 10;
     match bytes {
         0..FEW => format!("{bytes} bytes"),
         _ if bytes < 1 << 20 => format!("{:.1} KiB", bytes as f64 / 1024.0),

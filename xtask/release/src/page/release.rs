@@ -1,6 +1,6 @@
 //! The page for a release: what it holds, what that was made of, and what is known of it.
 
-use super::{attestation, code, page, pairs, size, table, text};
+use super::{attestation, code, exact_size, page, pairs, prose, size, table, text};
 use crate::{Artifact, BOM, Manifest, Model, Verdict, bom::purl};
 use builder::drawing::{Box, Drawing, Shape};
 use std::{collections::BTreeMap, path::Path};
@@ -39,7 +39,7 @@ fn intro(manifest: &Manifest, verdict: &Verdict) -> String {
         false => format!("<p class=\"bad\">{} problems were found.</p>\n", verdict.problems.len()),
     };
     if !verdict.passes() {
-        let row = |problem: &crate::Problem| vec![code(&problem.file), text(&problem.problem)];
+        let row = |problem: &crate::Problem| vec![code(&problem.file), prose(&problem.problem)];
         html += &table(
             "Problems",
             &["file", "problem"],
@@ -61,7 +61,7 @@ fn intro(manifest: &Manifest, verdict: &Verdict) -> String {
     if !verdict.unchecked.is_empty() || !verdict.notes.is_empty() {
         html += "<details><summary>What was not checked</summary>\n<ul>\n";
         for line in verdict.unchecked.iter().chain(&verdict.notes) {
-            html += &format!("<li>{}</li>\n", text(line));
+            html += &format!("<li>{}</li>\n", prose(line));
         }
         html += "</ul>\n</details>\n";
     }
@@ -83,7 +83,7 @@ fn artifact(artifact: &Artifact) -> String {
     };
     let mut facts = vec![
         ("SHA-256", code(&artifact.archive.sha256)),
-        ("size", format!("{} ({} bytes)", size(artifact.archive.size), artifact.archive.size)),
+        ("size", exact_size(artifact.archive.size)),
         ("version", text(&artifact.version)),
         ("target", text(&artifact.step.target)),
         ("license", text(&artifact.license)),

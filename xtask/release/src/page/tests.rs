@@ -74,6 +74,27 @@ fn the_page_of_a_release_holds_what_the_manifest_does() {
 }
 
 #[test]
+fn what_is_empty_is_not_shown_as_a_table() {
+    assert_eq!(table("x", &["a", "b"], &[]), "<p>None.</p>\n");
+    let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+    let html = table("x", &["a", "b", "c"], &[row(["1", "", "2"]), row(["", "", "3"])]);
+    // On a phone, the names of columns stand before the cells.
+    assert!(html.contains("<table style=\"--h1:'a: ';--h2:'c: ';\">"), "{html}");
+    assert!(!html.contains(">b<") && html.contains("<tr><td></td><td>3</td></tr>"), "{html}");
+    assert!((1..=COLUMNS).all(|number| STYLE.contains(&format!("content:var(--h{number})"))));
+}
+
+#[test]
+fn what_programs_read_is_set_apart_in_sentences() {
+    assert_eq!(prose("`a<b` is"), "<code>a&lt;b</code> is");
+    assert_eq!(prose("a ` b <"), "a ` b &lt;");
+    assert_eq!(
+        (exact_size(431), exact_size(1 << 20)),
+        ("431 bytes".into(), "1.0 MiB (1048576 bytes)".into())
+    );
+}
+
+#[test]
 fn a_strangers_release_stays_text() {
     let (directory, store, mut manifest) = example::release();
     let path = directory.path().join("dist");
