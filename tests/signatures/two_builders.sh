@@ -4,7 +4,7 @@
 #
 #   tests/signatures/two_builders.sh XTASK      (as root; needs Debian's docker.io)
 #
-# Takes about two minutes, and each downloads the packages of the environment `sandbox` (10 MB), so continuous integration has it in parts
+# Takes ten seconds to a minute, and each downloads the packages of the environment `sandbox` (10 MB), so continuous integration has it in parts
 # alone: every backend gives the same bytes (tests/end_to_end/one_hash.rs), and keys are counted (xtask/release/src/provenance).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
