@@ -83,6 +83,95 @@ fn what_is_impossible_is_said_before_the_work() {
     let said = text(&project.run(&["build", "waits"]));
     assert!(said.contains(&format!("`waits@{TARGET}` can't be built")), "{said}");
     assert!(said.contains("`far` could not be reached") && !said.contains("building"), "{said}");
+    let store = tempfile::tempdir().unwrap();
+    let said = text(&project.run_alone(store.path(), &["build", "waits"]));
+    assert!(said.contains("`far` could not be reached") && !said.contains("cannot fetch"), "{said}");
+
+    // The only server that has it does not answer.
+    let far = "[[input]]\nname = \"far\"\nsize = 1\nsha256 = \"HEX\"\nkind = \"https\"\nurls = [\"http://127.0.0.1:1/far.tar\"]\n";
+    project.write("recipes/inputs.lock", &lock.replace("input = []\n", &far.replace("HEX", &"0".repeat(64))));
+    let said = text(&project.run_alone(store.path(), &["build", "waits"]));
+    assert!(said.contains(&format!("`waits@{TARGET}` can't be built")), "{said}");
+    assert!(said.contains("cannot fetch `far`") && said.contains("--input NAME=PATH"), "{said}");
+    assert!(!said.contains("building") && !said.contains("fetching"), "{said}");
+
+    // Of a recipe for two targets, the one that can be had.
+    let plain =
+        std::fs::read_to_string(project.directory.path().join("recipes/packages/slow/recipe.toml")).unwrap();
+    let android = "[[target]]\ntriple = \"aarch64-linux-android\"\nenvironment = \"sandbox\"\n\
+                   [[target.source]]\ninput = \"far\"\npath = \"far\"\n";
+    project.write("recipes/packages/both/recipe.toml", &(plain.replace("\"slow\"", "\"both\"") + android));
+    project.write("recipes/packages/both/build.sh", "echo > /build/out/x\n");
+    let both = project.run(&["build", "both"]);
+    let said = text(&both);
+    assert!(both.status.success(), "{said}");
+    assert!(
+        said.contains("note: `both@aarch64-linux-android` is left out, since `far` is out of reach"),
+        "{said}"
+    );
+    let said = text(&project.run(&["build", "both@android"]));
+    assert!(said.contains("error: `both@aarch64-linux-android` can't be built"), "{said}");
+
+    // A directory that lacks what the recipe takes of it.
+    let parts = project.directory.path().join("recipes/packages/waits/recipe.toml");
+    let text_of_parts = std::fs::read_to_string(&parts).unwrap();
+    std::fs::write(
+        &parts,
+        text_of_parts
+            .replace("path = \"far\"\n", "path = \"far\"\nstrip = 1\nsubtrees = [\"source.properties\"]\n"),
+    )
+    .unwrap();
+    let said = text(&project.run(&["build", "waits", "--input", "far=recipes"]));
+    assert!(said.contains("recipes is not what `far` should be: it has no `source.properties`"), "{said}");
+
+    let mut docker = project.command(store.path(), &["build", "slow", "--backend", "docker"]);
+    let said = text(&docker.env("DOCKER_HOST", "unix:///nonexistent/docker.sock").output().unwrap());
+    assert!(said.contains("hint:") && !said.contains("fetching"), "{said}");
+}
+
+#[test]
+fn outputs_that_are_there_are_left_as_they_are() {
+    let project = two();
+    let build = || text(&project.run(&["build", "slow", "-o", "out"]));
+    let directory = format!("out/slow-1-{TARGET}");
+    assert!(build().contains(&format!("{directory} is written")));
+    let said = build();
+    assert!(said.contains(&format!("{directory} is up to date")) && !said.contains("error"), "{said}");
+    let now = project.directory.path().join(&directory).join("more");
+    let parent = std::fs::metadata(now.parent().unwrap()).unwrap();
+    let mut writable = parent.permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut writable, 0o755);
+    std::fs::set_permissions(now.parent().unwrap(), writable).unwrap();
+    std::fs::write(now, "").unwrap();
+    assert!(build().contains(&format!("error: {directory} exists already")));
+}
+
+#[test]
+fn what_will_be_done_is_said_first() {
+    let project = two();
+    project.write("recipes/packages/slow/build.sh", "echo > /build/out/x\n");
+    project.recipe("after", "\"slow\"", "echo > /build/out/x\n");
+    project.release("small", "after");
+    let vendored = project.directory.path().join("vendored");
+    let vendored = vendored.to_str().unwrap();
+    assert!(project.run(&["vendor", vendored]).status.success());
+    let store = tempfile::tempdir().unwrap();
+    let release = |more: &[&str]| {
+        let line = [&["release", "small", "--keep-going"], more].concat();
+        let output = project.run_alone(store.path(), &line);
+        text(&output)
+    };
+    // Nothing answers there, so that nothing is fetched.
+    let said = release(&[]);
+    let first = said.lines().next().unwrap_or_default();
+    let files = std::fs::read_to_string(repository().join("containers/sandbox.lock")).unwrap();
+    let files = files.matches("[[input]]").count();
+    assert!(first.contains(&format!("to do: 2 of 2 steps to build; {files} files to fetch (")), "{said}");
+    assert!(first.contains(" MB of disk (") && !first.contains("took"), "{said}");
+    let given = ["--offline", "--vendored", vendored];
+    let said = release(&given);
+    assert!(said.lines().next().unwrap_or_default().ends_with("to do: 2 of 2 steps to build"), "{said}");
+    assert!(!release(&given).contains("to do:"), "a release with nothing to do says nothing of it");
 }
 
 #[test]

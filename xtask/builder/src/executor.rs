@@ -12,7 +12,7 @@ use crate::{
 use anyhow::{Context, Result, anyhow, bail};
 use artifact::Finding;
 use environment::{Backend, Environment, Launch, Source};
-use input::FetchOptions;
+use input::{FetchOptions, Unavailable};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -34,6 +34,8 @@ pub struct Options {
     pub keep_going: bool,
     /// How inputs and packages are fetched.
     pub fetch: FetchOptions,
+    /// Inputs that are known to be out of reach.
+    pub unreachable: Vec<Unavailable>,
 }
 
 /// A node that is built.
@@ -122,7 +124,7 @@ struct Executor<'a> {
 
 /// Runs everything in the plan; outcomes stand in the plan's order. What runs, and what came of it, is an event of `progress`.
 ///
-/// A node whose inputs nobody could lock has failed before anything is fetched.
+/// A node whose inputs nobody could lock, or that are known to be out of reach, has failed before anything is fetched.
 pub fn execute(
     project: &Project,
     store: &Store,
@@ -137,7 +139,7 @@ pub fn execute(
         started: vec![false; count],
         environments: BTreeMap::new(),
     };
-    let state = lacking_inputs(project, plan, state, progress);
+    let state = lacking_inputs(project, plan, &options.unreachable, state, progress);
     let executor = Executor {
         project,
         store,
@@ -157,10 +159,21 @@ pub fn execute(
     state.outcomes.into_iter().map(|outcome| outcome.context("a node was never run")).collect()
 }
 
-/// Fails the nodes with inputs that are neither locked nor given.
-fn lacking_inputs(project: &Project, plan: &Plan, mut state: State, progress: &dyn Progress) -> State {
+/// Fails the nodes with inputs that are neither locked nor given, or out of reach.
+fn lacking_inputs(
+    project: &Project,
+    plan: &Plan,
+    unreachable: &[Unavailable],
+    mut state: State,
+    progress: &dyn Progress,
+) -> State {
+    let of_node = |node: &Node| -> Result<()> {
+        let inputs = project.inputs_of(node)?;
+        let is_needed = |away: &&Unavailable| inputs.iter().any(|input| away.names.contains(&input.name));
+        unreachable.iter().find(is_needed).map_or(Ok(()), |away| Err(away.clone().into()))
+    };
     for (index, node) in plan.nodes.iter().enumerate() {
-        if let Err(error) = project.inputs_of(node) {
+        if let Err(error) = of_node(node) {
             let error = error.context(format!("`{node}` can't be built"));
             progress.event(
                 &node.to_string(),

@@ -26,7 +26,7 @@ pub use executor::{Broken, Built, Options, Outcome, execute};
 pub use failure::{Cause, decode as decode_log, explain_log};
 pub use fingerprint::fingerprint;
 pub use history::{differences, failed_log, last, seconds, tree_differences};
-pub use look::{Looked, Seen, look};
+pub use look::{Looked, Seen, Sight, glance, look, provided};
 pub use made_from::{Files, made_from};
 pub use name::{InvalidLicense, License, RecipeName, Triple};
 pub use node::Node;

@@ -45,17 +45,19 @@ impl Project {
 
     /// Lets a file or directory of this machine take the place of a locked input. It counts as the locked one when it is
     /// that, byte for byte; else it is known as unpinned from here on, and gives false. Errors: no recipe asks for an
-    /// input of this name; it can't be read.
+    /// input of this name; it can't be read; it lacks what they take of it.
     pub fn give(&mut self, store: &Store, name: &str, path: &Path) -> Result<bool> {
-        let known: Vec<&str> = self
-            .recipes
-            .values()
-            .flat_map(|recipe| {
-                recipe.sources.iter().chain(recipe.targets.iter().flat_map(|target| &target.sources))
-            })
-            .filter_map(|source| source.input.as_deref())
-            .collect();
-        ensure!(known.contains(&name), Unknown::new("input", name, known));
+        let sources = self.recipes.values().flat_map(|recipe| {
+            recipe.sources.iter().chain(recipe.targets.iter().flat_map(|target| &target.sources))
+        });
+        let (own, other): (Vec<&Source>, Vec<&Source>) = sources
+            .filter(|source| source.input.is_some())
+            .partition(|source| source.input.as_deref() == Some(name));
+        ensure!(
+            !own.is_empty(),
+            Unknown::new("input", name, other.iter().filter_map(|source| source.input.as_deref()))
+        );
+        own.into_iter().try_for_each(|source| check_given(source, name, path))?;
         let given = Given::take(store, name, path, self.inputs.get(name))?;
         let pinned = given.pinned;
         self.given.insert(name.to_owned(), given);
@@ -180,4 +182,18 @@ impl Project {
         names.sort();
         Ok(names)
     }
+}
+
+/// Looks, before gigabytes are taken, whether a directory can be what a source takes parts of.
+fn check_given(source: &Source, name: &str, path: &Path) -> Result<()> {
+    // With more than the directory at the top of its archive taken off, the parts stand somewhere below.
+    if !path.is_dir() || source.strip > 1 {
+        return Ok(());
+    }
+    let Some(lacks) = source.subtrees.iter().find(|part| !path.join(part).exists()) else { return Ok(()) };
+    Err(hinted(
+        format!("{} is not what `{name}` should be: it has no `{lacks}`", path.display()),
+        format!("give the directory that holds it, as in `--input {name}=DIR`"),
+    )
+    .into())
 }

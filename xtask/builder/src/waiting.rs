@@ -28,7 +28,10 @@ pub fn waiting(plan: &Plan, outcomes: &[Outcome]) -> BTreeMap<Node, Vec<String>>
                 left.extend(plan.dependencies.get(index).into_iter().flatten());
             }
         }
-        waiting.insert(node.clone(), names.into_iter().collect());
+        // What was not tried since another lacks something waits for nothing itself.
+        if !names.is_empty() {
+            waiting.insert(node.clone(), names.into_iter().collect());
+        }
     }
     waiting
 }

@@ -10,7 +10,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use store::{Event, How};
+use store::{Event, Forecast, How};
 
 /// The version of the stream. It grows when a field or event goes or changes its meaning, not when one is added.
 pub const SCHEMA: u32 = 1;
@@ -93,6 +93,16 @@ pub fn finish(json: Option<Json>, ended: Result<bool, &anyhow::Error>) {
 /// The number of a meter.
 pub fn next_meter() -> u64 {
     METERS.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What is about to be done.
+pub fn forecast(forecast: &Forecast) {
+    let Forecast { nodes, run, files, bytes, disk, free, timed, seconds } = forecast;
+    let seconds = (timed == run).then_some(seconds);
+    emit(
+        "forecast",
+        json!({ "nodes": nodes, "run": run, "files": files, "bytes": bytes, "disk": disk, "free": free, "seconds": seconds }),
+    );
 }
 
 /// What happened to a piece of work.

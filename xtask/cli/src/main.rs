@@ -14,6 +14,7 @@ mod names;
 mod options;
 mod place;
 mod progress;
+mod reference;
 mod remote;
 mod report;
 mod secret;
@@ -38,7 +39,7 @@ const EXIT_STATUS: &str = "Exit status:
 #[command(
     name = "xtask",
     bin_name = "cargo xtask",
-    version,
+    version = env!("XTASK_VERSION"),
     max_term_width = 110,
     disable_help_subcommand = true,
     after_long_help = EXIT_STATUS

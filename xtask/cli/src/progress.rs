@@ -12,7 +12,7 @@ use std::{
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
-use store::{Done, Event, How, Meter, Progress, Unit, printable};
+use store::{Done, Event, Forecast, How, Meter, Progress, Unit, printable};
 
 /// How often a line is printed where there is no terminal.
 const INTERVAL: Duration = Duration::from_secs(20);
@@ -119,6 +119,13 @@ impl Progress for Bars {
         self.bars.suspend(|| eprintln!("note: {message}"));
     }
 
+    fn forecast(&self, forecast: &Forecast) {
+        events::forecast(forecast);
+        if let Some(text) = forecast_text(forecast) {
+            self.stamped(&text);
+        }
+    }
+
     fn event(&self, label: &str, event: Event<'_>) {
         events::work(label, event);
         match event {
@@ -150,6 +157,41 @@ impl Progress for Bars {
             }),
             Event::Skipped(cause) => self.stamped(&format!("{:>8} {label}  because of {cause}", "skipped")),
         }
+    }
+}
+
+/// What is about to be done, in a line. Nothing where the next line says as much.
+fn forecast_text(forecast: &Forecast) -> Option<String> {
+    let Forecast { nodes, run, files, bytes, disk, free, timed, seconds } = *forecast;
+    if files == 0 && run < 2 {
+        return None;
+    }
+    let mut parts = Vec::new();
+    if run > 0 {
+        parts.push(format!("{run} of {nodes} steps to build"));
+    }
+    if files > 0 {
+        let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+        parts.push(format!("{files} to fetch ({})", size(bytes)));
+        parts.push(format!("at least {} of disk ({} are free)", size(disk), size(free)));
+    }
+    let time = match seconds {
+        0..90 => format!("{seconds} s"),
+        _ => format!("{} min", seconds.div_ceil(60)),
+    };
+    match timed {
+        0 => {}
+        _ if timed == run => parts.push(format!("about {time}, as they took here last")),
+        _ => parts.push(format!("about {time} for the {timed} that ran here before")),
+    }
+    Some(format!("to do: {}", parts.join("; ")))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..10_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        10_000_000..10_000_000_000 => format!("{} MB", bytes / 1_000_000),
+        _ => format!("{} GB", bytes / 1_000_000_000),
     }
 }
 
@@ -249,6 +291,29 @@ mod tests {
         let prefix = template.split_once("{prefix:").and_then(|(_, rest)| rest.split_once('!')).unwrap().0;
         let numbers = if template.contains("per_sec") { 35 } else { 19 };
         prefix.parse::<usize>().unwrap() + numbers + 4
+    }
+
+    #[test]
+    fn what_is_about_to_be_done_is_a_line() {
+        let first = Forecast {
+            nodes: 23,
+            run: 23,
+            files: 351,
+            bytes: 887_000_000,
+            disk: 4_400_000_000,
+            free: 61_000_000_000,
+            ..Forecast::default()
+        };
+        let text = "to do: 23 of 23 steps to build; 351 files to fetch (887 MB); at least 4400 MB of disk (61 GB are free)";
+        assert_eq!(forecast_text(&first).as_deref(), Some(text));
+        let again = Forecast { nodes: 23, run: 4, timed: 4, seconds: 100, ..Forecast::default() };
+        let text = "to do: 4 of 23 steps to build; about 2 min, as they took here last";
+        assert_eq!(forecast_text(&again).as_deref(), Some(text));
+        let text = "to do: 4 of 23 steps to build; about 100 s for the 3 that ran here before";
+        let some = Forecast { timed: 3, seconds: 89, ..again };
+        assert_eq!(forecast_text(&some), Some(text.replace("100 s", "89 s")));
+        assert_eq!(forecast_text(&Forecast { nodes: 9, run: 1, ..Forecast::default() }), None);
+        assert_eq!(forecast_text(&Forecast::default()), None);
     }
 
     #[test]

@@ -253,7 +253,7 @@ fn unavailable(gone: Vec<(&Input, Gone)>) -> Unavailable {
 }
 
 /// The first names of many.
-fn listed(inputs: &[&Input]) -> String {
+pub fn listed(inputs: &[&Input]) -> String {
     const SHOWN: usize = 8;
     let names: Vec<String> = inputs.iter().take(SHOWN).map(|input| format!("`{}`", input.name)).collect();
     match inputs.len().saturating_sub(SHOWN) {

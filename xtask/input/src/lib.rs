@@ -1,5 +1,6 @@
 //! Inputs: what is pinned in lock files, fetched into the store, unpacked into trees. Nothing else enters a build.
 
+mod ahead;
 mod apt;
 mod archive;
 mod cargo;
@@ -33,6 +34,7 @@ mod vendor;
 mod wanted;
 mod way;
 
+pub use ahead::{to_fetch, unreachable};
 pub use archive::Archive;
 pub use cargo::Crate;
 pub use client::Content as OciContent;

@@ -7,11 +7,13 @@ mod collect;
 #[cfg(test)]
 mod example;
 mod explain;
+mod forecast;
 mod goals;
 mod inputs;
 mod log;
 mod matrix;
 mod model;
+mod parallel;
 mod rebuild;
 mod release;
 mod session;

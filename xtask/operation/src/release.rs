@@ -3,7 +3,7 @@
 use crate::{Session, model::convert_for_release};
 use anyhow::Result;
 use builder::{Outcome, Plan};
-use input::Unavailable;
+use input::{Model, Unavailable};
 use release::{Conversion, Definition, Manifest, Missing, Wanted, Written};
 use std::path::Path;
 use store::{Digest, Reference};
@@ -68,7 +68,11 @@ pub fn make_release(session: &Session<'_>, request: &ReleaseRequest<'_>) -> Resu
     let mut goals = definition.artifacts(project)?;
     goals.extend(definition.checks(project)?);
     let plan = Plan::new(project, &goals)?;
-    let outcomes = session.execute(&plan, effort != Effort::Stop)?;
+    let mut models = Vec::new();
+    for conversion in &definition.models {
+        models.extend(Model::load(&project.root, &conversion.name)?.lock(&project.root)?.inputs);
+    }
+    let outcomes = session.execute_beside(&plan, effort != Effort::Stop, &models)?;
     let nodes = builder::waiting(&plan, &outcomes);
     let mut unavailable: Vec<_> = goals
         .iter()

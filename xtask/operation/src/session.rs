@@ -1,10 +1,14 @@
 //! What operations work on.
 
+use crate::{forecast::Ahead, parallel};
 use anyhow::{Context, Result};
-use builder::{Options, Outcome, Plan, Project};
+use builder::{Node, Options, Outcome, Plan, Project};
 use environment::{Backend, Ended, Launch};
-use input::FetchOptions;
-use std::{collections::BTreeSet, sync::OnceLock};
+use input::{FetchOptions, Input, Unavailable};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
+};
 use store::{Digest, Progress, Store};
 
 /// Opens the way to run actions, for a session's project and store.
@@ -20,7 +24,7 @@ pub struct Session<'a> {
     pub fetch: FetchOptions,
     /// Processors that builds may use.
     pub jobs: usize,
-    /// Nodes that run at a time. Two, where this machine runs them: configuration and linking leave most processors idle.
+    /// Nodes that run at a time. Where this machine runs them, by its processors and memory.
     pub nodes: usize,
     /// Told about what takes long.
     pub progress: &'a dyn Progress,
@@ -37,7 +41,7 @@ impl<'a> Session<'a> {
             store,
             fetch: FetchOptions::default(),
             jobs,
-            nodes: jobs.clamp(1, 2),
+            nodes: parallel::nodes(jobs),
             progress,
             open,
             backend: OnceLock::new(),
@@ -51,7 +55,7 @@ impl<'a> Session<'a> {
 
     /// The same on this many processors.
     pub fn with_jobs(self, jobs: usize) -> Self {
-        Self { jobs, nodes: jobs.clamp(1, 2), ..self }
+        Self { jobs, nodes: parallel::nodes(jobs), ..self }
     }
 
     /// The same with so many nodes at a time, where other machines run them.
@@ -80,21 +84,62 @@ impl<'a> Session<'a> {
         self.backend.get().map(Box::as_ref).context("the backend is open")
     }
 
+    /// The nodes of a plan that can't be built on this machine now, since an input is out of reach, and which. Nothing is fetched;
+    /// where results of others may be had, nothing is known before they are asked.
+    ///
+    /// # Errors
+    /// An environment or a lock can't be read.
+    pub fn out_of_reach(&self, plan: &Plan) -> Result<BTreeMap<Node, Unavailable>> {
+        if self.store.has_peers() {
+            return Ok(BTreeMap::new());
+        }
+        Ahead::new(self, plan, &[])?.out_of_reach(self, plan)
+    }
+
     /// Runs a plan; outcomes stand in its order.
     ///
     /// # Errors
-    /// The backend can't be opened. What fails in the plan is an outcome.
+    /// The backend can't be opened; the disk is too small. What fails in the plan is an outcome.
     pub fn execute(&self, plan: &Plan, keep_going: bool) -> Result<Vec<Outcome>> {
+        self.execute_beside(plan, keep_going, &[])
+    }
+
+    /// The same, where inputs will be fetched beside those of the plan. What is out of reach is an outcome of the nodes that need
+    /// it, and an error when none does.
+    pub(crate) fn execute_beside(
+        &self,
+        plan: &Plan,
+        keep_going: bool,
+        beside: &[Input],
+    ) -> Result<Vec<Outcome>> {
         if plan.nodes.is_empty() {
             return Ok(Vec::new());
         }
         if self.store.gives() {
             plan.nodes.iter().try_for_each(|node| self.project.check_may_leave(node))?;
         }
-        let options = Options { jobs: self.jobs, nodes: self.nodes, keep_going, fetch: self.fetch.clone() };
+        let fetch = self.fetch.clone();
+        let mut options =
+            Options { jobs: self.jobs, nodes: self.nodes, keep_going, fetch, unreachable: Vec::new() };
         // Where results of others are known, nothing may have to run; else it is better told at once that nothing can.
+        let mut is_late = self.store.knows_others();
+        // What others have is not known before they are asked.
+        if !self.store.has_peers() {
+            let ahead = Ahead::new(self, plan, beside)?;
+            self.progress.forecast(&ahead.forecast);
+            ahead.require_space(self)?;
+            if !keep_going {
+                options.unreachable = ahead.unreachable(self)?;
+                if let (false, Some(away)) =
+                    (ahead.lacks_inputs(self), first_of(&options.unreachable, beside))
+                {
+                    return Err(away.clone().into());
+                }
+                is_late |= !options.unreachable.is_empty() || ahead.lacks_inputs(self);
+            }
+        }
         let late = Late(self);
-        let backend: &dyn Backend = if self.store.knows_others() { &late } else { self.backend()? };
+        let backend: &dyn Backend = if is_late { &late } else { self.backend()? };
         let outcomes = builder::execute(self.project, self.store, backend, plan, &options, self.progress)?;
         if self.store.gives() {
             self.give_inputs(&outcomes)?;
@@ -120,6 +165,11 @@ impl<'a> Session<'a> {
         self.store.give_blobs(&blobs.into_iter().collect::<Vec<_>>(), self.progress);
         Ok(())
     }
+}
+
+/// The first of what is out of reach that has one of these inputs.
+fn first_of<'a>(unreachable: &'a [Unavailable], inputs: &[Input]) -> Option<&'a Unavailable> {
+    unreachable.iter().find(|away| inputs.iter().any(|input| away.names.contains(&input.name)))
 }
 
 /// The backend of a session, opened when something has to run.

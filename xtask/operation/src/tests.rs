@@ -136,6 +136,33 @@ fn an_input_that_is_had_is_waited_for_no_more() {
 }
 
 #[test]
+fn what_has_no_place_on_the_disk_is_not_begun() {
+    let example = Example::new();
+    let mut project = example.project(&nobody());
+    let far = project.inputs.inputs.iter_mut().find(|input| input.name == "far").unwrap();
+    far.digest.size = u64::MAX / 2;
+    example.with(&project, |session| {
+        let destination = example.path().join("dist/small");
+        let effort = Effort::KeepGoing;
+        let request = ReleaseRequest { name: "small", effort, left_out: &[], destination: &destination };
+        let error = make_release(&session, &request).err().unwrap();
+        assert!(error.to_string().contains(" MB are needed: 1 file to fetch"), "{error}");
+        assert!(store::hints(&error).any(|hint| hint.contains("--store")));
+    });
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told_before_anything_is_built() {
+    let example = Example::new();
+    let project = example.project(&nobody());
+    example.with(&project, |session| {
+        let outcome = make(&session, "small", Effort::Stop);
+        assert_eq!(said(&outcome), ["whole skipped", "waits failed", "after skipped"]);
+        assert_eq!(outcome.unavailable, [waiting("waits"), waiting("after")]);
+    });
+}
+
+#[test]
 fn what_fails_is_not_left_out() {
     let example = Example::new();
     let project = example.project(&nobody());

@@ -56,7 +56,7 @@ pub use owner::{Owner, State};
 pub use peer::{DirectoryPeer, LARGEST_RESULT, Obtained, Peer, Promise, Shelf, blob_path};
 pub use portable::{Accepted, Portable};
 pub use printable::{is_hidden, printable, printable_lines};
-pub use progress::{Done, Event, How, Lines, Meter, Progress, Silent, Unit};
+pub use progress::{Done, Event, Forecast, How, Lines, Meter, Progress, Silent, Unit};
 pub use regular::open_regular;
 pub use rehash::Rehash;
 pub use removal::remove_tree;

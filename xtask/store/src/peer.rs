@@ -128,6 +128,11 @@ impl Store {
         self
     }
 
+    /// Whether somebody is asked for what it lacks.
+    pub fn has_peers(&self) -> bool {
+        !self.peers.is_empty()
+    }
+
     /// Whether results that are not made here may be found: there are peers, or something was imported before.
     pub fn knows_others(&self) -> bool {
         !self.peers.is_empty() || self.root.join("claims").is_dir()

@@ -69,6 +69,27 @@ impl How<'_> {
     }
 }
 
+/// What work will take, as far as it is known before it begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// Pieces of work.
+    pub nodes: usize,
+    /// Those without a result.
+    pub run: usize,
+    /// Files to fetch.
+    pub files: usize,
+    /// Bytes of these files.
+    pub bytes: u64,
+    /// Bytes that the store grows by at least, with what is in these files.
+    pub disk: u64,
+    /// Bytes that its disk has free.
+    pub free: u64,
+    /// Of those without a result, how many have run here before.
+    pub timed: usize,
+    /// How long these took, shared among as many as run at a time.
+    pub seconds: u64,
+}
+
 /// What work prints, line by line. A line ends at a line feed or, as where a counter is drawn again, at a carriage return.
 #[derive(Default)]
 pub struct Lines {
@@ -98,6 +119,8 @@ pub trait Progress: Send + Sync {
     fn begin(&self, label: &str, total: u64, unit: Unit) -> Box<dyn Meter>;
     /// A sentence for the user about something that happened (a retry, a healed blob).
     fn note(&self, message: &str);
+    /// What is about to be done.
+    fn forecast(&self, _forecast: &Forecast) {}
     /// Something happened to the piece of work that is called so.
     fn event(&self, _label: &str, _event: Event<'_>) {}
 }
