@@ -15,6 +15,9 @@ use store::{Progress, Store};
 /// How long a server may say nothing before the work is not begun. A download waits longer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Between two questions to a server whose connection broke.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// The inputs that neither the store nor the vendored directory has, each file once, the largest first.
 pub fn to_fetch<'a>(store: &Store, inputs: &[&'a Input], options: &FetchOptions) -> Vec<&'a Input> {
     let is_vendored = |input: &Input| {
@@ -64,9 +67,15 @@ pub fn unreachable(
     let client = options.network.client(options.patience.min(PATIENCE));
     for inputs in servers.into_values() {
         let Some((_, Address { url, .. })) = inputs.first() else { continue };
-        // Without its token: what the server says is not asked for, only whether it does.
-        if let Err(failure) = client.look(&Address::from(url.clone()))
-            && failure.kind == Kind::Dead
+        // Without its token: what the server says is not asked for, only whether it does. A connection that breaks may hold the
+        // next time.
+        let mut answer = client.look(&Address::from(url.clone()));
+        if answer.as_ref().is_err_and(|failure| failure.kind == Kind::Broken) {
+            std::thread::sleep(PAUSE);
+            answer = client.look(&Address::from(url.clone()));
+        }
+        if let Err(failure) = answer
+            && matches!(failure.kind, Kind::Dead | Kind::Broken)
         {
             let why = format!("{}: {:#}", without_credentials(url), failure.error);
             away.entry(why).or_default().extend(inputs.iter().map(|(input, _)| *input));

@@ -153,13 +153,15 @@ fn what_has_no_place_on_the_disk_is_not_begun() {
 
 #[test]
 fn a_server_that_does_not_answer_is_told_before_anything_is_built() {
-    let example = Example::new();
-    let project = example.project(&nobody());
-    example.with(&project, |session| {
-        let outcome = make(&session, "small", Effort::Stop);
-        assert_eq!(said(&outcome), ["whole skipped", "waits failed", "after skipped"]);
-        assert_eq!(outcome.unavailable, [waiting("waits"), waiting("after")]);
-    });
+    for url in [nobody(), "http://mlc-repro.invalid/far".to_owned()] {
+        let example = Example::new();
+        let project = example.project(&url);
+        example.with(&project, |session| {
+            let outcome = make(&session, "small", Effort::Stop);
+            assert_eq!(said(&outcome), ["whole skipped", "waits failed", "after skipped"]);
+            assert_eq!(outcome.unavailable, [waiting("waits"), waiting("after")]);
+        });
+    }
 }
 
 #[test]
