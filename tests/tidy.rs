@@ -114,3 +114,24 @@ fn a_recipe_stands_in_the_directory_of_its_package() {
         }
     }
 }
+
+/// What to do is data beside an error (`store::hinted`), so that it is printed once and last, and so that nobody else's words
+/// pass for it.
+#[test]
+fn a_hint_is_not_a_part_of_a_text() {
+    // Where hints are printed.
+    const PRINTS: [&str; 5] = ["error.rs", "output.rs", "show.rs", "command/doctor.rs", "command/patch.rs"];
+    let mut problems = Vec::new();
+    for path in files("xtask", ".rs") {
+        let prints = PRINTS.iter().any(|end| path == repository().join("xtask/cli/src").join(end));
+        if prints || path.components().any(|part| part.as_os_str() == "tests") {
+            continue;
+        }
+        for (number, line) in read(&path).lines().enumerate() {
+            if line.contains("hint: ") && line.contains('"') && !line.trim_start().starts_with("//") {
+                problems.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    none(problems);
+}

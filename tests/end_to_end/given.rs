@@ -156,7 +156,7 @@ fn a_release_that_waits_for_an_input_is_never_written_with_a_hole_that_it_does_n
         text(&project.run(&["verify", "dist/small"])).contains(&format!("lacks the artifact late@{TARGET}"))
     );
 
-    // A build that fails is no input that can't be had.
+    // A build that fails is not an input that can't be had.
     project.recipe("late", "", "exit 3\n");
     assert_eq!(run(&["release", "small", "--partial"]).status.code(), Some(1));
 }

@@ -293,7 +293,7 @@ fn mistakes_are_usage_errors_or_clear_ones() {
         (&["build", "nothing"][..], "there is no recipe `nothing`"),
         (&["release", "nothing"], "there is no release `nothing`"),
         (&["verify", "nowhere"], "nowhere is not a release directory"),
-        (&["--vendored", "nowhere", "fetch"], "is no vendored directory"),
+        (&["--vendored", "nowhere", "fetch"], "is not a vendored directory"),
         (&["explain", "nothing@x"], "there is no recipe `nothing`"),
     ] {
         let store = tempfile::tempdir().unwrap();

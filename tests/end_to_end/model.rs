@@ -158,7 +158,7 @@ fn a_model_is_locked_fetched_and_laid_out_and_the_token_stays_with_its_hub() {
     let output = hub.command(&project, store.path(), &fetch).env("MLC_REPRO_LOG", "trace").output().unwrap();
     let said = text(&output);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("licence: apache-2.0") && !said.contains("has the licence"), "{said}");
+    assert!(said.contains("license: apache-2.0") && !said.contains("has the license"), "{said}");
     assert!(!said.contains("secretsecret"), "the token is shown: {said}");
 
     // The large file broke off and went on, at the other server, which never saw the token.
@@ -233,7 +233,7 @@ fn a_hub_that_refuses_or_lies_locks_nothing() {
         ("owner/tiny", "which revision of owner/tiny is meant?"),
         ("tiny", "there is no model `tiny`"),
         ("../tiny@main", "should be OWNER/NAME"),
-        ("owner/tiny@ma/../in", "is no revision"),
+        ("owner/tiny@ma/../in", "is not a revision"),
     ] {
         let output = hub.run(&project, store.path(), &["model", "fetch", model]);
         assert_eq!(output.status.code(), Some(1), "{model}");
@@ -244,7 +244,7 @@ fn a_hub_that_refuses_or_lies_locks_nothing() {
     assert!(said.contains("neither https:// nor this machine"), "{said}");
     assert!(!project.directory.path().join("models").exists());
 
-    // The licence is told before anybody publishes anything.
+    // The license is told before anybody publishes anything.
     let said = text(&hub.run(&project, store.path(), &["model", "fetch", "owner/tiny@main"]));
     assert!(said.contains("`tiny` has the license `qwen-research`: it is for research only"), "{said}");
 
@@ -381,7 +381,7 @@ fn a_published_model_is_checked_from_its_hub() {
     for (model, expected) in [
         ("owner/model", "give a directory, or a model of a hub as OWNER/NAME@REVISION"),
         ("owner/other@main", "does not exist"),
-        ("owner/model@ma/in", "is no revision"),
+        ("owner/model@ma/in", "is not a revision"),
     ] {
         let said = run(&["verify", model]);
         assert!(said.contains(expected), "{expected}: {said}");
@@ -436,7 +436,7 @@ fn a_model_is_part_of_a_release_that_is_verified_and_rebuilt() {
     let lock = std::fs::read_to_string(project.directory.path().join("models/tiny.toml")).unwrap();
     project.write("models/tiny.toml", &lock.replace("qwen-research", "mit"));
     let said = text(&run(&["verify", "dist/models"]));
-    assert!(said.contains("has the licence `qwen-research`, and `mit` in models/tiny.toml"), "{said}");
+    assert!(said.contains("has the license `qwen-research`, and `mit` in models/tiny.toml"), "{said}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn listen(answer: impl Fn(TcpStream) -> std::io::Result<()> + Send + Sync + 'sta
     let address = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that gives up closes the connection; that is no failure of the server.
+            // A client that gives up closes the connection; that is not a failure of the server.
             let _ = answer(stream);
         }
     });

@@ -273,7 +273,7 @@ fn what_is_said_about_a_release_refers_to_it() {
         let (envelope, minisign) =
             ("application/vnd.dsse.envelope.v1+json", "application/vnd.mlc-repro.minisign.v1");
         assert_eq!(kinds, [&["application/vnd.cyclonedx+json"][..], &[envelope; 4], &[minisign; 2]].concat());
-        // Neither says that it keeps account, so there is a list; cosign's tag is no list.
+        // Neither says that it keeps account, so there is a list; cosign's tag is not a list.
         let hex = registry.resolve(&format!("sha256-{}.att", &digest[7..])).unwrap();
         let (attestations, _) = registry.manifest(&hex).unwrap();
         assert_eq!(attestations.layers.len(), 2, "both builders' envelopes of the release");
@@ -413,7 +413,7 @@ fn what_strangers_attach_to_a_release_is_passed_over() {
     attach(minisign, "../SHA256SUMS.minisig", 21);
     attach(minisign, "provenance/x.sig", 16);
     attach("application/vnd.mlc-repro.model-signature.v1+json", "provenance/x.sig", 16);
-    // A list that names what is no referrer, and what is not there.
+    // A list that names what is not a referrer, and what is not there.
     let other = Digest::of(b"other").hex();
     let list = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.index.v1+json\",\"manifests\":[\

@@ -204,7 +204,7 @@ fn a_signature_that_holds_is_not_made_anew() {
     assert!(publish("a.pem", &["--dry-run"]).contains("nothing was changed"));
     assert_eq!(count(&hub.requests(), "POST", ""), 0);
     assert_eq!(signature(), first);
-    // Another key, other files, and what is no signature: then it is made, and stays.
+    // Another key, other files, and what is not a signature: then it is made, and stays.
     let made = |key: &str, others: &[&str]| {
         let before = signature();
         let said = publish(key, &[]);
@@ -235,7 +235,7 @@ fn whatever_a_hub_refuses_is_explained_and_the_next_run_goes_on() {
     fails(hub.publish_with("hf_anotherone", model, &license), "does not know the token");
     hub.fail(&json!({ "create": [403] }));
     fails(hub.publish(model, &license), "the token may not make me/tiny");
-    // Somebody else made it meanwhile: that is no failure. Then the storage fails twice, and somebody else commits.
+    // Somebody else made it meanwhile: that is not a failure. Then the storage fails twice, and somebody else commits.
     hub.fail(&json!({ "create": [], "put": [503, 503], "commit": [412] }));
     fails(hub.publish(model, &license), "was changed by somebody else meanwhile");
     assert_eq!(count(&hub.requests(), "PUT", ""), 3, "twice refused, then taken");

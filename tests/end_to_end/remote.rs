@@ -132,7 +132,7 @@ fn a_cache_that_does_not_answer_is_told_in_one_sentence() {
     let casd = Casd::start();
     let url = casd.url();
     for (arguments, says) in [
-        (&["build", "part", "--cache", "localhost:1"][..], "is no address of a server"),
+        (&["build", "part", "--cache", "localhost:1"][..], "is not an address of a server"),
         (&["build", "part", "--cache-upload"], "--cache <[NAME=]URL>"),
         (&["--offline", "build", "part", "--cache", &url], "`--offline` forbids it"),
         (&["build", "part", "--cache", &url, "--remote-instance", "other"], "has no instance `other`"),

@@ -187,7 +187,7 @@ fn an_empty_variable_is_not_set() {
     };
     let said = text(&run(cache.path().as_os_str()));
     assert!(said.starts_with(cache.path().to_str().unwrap()), "{said}");
-    // By the specification, a relative path is no answer.
+    // By the specification, a relative path is not an answer.
     let said = text(&run("relative".as_ref()));
     assert!(!said.contains("relative"), "{said}");
 }

@@ -2,7 +2,7 @@
 //! module metadata. The bytes depend on the content alone.
 //!
 //! What a recipe writes is what the archive holds: `classes.jar`, `jni/ABI/lib*.so` and, where there is one, `proguard.txt`. The
-//! manifest, `R.txt` and `aar-metadata.properties` are written from data; licence texts go into `META-INF/licenses/`. A jar
+//! manifest, `R.txt` and `aar-metadata.properties` are written from data; license texts go into `META-INF/licenses/`. A jar
 //! `sources.jar` is published beside it.
 
 mod inspect;
@@ -17,7 +17,7 @@ pub use maven::{Coordinates, Dependency};
 use serde::{Deserialize, Serialize};
 use store::{Digest, Entry, Store, Tree};
 
-/// Where licence texts stand in the tree that an AAR is made of.
+/// Where license texts stand in the tree that an AAR is made of.
 const LICENSES: &str = "licenses/";
 
 /// What an AAR says of itself.

@@ -53,7 +53,7 @@ pub struct Elf {
 
 /// Reads a 64-bit ELF file. Errors: it is none, or its tables are damaged.
 pub fn inspect_elf(bytes: &[u8]) -> Result<Elf> {
-    let file = ElfFile64::<Endianness>::parse(bytes).context("this is no 64-bit ELF file")?;
+    let file = ElfFile64::<Endianness>::parse(bytes).context("this is not a 64-bit ELF file")?;
     let endian = file.endian();
     let header = file.elf_header();
     let mut elf = Elf {

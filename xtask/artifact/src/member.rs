@@ -112,7 +112,7 @@ pub(crate) fn tar_limit(limits: Limits) -> u64 {
 fn visit_tar(file: impl Read, limits: Limits, visitor: &mut Visitor) -> Result<()> {
     let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)).take(tar_limit(limits)));
     let mut left = limits.bytes;
-    for (index, entry) in archive.entries().context("this is no tar archive")?.enumerate() {
+    for (index, entry) in archive.entries().context("this is not a tar archive")?.enumerate() {
         let mut entry = entry.context("the tar archive is damaged, or holds more than it may")?;
         ensure!(index < limits.members, "it holds more than {} members", limits.members);
         let path = text(entry.path_bytes().into_owned())?;
@@ -143,7 +143,7 @@ fn visit_tar(file: impl Read, limits: Limits, visitor: &mut Visitor) -> Result<(
 fn visit_zip(file: impl Read + Seek, limits: Limits, visitor: &mut Visitor) -> Result<()> {
     const KIND: u32 = 0o170_000;
     const LINK: u32 = 0o120_000;
-    let mut archive = zip::ZipArchive::new(BufReader::new(file)).context("this is no zip archive")?;
+    let mut archive = zip::ZipArchive::new(BufReader::new(file)).context("this is not a zip archive")?;
     ensure!(archive.len() <= limits.members, "it holds more than {} members", limits.members);
     ensure!(!archive.has_duplicate_names(), "it holds two members of one name");
     let mut left = limits.bytes;

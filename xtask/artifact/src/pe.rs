@@ -56,7 +56,7 @@ impl Pe {
 
 /// Reads a 64-bit PE file. Errors: it is none, or its tables are damaged.
 pub fn inspect_pe(bytes: &[u8]) -> Result<Pe> {
-    let file = PeFile64::parse(bytes).context("this is no 64-bit PE file")?;
+    let file = PeFile64::parse(bytes).context("this is not a 64-bit PE file")?;
     let header = file.nt_headers();
     let coff = header.file_header();
     let mut left = MOST_BYTES;

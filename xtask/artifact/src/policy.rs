@@ -133,7 +133,7 @@ impl fmt::Display for Finding {
 
 impl Policy {
     /// Reads a policy and those that it includes (`include = ["base/linux"]`, from its own directory). The digest is that of
-    /// the rules that come together, as JSON with sorted keys. Errors: a file is missing, is no policy, includes itself, or
+    /// the rules that come together, as JSON with sorted keys. Errors: a file is missing, is not a policy, includes itself, or
     /// says something else than one that includes it.
     pub fn load(path: &Path) -> Result<(Self, Digest)> {
         let rules = include::read(path, &mut Vec::new())?;

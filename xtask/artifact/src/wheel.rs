@@ -14,9 +14,9 @@ use crate::archive::ZipFile;
 use anyhow::{Context, Result, bail, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 pub use metadata::Metadata;
-use store::{Digest, Entry, Store, Tree};
+use store::{Digest, Entry, Store, Tree, hinted};
 
-/// Where licence texts stand in the tree that a wheel is made of.
+/// Where license texts stand in the tree that a wheel is made of.
 const LICENSES: &str = "licenses/";
 
 /// A wheel's file name without `.whl`, and what follows from it.
@@ -91,8 +91,10 @@ pub fn write_wheel(
     };
     ensure!(
         WheelName::parse(&name.file_name()).as_ref() == Some(&name),
-        "`{}` is no name for a wheel\n  hint: a tag is `PYTHON-ABI-PLATFORM`, such as `py3-none-any`",
-        name.file_name()
+        hinted(
+            format!("`{}` is not a name for a wheel", name.file_name()),
+            "a tag is `PYTHON-ABI-PLATFORM`, such as `py3-none-any`"
+        )
     );
     platform::check(store, tree, tag, &metadata.dependency_libraries)?;
 

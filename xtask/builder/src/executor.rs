@@ -81,6 +81,8 @@ impl Built {
 #[derive(Debug)]
 pub struct Broken {
     message: String,
+    /// What to do, the likeliest first.
+    pub hints: Vec<String>,
     /// What it said.
     pub log: PathBuf,
 }
@@ -479,16 +481,14 @@ impl Executor<'_> {
         history::record_failure(self.store, node, log)?;
         let bytes = self.store.read(log)?;
         let log = self.store.blob_path(log, false)?;
-        let mut message = format!(
+        let message = format!(
             "`{node}` failed: {what}\n  log: {}\n{}",
             log.display(),
             failure::tail(&failure::decode(&bytes))
         );
-        for cause in failure::explain_log(&bytes)? {
-            message += &format!("  hint: {}\n", cause.explanation);
-        }
-        message +=
-            &format!("  hint: `cargo xtask environment shell {node}` opens the environment that it ran in");
-        Ok(Broken { message, log })
+        let causes = failure::explain_log(&bytes)?;
+        let mut hints: Vec<String> = causes.into_iter().map(|cause| cause.explanation.into()).collect();
+        hints.push(format!("`cargo xtask environment shell {node}` opens the environment that it ran in"));
+        Ok(Broken { message, hints, log })
     }
 }

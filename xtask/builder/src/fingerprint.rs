@@ -9,7 +9,7 @@ use store::Digest;
 /// The digest of all that a node and its dependencies are made from: files of the repository, locked inputs, locks of
 /// environments. Two checkouts with the same fingerprint make the same action of the node.
 ///
-/// It is no action's digest, and nothing is trusted for it: a file that is kept under it is checked when it is taken.
+/// It is not an action's digest, and nothing is trusted for it: a file that is kept under it is checked when it is taken.
 ///
 /// # Errors
 /// As [`made_from`]; also if a lock of an environment can't be read.

@@ -20,7 +20,7 @@ impl Node {
         Self { recipe: recipe.clone(), target: target.clone() }
     }
 
-    /// The same from texts. Errors: one of them is no name.
+    /// The same from texts. Errors: one of them is not a name.
     pub fn parse(recipe: &str, target: &str) -> Result<Self> {
         Ok(Self { recipe: recipe.parse()?, target: target.parse()? })
     }

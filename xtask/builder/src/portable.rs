@@ -6,7 +6,7 @@
 
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
-use store::{Action, Digest, Entry, Store, Tree};
+use store::{Action, Digest, Entry, Store, Tree, hinted};
 
 /// How every build is started: with no signal ignored, whatever the worker hands down.
 const COMMAND: [&str; 8] = [
@@ -63,7 +63,10 @@ impl Parts {
         let empty = empty()?.digest()?;
         ensure!(
             store.subdirectory(&self.environment, "build")? == Some(empty),
-            "the environment needs the directories build/src, build/work and build/out, and nothing else in build\n  hint: `directories` in containers/common.toml makes them"
+            hinted(
+                "the environment needs the directories build/src, build/work and build/out, and nothing else in build",
+                "`directories` in containers/common.toml makes them"
+            )
         );
         let build = graft(store, &empty, "src", &self.sources)?;
         Ok(Action {

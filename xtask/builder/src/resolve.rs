@@ -18,7 +18,7 @@ use store::{Action, Digest, Entry, Progress, Store, Tree};
 /// Raised when the way input trees are composed changes, so that no older composition is taken for a new one.
 pub(crate) const COMPOSITION: &str = "2";
 
-/// Tells scripts how many processors they may use. It is no part of an action: without it, a script takes all (`nproc`).
+/// Tells scripts how many processors they may use. It is not part of an action: without it, a script takes all (`nproc`).
 pub const JOBS: &str = "JOBS";
 
 /// A node that is ready to run, or to be found in the cache.

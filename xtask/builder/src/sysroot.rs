@@ -39,7 +39,7 @@ impl Project {
     }
 
     /// Errors: the outputs of a node may not leave this machine, neither in a release nor as a copy: it is a sysroot of somebody
-    /// else's, or holds an input whose licence does not let it be passed on.
+    /// else's, or holds an input whose license does not let it be passed on.
     pub fn check_may_leave(&self, node: &Node) -> Result<()> {
         let private = self
             .sources(node)?

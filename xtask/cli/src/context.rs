@@ -226,7 +226,7 @@ pub struct Global {
     /// The sysroot that Windows artifacts are made with, instead of the one that recipes name (`microsoft`; docs/windows.md)
     #[arg(long, global = true, env = "MLC_REPRO_SYSROOT", value_name = "NAME")]
     pub sysroot: Option<String>,
-    /// Accept the licence of what is fetched, where one has to be accepted; remembered in the store
+    /// Accept the license of what is fetched, where one has to be accepted; remembered in the store
     #[arg(long, global = true)]
     pub accept_license: bool,
     /// Print JSON on standard output instead of text: one document at the end, or with `--json=events` one event a line (docs/json.md)

@@ -1,10 +1,11 @@
 //! Errors as people and programs read them.
 
 use builder::Broken;
+use input::Unavailable;
 use serde_json::{Value, json};
-use store::{Hinted, find};
+use store::{Damaged, Hinted, find};
 
-/// What begins a line with a hint, where one stands in a text.
+/// What begins a line with a hint.
 const HINT: &str = "hint: ";
 
 /// An error, taken apart.
@@ -18,23 +19,28 @@ struct Parts {
 fn parts(error: &anyhow::Error) -> Parts {
     let (mut messages, mut hints) = (Vec::new(), Vec::new());
     for cause in error.chain() {
-        let message = cause.to_string();
-        if let Some(hint) = cause.downcast_ref::<Hinted>().map(Hinted::hint)
-            && !hints.iter().any(|known| known == hint)
-        {
-            hints.push(hint.to_owned());
-        }
-        let mut lines = Vec::new();
-        for line in message.trim_end().lines() {
-            match line.trim_start().strip_prefix(HINT) {
-                Some(hint) if !hints.iter().any(|known| known == hint) => hints.push(hint.to_owned()),
-                Some(_) => {}
-                None => lines.push(line),
+        messages.push(cause.to_string().trim_end().to_owned());
+        for hint in hints_of(cause) {
+            if !hints.iter().any(|known| known == hint) {
+                hints.push(hint.to_owned());
             }
         }
-        messages.push(lines.join("\n").trim_end().to_owned());
     }
     Parts { messages, hints }
+}
+
+/// What a cause says about what to do. Its text is never asked: it may hold a stranger's words.
+fn hints_of<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Vec<&'a str> {
+    if let Some(hinted) = Hinted::of(cause) {
+        return hinted.hints().iter().map(String::as_str).collect();
+    }
+    if let Some(Unavailable { hints, .. }) = cause.downcast_ref() {
+        return hints.iter().map(String::as_str).collect();
+    }
+    if let Some(Broken { hints, .. }) = cause.downcast_ref() {
+        return hints.iter().map(String::as_str).collect();
+    }
+    cause.downcast_ref::<Damaged>().map(|_| Damaged::HINT).into_iter().collect()
 }
 
 /// `error: …`, then what caused it, a line each, then every hint once.
@@ -65,15 +71,16 @@ mod tests {
     use anyhow::anyhow;
 
     fn error() -> anyhow::Error {
-        anyhow!(store::hinted("it is not there", "fetch it"))
-            .context("cannot read it\nsecond line\n  hint: fetch it\n  hint: or look elsewhere")
+        let inner = store::hinted("it is not there", "fetch it");
+        let outer = store::hinted("cannot read it\n  hint: of a stranger", "or look elsewhere");
+        anyhow!(store::hinted("cannot use it", "fetch it").because(outer.because(inner)))
             .context("cannot build")
     }
 
     #[test]
     fn hints_come_last_and_once() {
-        let expected = "error: cannot build\n  caused by: cannot read it\nsecond line\n  caused by: it is not there\n  \
-                        hint: fetch it\n  hint: or look elsewhere\n";
+        let expected = "error: cannot build\n  caused by: cannot use it\n  caused by: cannot read it\n  hint: of a stranger\n  \
+                        caused by: it is not there\n  hint: fetch it\n  hint: or look elsewhere\n";
         assert_eq!(error_text(&error()), expected);
     }
 
@@ -81,7 +88,7 @@ mod tests {
     fn json_has_the_same_in_fields() {
         let expected = json!({
             "message": "cannot build",
-            "causes": ["cannot read it\nsecond line", "it is not there"],
+            "causes": ["cannot use it", "cannot read it\n  hint: of a stranger", "it is not there"],
             "hints": ["fetch it", "or look elsewhere"],
             "log": null,
         });

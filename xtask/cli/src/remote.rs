@@ -22,7 +22,7 @@ pub struct Remote {
     /// How many builds the cluster is given at a time [default: 8]
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub remote_jobs: Option<u16>,
-    /// A property that workers must have, such as `OSFamily=linux`; may be given several times, and is no part of any key
+    /// A property that workers must have, such as `OSFamily=linux`; may be given several times, and is not part of any key
     #[arg(long = "remote-property", global = true, value_name = "NAME=VALUE", value_parser = property)]
     pub remote_properties: Vec<(String, String)>,
     /// The instance of the server that is asked; most have one without a name
@@ -116,7 +116,7 @@ fn headers(path: &Path, text: &str) -> Result<Vec<(String, String)>> {
         ensure!(
             header.is_some_and(|(name, value)| is_name(name) && !value.is_empty()),
             hinted(
-                format!("line {} of {} is no header", number + 1, path.display()),
+                format!("line {} of {} is not a header", number + 1, path.display()),
                 "write `NAME: VALUE`, such as `authorization: Bearer TOKEN`"
             )
         );

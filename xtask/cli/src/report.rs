@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use store::write_output;
+use store::{hinted, write_output};
 
 /// Where to write about differences.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -40,8 +40,10 @@ impl Report {
         let inside = |directory: &PathBuf| is_inside(directory, about);
         ensure!(
             !self.report.as_ref().is_some_and(inside),
-            "the report may not go into {}\n  hint: choose a directory outside of it",
-            about.display()
+            hinted(
+                format!("the report may not go into {}", about.display()),
+                "choose a directory outside of it"
+            )
         );
         Ok(())
     }

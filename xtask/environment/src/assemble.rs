@@ -9,7 +9,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
 };
-use store::{Action, Digest, Entry, Progress, Store, Tree, Unit};
+use store::{Action, Digest, Entry, Progress, Store, Tree, Unit, hinted};
 
 /// Raised when the same packages and fix-ups would give another tree.
 const VERSION: &str = "3";
@@ -42,7 +42,10 @@ pub fn assemble(
     for package in &definition.packages {
         ensure!(
             lock.get(package).is_some(),
-            "the environment `{name}` asks for the package `{package}`, which its lock lacks\n  hint: run `cargo xtask lock update {name}`"
+            hinted(
+                format!("the environment `{name}` asks for the package `{package}`, which its lock lacks"),
+                format!("run `cargo xtask lock update {name}`")
+            )
         );
     }
     let root = store.once(&work(definition, lock)?, || {

@@ -128,7 +128,7 @@ pub struct Ended {
     pub outputs: Tree,
 }
 
-/// A way to run actions. It is no part of any key: every backend must give the same bytes.
+/// A way to run actions. It is not part of any key: every backend must give the same bytes.
 pub trait Backend: Send + Sync {
     /// The name on the command line.
     fn name(&self) -> &'static str;

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
+use store::hinted;
 
 /// One thing that was looked at, for `doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn namespaces() -> Result<()> {
     let check = user_namespaces(Path::new("/proc"));
     match check.ok {
         true => Ok(()),
-        false => bail!("{}\n  hint: {}", check.detail, check.remedy),
+        false => bail!(hinted(check.detail, check.remedy)),
     }
 }
 

@@ -5,13 +5,13 @@ use crate::{
     assemble::{merged_path, top_links},
     links,
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use input::{Format, Part, unpack};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
 };
-use store::{Digest, Entry, Store, Tree};
+use store::{Digest, Entry, Store, Tree, WithHint, hinted};
 
 /// A package that unpacks to this many bytes has a layer of its own.
 const LARGE: u64 = 16 << 20;
@@ -36,8 +36,8 @@ pub fn layers(store: &Store, environment: &Environment) -> Result<Vec<Layer>> {
         .packages
         .iter()
         .map(|(name, digest)| {
-            unpack(store, digest, Format::Deb, &Part::default()).with_context(|| {
-                format!("cannot unpack the package `{name}`\n  hint: run `cargo xtask fetch` first")
+            unpack(store, digest, Format::Deb, &Part::default()).with_hint(|| {
+                hinted(format!("cannot unpack the package `{name}`"), "run `cargo xtask fetch` first")
             })
         })
         .collect::<Result<Vec<_>>>()?;

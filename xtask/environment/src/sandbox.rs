@@ -26,7 +26,7 @@ use std::{
     process::{Command, ExitStatus, Stdio},
     time::Instant,
 };
-use store::{Progress, Store, Tree};
+use store::{Hinted, Progress, Store, Tree, WithHint, hinted};
 
 /// Isolation that no launch does without.
 pub(crate) const ISOLATION: &[&str] = &[
@@ -172,12 +172,12 @@ impl Sandbox {
     fn run_in(&self, places: &Places, launch: &Launch, output: &mut dyn FnMut(&[u8])) -> Result<Exit> {
         let mut command = self.command(launch, places)?;
         if launch.interactive {
-            let mut started = session::start(command).with_context(|| self.start_error())?;
+            let mut started = session::start(command).with_hint(|| self.start_error())?;
             return Ok(exit(started.child.wait().context("cannot wait for bubblewrap")?));
         }
         let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
         command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-        let mut started = session::start(command).with_context(|| self.start_error())?;
+        let mut started = session::start(command).with_hint(|| self.start_error())?;
         let child = &mut started.child;
         let (id, limits) = (child.id(), self.limits.raised_to(&launch.needs));
         // It may have ended by itself already.
@@ -197,10 +197,10 @@ impl Sandbox {
         }
     }
 
-    fn start_error(&self) -> String {
-        format!(
-            "cannot start bubblewrap at {}\n  hint: the store must not be on a file system that is mounted noexec",
-            self.tools.display()
+    fn start_error(&self) -> Hinted {
+        hinted(
+            format!("cannot start bubblewrap at {}", self.tools.display()),
+            "the store must not be on a file system that is mounted noexec",
         )
     }
 }
@@ -232,7 +232,7 @@ impl Backend for Sandbox {
         let mut command = self.bubblewrap(&self.tools, &Limits::default());
         command.args(["--", "/bin/sh", "-c", ":"]).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::piped());
-        let started = session::start(command).with_context(|| self.start_error())?;
+        let started = session::start(command).with_hint(|| self.start_error())?;
         let output = started.child.wait_with_output().context("cannot wait for bubblewrap")?;
         match output.status.success() {
             true => Ok(format!("an empty action takes {:.0} ms", start.elapsed().as_secs_f64() * 1000.0)),
@@ -301,15 +301,16 @@ fn pass_on(mut reader: PipeReader, output: &mut dyn FnMut(&[u8])) -> Result<Opti
 /// bubblewrap's own words, and what to do about them.
 pub(crate) fn not_begun(complaint: &str) -> anyhow::Error {
     let complaint = complaint.trim();
-    let hint = match doctor::namespaces() {
-        Err(error) => format!("{error:#}"),
-        Ok(()) => match PROBLEMS.iter().find(|(words, _)| complaint.contains(words)) {
-            Some((_, hint)) => format!("  hint: {hint}"),
-            None if doctor::is_filtered() => format!("  hint: {}", doctor::IN_CONTAINER),
-            None => "  hint: `cargo xtask doctor` tells what this machine allows".to_owned(),
-        },
+    let message = format!("the sandbox could not be made: {complaint}");
+    if let Err(error) = doctor::namespaces() {
+        return error.context(message);
+    }
+    let hint = match PROBLEMS.iter().find(|(words, _)| complaint.contains(words)) {
+        Some((_, hint)) => hint,
+        None if doctor::is_filtered() => doctor::IN_CONTAINER,
+        None => "`cargo xtask doctor` tells what this machine allows",
     };
-    anyhow!("the sandbox could not be made: {complaint}\n{hint}")
+    anyhow!(hinted(message, hint))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -345,7 +346,7 @@ mod tests {
             ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "systempaths=unconfined"),
             ("bwrap: something new", "cargo xtask doctor"),
         ] {
-            let error = not_begun(complaint).to_string();
+            let error = format!("{:?}", Hinted::copy_of(&not_begun(complaint)));
             assert!(error.contains(complaint.trim()) && error.contains(remedy), "{error}");
         }
     }

@@ -105,7 +105,7 @@ fn write_entries(builder: &mut Builder<impl Write>, place: &Path, prefix: &str) 
     Ok(())
 }
 
-/// Writes a file of an archive that is no root file system, such as a manifest.
+/// Writes a file of an archive that is not a root file system, such as a manifest.
 pub(crate) fn write_text(builder: &mut Builder<impl Write>, path: &str, text: &str) -> Result<()> {
     begin_file(builder, path, text.len() as u64)?;
     let out = builder.get_mut();

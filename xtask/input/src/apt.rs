@@ -6,13 +6,14 @@
 use crate::{client::Client, command, url::without_credentials};
 use anyhow::{Context, Result, bail};
 use std::{collections::BTreeSet, time::Duration};
+use store::{WithHint, hinted};
 
 /// What Debian's archives call themselves.
 const ORIGIN: &str = "Debian";
 
 /// What can be done where no archive is known.
 const HINT: &str =
-    "hint: set MLC_REPRO_DEBIAN_MIRROR to the address of a Debian archive, such as your company's mirror";
+    "set MLC_REPRO_DEBIAN_MIRROR to the address of a Debian archive, such as your company's mirror";
 
 /// How long a repository may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,7 +34,7 @@ pub fn debian_archives() -> Result<Vec<String>> {
     let mut repositories = match &listed {
         Ok(text) => parse_targets(text),
         Err(error) if command::is_missing(error) => {
-            bail!("cannot find a Debian archive: this machine has no `apt-get`\n  {HINT}")
+            bail!(hinted("cannot find a Debian archive: this machine has no `apt-get`", HINT))
         }
         // An apt before 1.1 has no such command.
         Err(_) => Vec::new(),
@@ -41,7 +42,7 @@ pub fn debian_archives() -> Result<Vec<String>> {
     if !repositories.iter().any(Repository::is_debian) {
         // Before the first `apt-get update` nothing is listed: then the repositories themselves say what they are.
         let configured = command::output("apt-get", &["--print-uris", "update"])
-            .with_context(|| format!("cannot find a Debian archive\n  {HINT}"))?;
+            .with_hint(|| hinted("cannot find a Debian archive", HINT))?;
         let known: BTreeSet<String> = repositories.iter().map(|one| one.uri.clone()).collect();
         let client = Client::new(PATIENCE);
         for (uri, release) in parse_uris(&configured) {
@@ -61,7 +62,7 @@ pub fn debian_archives() -> Result<Vec<String>> {
         }
     }
     if archives.is_empty() {
-        bail!("cannot find a Debian archive: {}\n  {HINT}", no_archive(&repositories));
+        bail!(hinted(format!("cannot find a Debian archive: {}", no_archive(&repositories)), HINT));
     }
     Ok(archives)
 }

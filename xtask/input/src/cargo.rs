@@ -66,7 +66,7 @@ struct Package {
 pub fn read(path: &Path) -> Result<Vec<Crate>> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let lock: CargoLock =
-        toml::from_str(&text).with_context(|| format!("{} is no Cargo.lock", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("{} is not a Cargo.lock", path.display()))?;
     let mut crates = Vec::new();
     for Package { name, version, source, checksum } in lock.packages {
         // What has no source is a directory beside the lock, which the recipe brings.
@@ -105,7 +105,7 @@ pub fn resolve(store: &Store, name: &str, crates: Vec<Crate>) -> Result<Input> {
 
 /// Fetches locked crates into the store. Errors: cargo can't get one; one has another checksum.
 pub fn fetch(store: &Store, input: &Input) -> Result<()> {
-    let Source::Cargo { crates } = &input.source else { bail!("`{}` is no list of crates", input.name) };
+    let Source::Cargo { crates } = &input.source else { bail!("`{}` is not a list of crates", input.name) };
     let packed = assemble(store, crates)?;
     ensure!(packed == input.digest, "the packed crates have sha256 {}, not that of the lock", packed.hex());
     Ok(())
@@ -188,7 +188,7 @@ checksum = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
             ("ed7002b4", "xx7002b4", "bad checksum"),
             ("\"adler2\"", "\"../adler2\"", "names no crate"),
             ("\"2.0.0\"", "\"2/0\"", "names no crate"),
-            ("version = 4", "version = ", "is no Cargo.lock"),
+            ("version = 4", "version = ", "is not a Cargo.lock"),
             (
                 "name = \"adler2\"\nversion = \"2.0.0\"",
                 "name = \"wasi\"\nversion = \"0.11.0+wasi-snapshot-preview1\"",

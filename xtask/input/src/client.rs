@@ -18,7 +18,7 @@ use std::{
     io::{ErrorKind, Read},
     time::{Duration, Instant, SystemTime},
 };
-use store::Progress;
+use store::{Progress, hinted};
 use ureq::{
     Agent, Body,
     http::{HeaderMap, HeaderName, Response, header},
@@ -176,9 +176,10 @@ impl Failure {
             401 | 403 => {
                 let which =
                     if address.token.is_some() { "another token than the one it got" } else { "a token" };
-                anyhow!(
-                    "the server answered {status}: it wants {which}\n  hint: for a model, accept its licence on the hub and set HF_TOKEN"
-                )
+                anyhow!(hinted(
+                    format!("the server answered {status}: it wants {which}"),
+                    "for a model, accept its license on the hub and set HF_TOKEN"
+                ))
             }
             _ => anyhow!("the server answered {status}"),
         };

@@ -6,6 +6,7 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
 };
+use store::{WithHint, hinted};
 
 /// Names Debian archives.
 pub const DEBIAN_MIRROR: &str = "MLC_REPRO_DEBIAN_MIRROR";
@@ -19,9 +20,12 @@ pub fn variable(name: &str) -> Option<String> {
 pub fn python_index() -> Result<String> {
     let index = match variable("MLC_REPRO_PYPI_INDEX") {
         Some(index) => index,
-        None => pip_index().context(
-            "cannot find the Python package index\n  hint: set MLC_REPRO_PYPI_INDEX, or make `python3 -m pip` work",
-        )?,
+        None => pip_index().with_hint(|| {
+            hinted(
+                "cannot find the Python package index",
+                "set MLC_REPRO_PYPI_INDEX, or make `python3 -m pip` work",
+            )
+        })?,
     };
     Ok(index.trim_end_matches('/').to_owned())
 }
@@ -52,9 +56,12 @@ fn index_of(configured: &str) -> Option<String> {
 pub fn npm_registry() -> Result<String> {
     let registry = match variable("MLC_REPRO_NPM_REGISTRY") {
         Some(registry) => registry,
-        None => output("npm", &["config", "get", "registry"]).context(
-            "cannot find the npm registry\n  hint: set MLC_REPRO_NPM_REGISTRY, or make `npm config get registry` work",
-        )?,
+        None => output("npm", &["config", "get", "registry"]).with_hint(|| {
+            hinted(
+                "cannot find the npm registry",
+                "set MLC_REPRO_NPM_REGISTRY, or make `npm config get registry` work",
+            )
+        })?,
     };
     Ok(registry.trim().trim_end_matches('/').to_owned())
 }
@@ -91,9 +98,13 @@ pub fn hub_endpoint() -> Result<String> {
         Some(endpoint) => endpoint,
         None => {
             let default = "from huggingface_hub import constants; print(constants.ENDPOINT)";
-            output("python3", &["-c", default]).context(
-                "it is not known which hub models come from\n  hint: give its address with `--endpoint` or HF_ENDPOINT, or install Python's `huggingface_hub`",
-            )?
+            output("python3", &["-c", default]).with_hint(|| {
+                hinted(
+                    "it is not known which hub models come from",
+                    "give its address with `--endpoint` or HF_ENDPOINT, or install Python's \
+                `huggingface_hub`",
+                )
+            })?
         }
     };
     Ok(endpoint.trim().trim_end_matches('/').to_owned())

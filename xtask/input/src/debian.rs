@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use store::{Digest, Progress, Unit};
+use store::{Digest, Progress, Unit, hinted};
 use tempfile::TempDir;
 
 /// The key ring that signs Debian's archive; `MLC_REPRO_DEBIAN_KEYRING` names another.
@@ -42,8 +42,10 @@ impl IsolatedApt {
             .map_or_else(|| PathBuf::from(KEYRING), PathBuf::from);
         ensure!(
             keyring.is_file(),
-            "{} is missing\n  hint: install the package debian-archive-keyring, or set MLC_REPRO_DEBIAN_KEYRING",
-            keyring.display()
+            hinted(
+                format!("{} is missing", keyring.display()),
+                "install the package debian-archive-keyring, or set MLC_REPRO_DEBIAN_KEYRING"
+            )
         );
         let mut found = Vec::new();
         let mut last = None;
@@ -255,7 +257,7 @@ fn parse_uri(line: &str) -> Option<File> {
 
 /// `NAME_VERSION_ARCHITECTURE.deb`.
 fn split_name(file: &str) -> Result<(String, String, String)> {
-    let stem = file.strip_suffix(".deb").with_context(|| format!("`{file}` is no package"))?;
+    let stem = file.strip_suffix(".deb").with_context(|| format!("`{file}` is not a package"))?;
     let [name, version, architecture] = stem.split('_').collect::<Vec<_>>()[..] else {
         bail!("`{file}` is not NAME_VERSION_ARCHITECTURE.deb");
     };

@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::PathBuf,
 };
-use store::{BlobWriter, Digest, HashWriter, Meter, Progress, Store, Unit};
+use store::{BlobWriter, Digest, HashWriter, Meter, Progress, Store, Unit, WithHint, hinted};
 use ureq::{
     Body,
     http::{HeaderMap, Response, header},
@@ -121,7 +121,7 @@ impl Resume {
                 Err(Failure { error: anyhow!("the server sends bytes {problem}"), kind: Kind::Again })
             }
             status => Err(Failure::wrong(anyhow!(
-                "the server answered {status}, which is no answer to this request"
+                "the server answered {status}, which is not an answer to this request"
             ))),
         }
     }
@@ -230,9 +230,9 @@ impl Part {
         let path = directory.join(digest.hex());
         loop {
             let file = store::open_or_create(&path, false)
-                .with_context(|| format!("cannot write {}\n  hint: remove it", path.display()))?;
+                .with_hint(|| hinted(format!("cannot write {}", path.display()), "remove it"))?;
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
-            // The process that had it before may have made it a blob or removed it; then the path is no file, or another's.
+            // The process that had it before may have made it a blob or removed it; then the path is not a file, or another's.
             let ours = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
             if std::fs::symlink_metadata(&path)
                 .is_ok_and(|there| (there.dev(), there.ino()) == (ours.dev(), ours.ino()))

@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use store::{Digest, Progress, Store, Unit};
+use store::{Digest, Progress, Store, Unit, WithHint, find, hinted};
 
 /// How inputs are fetched.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct FetchOptions {
     pub endpoint: Option<String>,
     /// Files of a model that are locked beside those that a conversion uses.
     pub include: Vec<String>,
-    /// Accept the licences of inputs that have one to accept, and remember it in the store.
+    /// Accept the licenses of inputs that have one to accept, and remember it in the store.
     pub accept_license: bool,
     /// What is known of the network.
     pub network: Network,
@@ -98,8 +98,7 @@ pub struct Unavailable {
 
 impl std::fmt::Display for Unavailable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.problems)?;
-        self.hints.iter().try_for_each(|hint| write!(f, "\n  hint: {hint}"))
+        f.write_str(&self.problems)
     }
 }
 
@@ -115,11 +114,11 @@ pub enum Problem {
 
 /// The disk is too small for what is to be fetched.
 #[derive(Debug)]
-struct NoSpace(String);
+struct NoSpace;
 
 impl std::fmt::Display for NoSpace {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str("nothing was fetched")
     }
 }
 
@@ -140,7 +139,7 @@ pub fn fetch(
         inputs.iter().copied().filter(|input| !store.contains(&input.digest)).collect();
     missing.sort_by_key(|input| (std::cmp::Reverse(input.digest.size), input.digest));
     missing.dedup_by_key(|input| input.digest);
-    // Where a licence has to be accepted, it is the publisher who is asked.
+    // Where a license has to be accepted, it is the publisher who is asked.
     let shared: Vec<Digest> =
         missing.iter().filter(|input| input.source.may_be_passed_on()).map(|input| input.digest).collect();
     store.bring_held(&shared, progress);
@@ -207,14 +206,18 @@ fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> R
         .fold(0, |sum, part| sum.saturating_add(part.len()));
     let (needed, free) = (needed.saturating_sub(received), store.free_bytes()?);
     if !options.offline && needed > free {
-        return Err(NoSpace(format!(
-            "{} inputs have {} MB to fetch, and the disk of the store at {} has {} MB free\n  hint: `cargo xtask store gc` frees what no release or lock needs, and `--store` chooses another disk",
-            missing.len(),
-            needed / 1_000_000,
-            store.root().display(),
-            free / 1_000_000
-        ))
-        .into());
+        return Err(NoSpace).with_hint(|| {
+            hinted(
+                format!(
+                    "{} inputs have {} MB to fetch, and the disk of the store at {} has {} MB free",
+                    missing.len(),
+                    needed / 1_000_000,
+                    store.root().display(),
+                    free / 1_000_000
+                ),
+                "`cargo xtask store gc` frees what no release or lock needs, and `--store` chooses another disk",
+            )
+        });
     }
     Ok(sum(&mut missing.iter()))
 }
@@ -265,7 +268,7 @@ pub fn listed(inputs: &[&Input]) -> String {
 /// Whether this machine is at fault, and not what was asked.
 pub fn is_local(error: &anyhow::Error) -> bool {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    if error.is::<NoSpace>() {
+    if find::<NoSpace>(error).is_some() {
         return true;
     }
     error

@@ -13,7 +13,7 @@ use std::{
     process::{Child, Command, Stdio},
     time::Duration,
 };
-use store::{Entry, Scratch, Store, Tree};
+use store::{Entry, Scratch, Store, Tree, WithHint, hinted};
 
 /// What a revision may hold in bytes, submodules included: more than any source that we build from (LLVM: 2 GB).
 const MOST_BYTES: u64 = 8 << 30;
@@ -22,7 +22,7 @@ const MOST_BYTES: u64 = 8 << 30;
 const LONGEST_LINK: u64 = 4096;
 
 /// Resolves a revision and some of its submodules, by path, to what a lock holds. A submodule of a submodule needs its
-/// parent in the list. Errors: it can't be fetched; a path is no submodule; an address is not https.
+/// parent in the list. Errors: it can't be fetched; a path is not a submodule; an address is not https.
 pub fn resolve(
     store: &Store,
     name: &str,
@@ -41,7 +41,7 @@ pub fn resolve(
     for path in wanted {
         let (above, inner) = owner(&resolved, path);
         let revision = above.links.get(inner).with_context(|| {
-            format!("`{path}` is no submodule of `{name}`; those there are: {}", above.known())
+            format!("`{path}` is not a submodule of `{name}`; those there are: {}", above.known())
         })?;
         let modules = repositories.modules(above)?;
         let url =
@@ -67,7 +67,7 @@ pub fn resolve(
 /// revision than the lock says; the tree is not the lock's.
 pub fn fetch(store: &Store, input: &Input, patience: Duration) -> Result<()> {
     let Source::Git { url, revision, submodules, tree: expected } = &input.source else {
-        bail!("`{}` is no Git revision", input.name)
+        bail!("`{}` is not a Git revision", input.name)
     };
     let mut repositories = Repositories::new(store, patience)?;
     let mut parts = BTreeMap::new();
@@ -76,14 +76,17 @@ pub fn fetch(store: &Store, input: &Input, patience: Duration) -> Result<()> {
         let (above, inner) = owner(&parts, path);
         let found = above.links.get(inner).with_context(|| {
             format!(
-                "`{path}` is no submodule at revision {}; those there are: {}",
+                "`{path}` is not a submodule at revision {}; those there are: {}",
                 above.revision,
                 above.known()
             )
         })?;
         ensure!(
             found == revision,
-            "the submodule `{path}` is at {found}, and at {revision} in the lock\n  hint: run `cargo xtask lock update inputs`"
+            hinted(
+                format!("the submodule `{path}` is at {found}, and at {revision} in the lock"),
+                "run `cargo xtask lock update inputs`"
+            )
         );
         let part = repositories
             .get(url, revision)
@@ -192,11 +195,14 @@ impl<'a> Repositories<'a> {
         let shown = without_credentials(url);
         ensure!(
             is_address(url),
-            "`{shown}` is no address that a Git input may have\n  hint: it must start with https://"
+            hinted(
+                format!("`{shown}` is not an address that a Git input may have"),
+                "it must start with https://"
+            )
         );
         ensure!(
             is_revision(revision),
-            "`{revision}` is no revision\n  hint: give all 40 digits of the commit"
+            hinted(format!("`{revision}` is not a revision"), "give all 40 digits of the commit")
         );
         let directory = self.scratch.path().join(self.count.to_string());
         self.count += 1;
@@ -249,7 +255,7 @@ impl<'a> Repositories<'a> {
                     let mut target = String::new();
                     content
                         .read_to_string(&mut target)
-                        .with_context(|| format!("the link `{path}` is no text"))?;
+                        .with_context(|| format!("the link `{path}` is not text"))?;
                     Entry::Symlink { target }
                 }
                 mode => {
@@ -352,8 +358,9 @@ fn git() -> Command {
 }
 
 fn run(command: &mut Command) -> Result<Vec<u8>> {
-    let output =
-        command.output().context("cannot run `git`\n  hint: Git inputs are fetched by it; install it")?;
+    let output = command
+        .output()
+        .with_hint(|| hinted("cannot run `git`", "Git inputs are fetched by it; install it"))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git says: {}", said.trim().replace('\n', "; "));
     Ok(output.stdout)

@@ -19,7 +19,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
-use store::{Digest, Progress, Store};
+use store::{Digest, Progress, Store, WithHint, find, hinted};
 
 /// An intent file and its lock.
 pub struct Intent {
@@ -110,9 +110,12 @@ pub fn check(intent: &Intent) -> Result<()> {
     let path = intent.lock_path();
     let lock = Lock::load(&path)?;
     let shown = path.display();
-    let hint = "hint: run `cargo xtask lock update`";
+    let hint = "run `cargo xtask lock update`";
     let text = read_text(&path)?;
-    ensure!(text == lock.to_toml()?, "{shown} is not written as `lock update` writes it\n  {hint}");
+    ensure!(
+        text == lock.to_toml()?,
+        hinted(format!("{shown} is not written as `lock update` writes it"), hint)
+    );
     if intent.is_inputs() {
         let inputs: Inputs = intent.parse()?;
         for wanted in &inputs.inputs {
@@ -121,49 +124,52 @@ pub fn check(intent: &Intent) -> Result<()> {
             if lock.pending.iter().any(|pending| pending == name) {
                 continue;
             }
-            let input = lock.get(name).with_context(|| format!("{shown} lacks `{name}`\n  {hint}"))?;
+            let input = lock.get(name).with_hint(|| hinted(format!("{shown} lacks `{name}`"), hint))?;
             ensure!(
                 wanted.is_answered_by(&input.source, intent.directory())?,
-                "{shown}: `{name}` is not what is asked for\n  {hint}"
+                hinted(format!("{shown}: `{name}` is not what is asked for"), hint)
             );
         }
         let names: BTreeSet<_> = inputs.inputs.iter().map(Wanted::name).collect();
         for name in lock.inputs.iter().map(|input| &input.name).chain(&lock.pending) {
-            ensure!(names.contains(name.as_str()), "{shown}: nobody asks for `{name}`\n  {hint}");
+            ensure!(
+                names.contains(name.as_str()),
+                hinted(format!("{shown}: nobody asks for `{name}`"), hint)
+            );
         }
         return Ok(());
     }
     if intent.is_model() {
         let model = intent.model()?;
         for input in &lock.inputs {
-            model.check_input(input).with_context(|| format!("{shown} does not answer\n  {hint}"))?;
+            model.check_input(input).with_hint(|| hinted(format!("{shown} does not answer"), hint))?;
         }
-        ensure!(!lock.inputs.is_empty(), "{shown} is empty\n  {hint}");
+        ensure!(!lock.inputs.is_empty(), hinted(format!("{shown} is empty"), hint));
         return Ok(());
     }
     let container: Container = intent.parse()?;
     for package in &container.packages {
-        ensure!(lock.get(package).is_some(), "{shown} lacks the package `{package}`\n  {hint}");
+        ensure!(lock.get(package).is_some(), hinted(format!("{shown} lacks the package `{package}`"), hint));
     }
     let suites = container.all_suites();
     for archive in &lock.archives {
         ensure!(
             suites.contains(&archive.suite.as_str()),
-            "{shown}: its packages are of `{}`, not of {}\n  {hint}",
-            archive.suite,
-            quoted(&suites)
+            hinted(
+                format!("{shown}: its packages are of `{}`, not of {}", archive.suite, quoted(&suites)),
+                hint
+            )
         );
     }
     for suite in &suites {
         // Locks of older versions name no suite.
         let is_named = lock.archives.is_empty() || lock.archives.iter().any(|it| it.suite == *suite);
-        ensure!(is_named, "{shown}: no package of it is of `{suite}`\n  {hint}");
+        ensure!(is_named, hinted(format!("{shown}: no package of it is of `{suite}`"), hint));
     }
     for input in &lock.inputs {
         ensure!(
             matches!(input.source, Source::Debian { .. }),
-            "{shown}: `{}` is no Debian package\n  {hint}",
-            input.name
+            hinted(format!("{shown}: `{}` is not a Debian package", input.name), hint)
         );
     }
     Ok(())
@@ -262,7 +268,8 @@ fn resolve_inputs(
             // A source outside of the registries may be out of reach for a while, or from here: the others are locked
             // all the same, and what needs this one says so.
             Err(error) if wanted.may_wait() && error.is::<Unavailable>() => {
-                progress.note(&format!("`{name}` stays pending: {error:#}"));
+                let hints = find::<Unavailable>(&error).map_or_else(String::new, |it| it.hints.join("; "));
+                progress.note(&format!("`{name}` stays pending: {error:#}; {hints}"));
                 lock.pending.push(name);
             }
             Err(error) => return Err(error).with_context(|| format!("cannot lock `{name}`")),

@@ -2,20 +2,22 @@
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
+use store::hinted;
 
 /// Directories of the repository whose files are part of builds, locks and releases.
 const DIRECTORIES: [&str; 6] = ["containers", "models", "patches", "recipes", "releases", "sysroot"];
 
-const HINT: &str = "hint: Git for Windows makes them unless told otherwise: in a checkout without changes of yours, run `git config core.autocrlf false`, then `git rm -rq --cached .` and `git reset -q --hard`; an editor must keep the line ends that are there";
+const HINT: &str = "Git for Windows makes them unless told otherwise: in a checkout without changes of yours, run `git config core.autocrlf false`, then `git rm -rq --cached .` and `git reset -q --hard`; an editor must keep the line ends that are there";
 
 /// Reads a text of the repository. Errors: it can't be read, is not UTF-8, or has Windows' line ends.
 pub fn read_text(path: &Path) -> Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     if text.contains("\r\n") {
-        bail!(
-            "{} has Windows line ends (CRLF), and its digest would be another one\n  {HINT}",
-            path.display()
-        );
+        let shown = path.display();
+        bail!(hinted(
+            format!("{shown} has Windows line ends (CRLF), and its digest would be another one"),
+            HINT
+        ));
     }
     Ok(text)
 }
@@ -40,7 +42,7 @@ pub fn check_line_ends(root: &Path) -> Result<()> {
             if more == 1 { "has" } else { "have" }
         ),
     };
-    bail!("{first} has Windows line ends (CRLF), and {others}\n  {HINT}")
+    bail!(hinted(format!("{first} has Windows line ends (CRLF), and {others}"), HINT))
 }
 
 fn search(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
@@ -113,7 +115,7 @@ mod tests {
     fn many_files_are_counted_and_fine_ones_pass() {
         let error = found(&[("recipes/a", "\r\n"), ("recipes/b", "\r\n"), ("models/c", "\r\n")]).unwrap();
         assert!(error.starts_with("models/c has Windows line ends (CRLF), and so have 2 more"), "{error}");
-        // A patch of a file that has them, and what is no text.
+        // A patch of a file that has them, and what is not text.
         let patch = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\r\n+b\r\n";
         assert_eq!(
             found(&[("patches/x/1.patch", patch), ("recipes/data", "\0\r\n"), ("docs/x", "\r\n")]),

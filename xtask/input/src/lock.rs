@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use store::Digest;
+use store::{Digest, hinted};
 
 /// Where an input comes from, named as its own ecosystem names it. Addresses of registries are no part of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,7 +91,7 @@ pub enum Source {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tree: Option<Digest>,
     },
-    /// Microsoft's C runtime and Windows SDK, kept as a packed tree. Its licence does not let anybody pass it on.
+    /// Microsoft's C runtime and Windows SDK, kept as a packed tree. Its license does not let anybody pass it on.
     MicrosoftSdk {
         /// Root of the tree that its files unpack to.
         tree: Digest,
@@ -162,7 +162,7 @@ impl Source {
         }
     }
 
-    /// Whether its licence lets us pass it on. What may not leave this machine is neither vendored nor released.
+    /// Whether its license lets us pass it on. What may not leave this machine is neither vendored nor released.
     pub fn may_be_passed_on(&self) -> bool {
         !matches!(self, Self::MicrosoftSdk { .. })
     }
@@ -253,7 +253,7 @@ impl Lock {
             if let Source::HuggingFace { repository, revision, file } = &input.source {
                 let model = Model::new(repository, revision, "");
                 let fine = model.is_ok() && is_file_name(file);
-                ensure!(fine, "{origin}: input `{}` is no file of a model", input.name);
+                ensure!(fine, "{origin}: input `{}` is not a file of a model", input.name);
             }
             if let Source::Cargo { crates } = &input.source {
                 cargo::check(crates).with_context(|| format!("{origin}: in input `{}`", input.name))?;
@@ -266,7 +266,7 @@ impl Lock {
                 release
                     .check()
                     .and_then(|()| microsoft::check_all(payloads))
-                    .with_context(|| format!("{origin}: input `{}` is no Microsoft SDK", input.name))?;
+                    .with_context(|| format!("{origin}: input `{}` is not a Microsoft SDK", input.name))?;
             }
             if let Source::Git { url, revision, submodules, .. } = &input.source {
                 let parts = submodules.iter().map(|part| (&part.url, &part.revision));
@@ -284,19 +284,25 @@ impl Lock {
         let sorted = inputs.windows(2).all(|pair| pair[0].name < pair[1].name);
         ensure!(
             sorted,
-            "{origin}: inputs must be sorted by name, each once\n  hint: run `cargo xtask lock update`"
+            hinted(
+                format!("{origin}: inputs must be sorted by name, each once"),
+                "run `cargo xtask lock update`"
+            )
         );
         let is_pending = |name: &String| text.pending.contains(name);
         ensure!(
             text.pending.is_sorted() && !inputs.iter().any(|input| is_pending(&input.name)),
-            "{origin}: `pending` must be sorted, and name nothing that is locked\n  hint: run `cargo xtask lock update`"
+            hinted(
+                format!("{origin}: `pending` must be sorted, and name nothing that is locked"),
+                "run `cargo xtask lock update`"
+            )
         );
         for archive in &text.archives {
             archive.check().with_context(|| format!("{origin}: in `archive`"))?;
         }
         ensure!(
             text.archives.windows(2).all(|pair| pair[0] < pair[1]),
-            "{origin}: archives must be sorted, each once\n  hint: run `cargo xtask lock update`"
+            hinted(format!("{origin}: archives must be sorted, each once"), "run `cargo xtask lock update`")
         );
         Ok(Self { inputs, pending: text.pending, archives: text.archives })
     }
@@ -308,8 +314,10 @@ impl Lock {
     pub fn load(path: &Path) -> Result<Self> {
         ensure!(
             path.exists(),
-            "cannot read {}: it does not exist\n  hint: `cargo xtask lock update` writes it",
-            path.display()
+            hinted(
+                format!("cannot read {}: it does not exist", path.display()),
+                "`cargo xtask lock update` writes it"
+            )
         );
         let size = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         ensure!(

@@ -6,6 +6,7 @@ use crate::{
     oci::{Reference, Registry, SCHEME},
 };
 use anyhow::{Result, ensure};
+use store::hinted;
 
 /// A place that has inputs by their digests.
 pub enum Mirror {
@@ -55,8 +56,10 @@ pub fn repository(text: &str) -> Result<Reference> {
     let reference = Reference::parse(text)?;
     ensure!(
         reference.tag.is_none() && reference.sha256.is_none(),
-        "`{}` names more than a repository\n  hint: inputs stand in one by their digests: oci://HOST/NAME",
-        text.escape_debug()
+        hinted(
+            format!("`{}` names more than a repository", text.escape_debug()),
+            "inputs stand in one by their digests: oci://HOST/NAME"
+        )
     );
     Ok(reference)
 }

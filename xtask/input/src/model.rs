@@ -4,7 +4,7 @@ use crate::{FetchOptions, Hub, Input, Lock, Source, hub::is_file_name, intent::w
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use store::{Digest, Progress, Store, Unit, Unknown, check_name};
+use store::{Digest, Progress, Store, Unit, Unknown, WithHint, check_name, hinted};
 
 /// A model that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Model {
     pub repository: String,
     /// The commit, 40 hexadecimal digits: branches move.
     pub revision: String,
-    /// The licence as the model's card names it (`license`, or `license_name` where that is `other`).
+    /// The license as the model's card names it (`license`, or `license_name` where that is `other`).
     pub license: String,
     /// Files that are locked beside those that a conversion uses.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -39,12 +39,12 @@ impl Model {
         let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         ensure!(
             self.revision.len() == 40 && self.revision.bytes().all(is_hex),
-            "`{}` is no commit: it needs 40 hexadecimal digits",
+            "`{}` is not a commit: it needs 40 hexadecimal digits",
             self.revision.escape_debug()
         );
         ensure!(
             !self.license.contains(char::is_control) && self.license.len() <= 200,
-            "`{}` is no licence",
+            "`{}` is not a license",
             self.license.escape_debug()
         );
         Ok(())
@@ -80,7 +80,10 @@ impl Model {
         if !path.exists() {
             let known = Self::names(root);
             let unknown = Unknown::new("model", name, known.iter().map(String::as_str));
-            bail!("{unknown}\n  hint: `cargo xtask model fetch OWNER/{name}@REVISION` locks one");
+            bail!(hinted(
+                format!("{unknown}"),
+                format!("`cargo xtask model fetch OWNER/{name}@REVISION` locks one")
+            ));
         }
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -106,11 +109,10 @@ impl Model {
         let path = Self::path(root, self.name())?.with_extension("lock");
         let lock = Lock::load(&path)?;
         for input in &lock.inputs {
-            self.check_input(input).with_context(|| {
-                format!(
-                    "{} is malformed\n  hint: run `cargo xtask lock update {}`",
-                    path.display(),
-                    self.name()
+            self.check_input(input).with_hint(|| {
+                hinted(
+                    format!("{} is malformed", path.display()),
+                    format!("run `cargo xtask lock update {}`", self.name()),
                 )
             })?;
         }
@@ -186,7 +188,7 @@ impl Model {
 /// Whether a text is `OWNER/NAME`.
 pub(crate) fn check_repository(text: &str) -> Result<()> {
     let fine = text.split_once('/').is_some_and(|(owner, name)| is_file_name(owner) && is_file_name(name));
-    ensure!(fine, "`{}` is no repository of a hub: it should be OWNER/NAME", text.escape_debug());
+    ensure!(fine, "`{}` is not a repository of a hub: it should be OWNER/NAME", text.escape_debug());
     Ok(())
 }
 
@@ -196,8 +198,10 @@ pub(crate) fn check_revision(repository: &str, revision: &str) -> Result<()> {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     ensure!(
         !revision.is_empty() && revision.bytes().all(fine) && !revision.starts_with(['.', '-']),
-        "`{}` is no revision\n  hint: give a commit, a branch or a tag",
-        revision.escape_debug()
+        hinted(
+            format!("`{}` is not a revision", revision.escape_debug()),
+            "give a commit, a branch or a tag"
+        )
     );
     Ok(())
 }
@@ -231,18 +235,26 @@ pub fn lock_model(
     if let Some(known) = known {
         ensure!(
             options.include.iter().all(|file| known.include.contains(file)),
-            "{} is locked without {}\n  hint: add it to `include` in {}, remove the lock beside it and run `cargo xtask lock update {name}`",
-            known.name(),
-            options.include.join(", "),
-            path.display()
+            hinted(
+                format!("{} is locked without {}", known.name(), options.include.join(", ")),
+                format!(
+                    "add it to `include` in {}, remove the lock beside it and run `cargo xtask lock update {name}`",
+                    path.display()
+                )
+            )
         );
         ensure!(
             (&known.repository, &known.revision) == (&model.repository, &model.revision),
-            "{} asks for {} at {}, not for {repository} at {}\n  hint: change it there and run `cargo xtask lock update {name}`, or remove it",
-            path.display(),
-            known.repository,
-            known.revision,
-            model.revision
+            hinted(
+                format!(
+                    "{} asks for {} at {}, not for {repository} at {}",
+                    path.display(),
+                    known.repository,
+                    known.revision,
+                    model.revision
+                ),
+                format!("change it there and run `cargo xtask lock update {name}`, or remove it")
+            )
         );
         return Ok(known);
     }

@@ -6,20 +6,21 @@ use crate::{
     client::{self, Client},
     configuration,
 };
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
+use store::Hinted;
 
 /// Dated archives are slow and have many users: they are asked by this many connections at most.
 const ARCHIVE_CONNECTIONS: usize = 2;
 
-type Known<T> = OnceLock<Result<T, String>>;
+type Known<T> = OnceLock<Result<T>>;
 
 /// Addresses of the snapshot of a state, by whether any current archive could be asked for them.
-type Snapshots = BTreeMap<(Archive, bool), Result<Vec<String>, String>>;
+type Snapshots = BTreeMap<(Archive, bool), Result<Vec<String>>>;
 
 /// What is known of the network. Clones share it.
 #[derive(Clone, Default)]
@@ -42,8 +43,8 @@ impl std::fmt::Debug for Network {
 }
 
 fn known<T>(cell: &Known<T>, find: impl FnOnce() -> Result<T>) -> Result<&T> {
-    let found = cell.get_or_init(|| find().map_err(|error| format!("{error:#}")));
-    found.as_ref().map_err(|error| anyhow!("{error}"))
+    let found = cell.get_or_init(find);
+    found.as_ref().map_err(|error| Hinted::copy_of(error).into())
 }
 
 impl Network {
@@ -72,10 +73,11 @@ impl Network {
     pub fn snapshots(&self, archive: &Archive, client: &Client, lacking: &[String]) -> Result<Vec<String>> {
         let mut snapshots = self.0.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (archive.clone(), lacking.is_empty());
-        let found = snapshots
-            .entry(key)
-            .or_insert_with(|| archive.addresses(client, lacking).map_err(|error| format!("{error:#}")));
-        found.clone().map_err(|error| anyhow!("{error}"))
+        let found = snapshots.entry(key).or_insert_with(|| archive.addresses(client, lacking));
+        match found {
+            Ok(addresses) => Ok(addresses.clone()),
+            Err(error) => Err(Hinted::copy_of(error).into()),
+        }
     }
 
     /// Leave to use a connection to a dated archive.

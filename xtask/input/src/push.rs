@@ -33,7 +33,7 @@ pub struct Pushed {
 /// the address.
 ///
 /// # Errors
-/// If the licence of one does not let it be passed on; if the server does not take one.
+/// If the license of one does not let it be passed on; if the server does not take one.
 pub fn push(
     store: &Store,
     inputs: &[&Input],

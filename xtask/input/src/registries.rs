@@ -2,6 +2,8 @@
 
 use crate::{Input, Source, fetch::FetchOptions, url::without_credentials, way::diagnose};
 use anyhow::{Result, bail};
+use std::collections::BTreeSet;
+use store::hinted;
 
 /// The Python package index, without credentials.
 ///
@@ -27,7 +29,7 @@ pub fn debian_registry(options: &FetchOptions, sample: Option<&Input>) -> Result
         return Ok(format!("{shown}, not asked (`--offline`)"));
     }
     let client = options.network.client(options.patience);
-    let mut problems = Vec::new();
+    let (mut problems, mut hints) = (Vec::new(), BTreeSet::new());
     for mirror in mirrors {
         let address = format!("{mirror}/{pool}").into();
         match client.persist(&address, &store::Silent, || client.look(&address)) {
@@ -35,16 +37,18 @@ pub fn debian_registry(options: &FetchOptions, sample: Option<&Input>) -> Result
                 return Ok(format!("{shown}; has what the locks name (asked for {} {version})", input.name));
             }
             Err(failure) => {
-                let mut line = format!("{}: {:#}", without_credentials(&address.url), failure.error);
+                let line = format!("{}: {:#}", without_credentials(&address.url), failure.error);
                 if failure.status() == Some(404) {
-                    line += &format!(
-                        "\n  hint: {}",
-                        diagnose(&client, mirror, options.archives_of(input).first())
-                    );
+                    hints.insert(diagnose(&client, mirror, options.archives_of(input).first()));
                 }
                 problems.push(line);
             }
         }
     }
-    bail!("no archive has {} {version}, which is locked: {}", input.name, problems.join("\n"))
+    let message =
+        format!("no archive has {} {version}, which is locked: {}", input.name, problems.join("\n"));
+    match hints.is_empty() {
+        true => bail!(message),
+        false => bail!(hinted(message, Vec::from_iter(hints).join("; "))),
+    }
 }

@@ -8,7 +8,7 @@ pub fn join(base: &str, relative: &str) -> Option<String> {
     Some(Url::parse(base).ok()?.join(relative).ok()?.into())
 }
 
-/// Whether two addresses are of one server. What is no address is of none.
+/// Whether two addresses are of one server. What is not an address is of none.
 pub fn same_origin(one: &str, other: &str) -> bool {
     let origin = |url: &str| {
         let uri: Uri = url.parse().ok()?;
@@ -44,7 +44,7 @@ pub fn without_credentials(url: &str) -> String {
     }
 }
 
-/// The server of an address, as `SCHEME://HOST:PORT`. Nothing for what is no address.
+/// The server of an address, as `SCHEME://HOST:PORT`. Nothing for what is not an address.
 pub fn server(url: &str) -> Option<String> {
     let uri: Uri = url.parse().ok()?;
     let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));

@@ -9,9 +9,9 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
 };
-use store::{Digest, Progress, Store, Unit, write_output};
+use store::{Digest, Progress, Store, Unit, hinted, write_output};
 
-/// Writes inputs, which the store must have, to a directory; files that are there already stay. Errors: the licence of one does
+/// Writes inputs, which the store must have, to a directory; files that are there already stay. Errors: the license of one does
 /// not let it be passed on.
 pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn Progress) -> Result<()> {
     require_passing_on(inputs)?;
@@ -49,14 +49,15 @@ pub fn vendor(store: &Store, inputs: &[&Input], directory: &Path, progress: &dyn
 }
 
 /// # Errors
-/// If the licence of one does not let it be passed on.
+/// If the license of one does not let it be passed on.
 pub fn require_passing_on(inputs: &[&Input]) -> Result<()> {
     for input in inputs {
         ensure!(
             input.source.may_be_passed_on(),
-            "`{}` can't be vendored: its licence does not let it be passed on\n  hint: whoever needs it fetches it with `cargo xtask fetch {}`",
-            input.name,
-            input.name
+            hinted(
+                format!("`{}` can't be vendored: its license does not let it be passed on", input.name),
+                format!("whoever needs it fetches it with `cargo xtask fetch {}`", input.name)
+            )
         );
     }
     Ok(())
@@ -96,13 +97,17 @@ pub fn check(directory: &Path) -> Result<()> {
     let is_address = directory.to_str().is_some_and(|text| text.contains("://"));
     ensure!(
         !is_address,
-        "`{}` is an address, not a directory\n  hint: `--mirror URL` takes inputs from a server",
-        directory.display()
+        hinted(
+            format!("`{}` is an address, not a directory", directory.display()),
+            "`--mirror URL` takes inputs from a server"
+        )
     );
     ensure!(
         directory.join("sha256").is_dir(),
-        "{} is no vendored directory\n  hint: `cargo xtask vendor DIR` writes one",
-        directory.display()
+        hinted(
+            format!("{} is not a vendored directory", directory.display()),
+            "`cargo xtask vendor DIR` writes one"
+        )
     );
     Ok(())
 }
@@ -119,9 +124,10 @@ pub fn take(store: &Store, input: &Input, directory: &Path) -> Result<bool> {
     let found: Digest = store.put_file(&place)?;
     ensure!(
         found == input.digest,
-        "{} is damaged: it should be `{}`\n  hint: write it again with `cargo xtask vendor`",
-        place.display(),
-        input.name
+        hinted(
+            format!("{} is damaged: it should be `{}`", place.display(), input.name),
+            "write it again with `cargo xtask vendor`"
+        )
     );
     Ok(true)
 }

@@ -10,7 +10,7 @@ use crate::{
     client::{Address, Client, Failure, Kind},
     configuration,
     download::{Download, Job},
-    fetch::{FetchOptions, NOT_IN_STORE, Problem, is_local},
+    fetch::{FetchOptions, NOT_IN_STORE, Problem, Unavailable, is_local},
     git,
     hub::{self, Hub},
     index, microsoft,
@@ -18,12 +18,12 @@ use crate::{
     url::without_credentials,
     vendor,
 };
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Mutex, OnceLock, PoisonError},
 };
-use store::{Meter, Progress, Store, Unit};
+use store::{Hinted, Meter, Progress, Store, Unit, find};
 
 /// What was tried for an input.
 #[derive(Debug, Default)]
@@ -39,6 +39,17 @@ pub struct Gone {
 }
 
 impl Gone {
+    /// One more way that failed, with what can be done about it.
+    fn failed(&mut self, error: &anyhow::Error) {
+        self.tried.push(format!("{error:#}"));
+        self.learn(error);
+    }
+
+    fn learn(&mut self, error: &anyhow::Error) {
+        self.hints.extend(store::hints(error).map(str::to_owned));
+        self.hints.extend(find::<Unavailable>(error).into_iter().flat_map(|it| it.hints.clone()));
+    }
+
     fn hint(&mut self, hint: &str) {
         self.hints.insert(hint.to_owned());
     }
@@ -50,7 +61,7 @@ pub struct Fetcher<'a> {
     options: &'a FetchOptions,
     client: Client,
     mirrors: Vec<Mirror>,
-    hub: OnceLock<Result<Hub, String>>,
+    hub: OnceLock<Result<Hub>>,
     progress: &'a dyn Progress,
     /// How many files came from the dated archives, by day.
     dated: Mutex<BTreeMap<String, usize>>,
@@ -120,7 +131,7 @@ impl<'a> Fetcher<'a> {
                 Err(error) if is_local(&error) => return Err(error),
                 Err(error) => {
                     gone.wrong.push(format!("{error:#}"));
-                    gone.tried.push(format!("{error:#}"));
+                    gone.failed(&error);
                 }
             }
         }
@@ -137,7 +148,7 @@ impl<'a> Fetcher<'a> {
         if let Source::MicrosoftSdk { release, .. } = &input.source
             && let Err(error) = microsoft::require_license(self.store, &input.name, release, self.options)
         {
-            gone.tried.push(format!("{error:#}"));
+            gone.failed(&error);
             return Ok(false);
         }
         let meter = self.progress.begin(&input.name, input.digest.size, Unit::Bytes);
@@ -155,7 +166,7 @@ impl<'a> Fetcher<'a> {
             Ok(true) => return Ok(true),
             Ok(false) => {}
             Err(error) if is_local(&error) => return Err(error),
-            Err(error) => gone.tried.push(format!("{error:#}")),
+            Err(error) => gone.failed(&error),
         }
         match &input.source {
             Source::Debian { pool, .. } | Source::DebianSource { pool, .. } => {
@@ -192,6 +203,7 @@ impl<'a> Fetcher<'a> {
                 Kind::Skipped => format!("{error:#}"),
                 _ => format!("{}: {error:#}", without_credentials(&address.url)),
             };
+            gone.learn(&error);
             match kind {
                 Kind::Wrong => gone.wrong.push(line.clone()),
                 Kind::Status { status: 404 | 410, .. } => gone.lacking.push(address.url.clone()),
@@ -220,8 +232,8 @@ impl<'a> Fetcher<'a> {
             }
             Source::HuggingFace { .. } => {
                 let open = || Hub::open(client.clone(), self.options.endpoint.as_deref());
-                let hub = self.hub.get_or_init(|| open().map_err(|error| format!("{error:#}")));
-                vec![hub::address(hub.as_ref().map_err(|error| anyhow!("{error}"))?, &input.source)?]
+                let hub = self.hub.get_or_init(open).as_ref();
+                vec![hub::address(hub.map_err(Hinted::copy_of)?, &input.source)?]
             }
             Source::Https { urls, .. } => urls.iter().cloned().map(Address::from).collect(),
             Source::Crate { .. }
@@ -265,7 +277,7 @@ impl<'a> Fetcher<'a> {
                 Ok(snapshots) => addresses.extend(
                     snapshots.iter().map(|snapshot| (Address::from(format!("{snapshot}/{pool}")), archive)),
                 ),
-                Err(error) => gone.tried.push(format!("{error:#}")),
+                Err(error) => gone.failed(&error),
             }
         }
         let (addresses, archives): (Vec<Address>, Vec<&Archive>) = addresses.into_iter().unzip();

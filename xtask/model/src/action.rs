@@ -22,7 +22,7 @@ use std::{
     path::Path,
     time::SystemTime,
 };
-use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit};
+use store::{Action, ActionResult, Digest, Entry, Progress, Store, Tree, Unit, WithHint, hinted};
 
 /// To be raised when a conversion of the same inputs gives other bytes than before.
 const VERSION: &str = "3";
@@ -181,8 +181,10 @@ impl Conversion<'_> {
         let summary = convert_with_chat(&options, chat, progress)?;
         ensure!(
             digests()? == tree,
-            "{} changed while it was converted\nhint: convert it again",
-            options.source.display()
+            hinted(
+                format!("{} changed while it was converted", options.source.display()),
+                "convert it again"
+            )
         );
         let mut outputs = Tree::new();
         let context = || format!("cannot read {}", output.display());
@@ -253,13 +255,13 @@ pub fn place(
     // A copy where the file system has no clones: beside each other, since each waits for the disk.
     state.new.par_iter().try_for_each(|(name, digest)| {
         let path = staging.path().join(name);
-        let context = || format!("cannot write {}\nhint: is the disk full?", path.display());
-        store.materialise_blob(digest, &path).with_context(context)?;
+        let context = || hinted(format!("cannot write {}", path.display()), "is the disk full?");
+        store.materialise_blob(digest, &path).with_hint(context)?;
         // The user's own from here on.
-        let file = File::open(&path).with_context(context)?;
-        file.set_permissions(Permissions::from_mode(0o644)).with_context(context)?;
-        file.set_modified(SystemTime::now()).with_context(context)?;
-        file.sync_all().with_context(context)
+        let file = File::open(&path).with_hint(context)?;
+        file.set_permissions(Permissions::from_mode(0o644)).with_hint(context)?;
+        file.set_modified(SystemTime::now()).with_hint(context)?;
+        file.sync_all().with_hint(context)
     })?;
     note_removed(output, &remove, progress);
     staging.publish_model(&names.into_iter().map(str::to_owned).collect(), &remove)?;
@@ -285,7 +287,9 @@ impl State {
         let total = outputs.iter().map(|(name, _)| size(name)).sum();
         let meter = (total > 0).then(|| progress.begin("comparing the output", total, Unit::Bytes));
         let compare = |(name, entry): (&str, &Entry)| -> Result<(String, Digest, Option<Digest>)> {
-            let Entry::File { digest, .. } = entry else { bail!("`{name}` of a converted model is no file") };
+            let Entry::File { digest, .. } = entry else {
+                bail!("`{name}` of a converted model is not a file")
+            };
             let path = output.join(name);
             // A name of a blob, as an older version made it, is as if it were not there.
             let is_there = path.exists() && !store.is_shared(&path, digest);

@@ -137,7 +137,7 @@ impl Tokens {
         let list = |value: &Value| -> Result<Vec<Given>> {
             let values = match value {
                 Value::Null => return Ok(Vec::new()),
-                value => value.as_array().with_context(|| format!("`{ADDITIONAL}` is no list"))?,
+                value => value.as_array().with_context(|| format!("`{ADDITIONAL}` is not a list"))?,
             };
             let given = values.iter().map(|value| Given::read(value)?.context("a special token is null"));
             given.collect()
@@ -146,9 +146,10 @@ impl Tokens {
         let mut decoder = BTreeMap::new();
         let mut known: HashMap<String, Configured> = HashMap::new();
         if let Some(tokens) = settings.tokenizer.get("added_tokens_decoder") {
-            let tokens = tokens.as_object().context("`added_tokens_decoder` is no object")?;
+            let tokens = tokens.as_object().context("`added_tokens_decoder` is not an object")?;
             for (number, token) in tokens {
-                let token = Configured::of_object(token.as_object().context("an added token is no object")?)?;
+                let token =
+                    Configured::of_object(token.as_object().context("an added token is not an object")?)?;
                 known.insert(token.token.content.clone(), token.clone());
                 decoder.insert(number.parse().context("an added token has no number")?, token);
             }
@@ -167,7 +168,7 @@ impl Tokens {
                     })
                 };
                 if key == ADDITIONAL {
-                    for value in value.as_array().with_context(|| format!("`{ADDITIONAL}` is no list"))? {
+                    for value in value.as_array().with_context(|| format!("`{ADDITIONAL}` is not a list"))? {
                         let given = as_token(value)?;
                         last = given.text().unwrap_or("None").to_owned();
                         if !additional.contains(&given) {

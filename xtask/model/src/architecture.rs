@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use store::{WithHint, hinted};
 
 pub(crate) use entry::Parameter;
 pub use entry::Role;
@@ -82,10 +83,9 @@ pub(crate) struct Model {
 /// When there is none; the message lists them.
 pub fn architecture(name: &str, config: &Map<String, Value>) -> Result<Architecture> {
     let wanted = match name {
-        "auto" => config
-            .get("model_type")
-            .and_then(Value::as_str)
-            .context("config.json has no `model_type`\nhint: name the architecture with `--architecture`")?,
+        "auto" => config.get("model_type").and_then(Value::as_str).with_hint(|| {
+            hinted("config.json has no `model_type`", "name the architecture with `--architecture`")
+        })?,
         name => name,
     };
     let mut known = Vec::new();
@@ -101,11 +101,10 @@ pub fn architecture(name: &str, config: &Map<String, Value>) -> Result<Architect
         known.extend(architecture.model_types);
     }
     let known: Vec<_> = known.iter().map(String::as_str).collect();
-    bail!(
-        "there is no architecture `{}`\nhint: {}",
-        store::printable(wanted),
+    bail!(hinted(
+        format!("there is no architecture `{}`", store::printable(wanted)),
         crate::quantization::choices(wanted, &known)
-    )
+    ))
 }
 
 impl Architecture {
@@ -252,7 +251,10 @@ mod tests {
             for expression in entries.chain(conditions).chain(values).chain(braced(&table.prefix)) {
                 for name in names_in(expression) {
                     let first = name.split('.').next().unwrap_or(&name);
-                    assert!(known.contains(first), "{file}: `{expression}` uses `{name}`, which is no field");
+                    assert!(
+                        known.contains(first),
+                        "{file}: `{expression}` uses `{name}`, which is not a field"
+                    );
                 }
             }
         }

@@ -20,7 +20,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use store::{Digest, copy_output, printable};
+use store::{Digest, copy_output, hinted, printable};
 
 const TEMPLATES: &str = include_str!("conversation_templates.json");
 /// The configuration that MLC reads of a converted model.
@@ -82,7 +82,10 @@ fn template(name: &str) -> Result<Value> {
     let mut templates = templates()?;
     let Some(Value::Object(template)) = templates.remove(name) else {
         let names: Vec<_> = templates.keys().map(String::as_str).collect();
-        bail!("there is no conversation template `{}`\nhint: {}", printable(name), choices(name, &names));
+        bail!(hinted(
+            format!("there is no conversation template `{}`", printable(name)),
+            choices(name, &names)
+        ));
     };
     let mut complete = Map::new();
     for (key, value) in template {
@@ -120,10 +123,13 @@ fn write_chat_files(options: &ChatOptions, files: &ChatFiles) -> Result<Vec<Stri
     if index_of(&options.output).is_some() {
         let wrong = disagreements(&options.output, &read_cache(&options.output)?, &files.config);
         if let Some(first) = wrong.first() {
-            bail!(
-                "{} holds other weights than this configuration is for: {first}\nhint: give the `--quantization` that they were converted with",
-                options.output.display()
-            );
+            bail!(hinted(
+                format!(
+                    "{} holds other weights than this configuration is for: {first}",
+                    options.output.display()
+                ),
+                "give the `--quantization` that they were converted with"
+            ));
         }
     }
     let staging = Staging::open(&options.output, &options.source)?;
@@ -159,7 +165,10 @@ impl ChatFiles {
     pub fn prepare(options: &ChatOptions) -> Result<Self> {
         let files = prepare(options)?;
         if let Some(name) = files.unused.first() {
-            bail!("{} has no `{name}`\nhint: leave out `--{}`", files.architecture, name.replace('_', "-"));
+            bail!(hinted(
+                format!("{} has no `{name}`", files.architecture),
+                format!("leave out `--{}`", name.replace('_', "-"))
+            ));
         }
         Ok(files)
     }
@@ -258,13 +267,13 @@ fn prepare(options: &ChatOptions) -> Result<ChatFiles> {
         true => (Some(read_json(&path)?), None),
         false => match convert_tokenizer(&options.source, &source) {
             Ok(text) => {
-                let value = serde_json::from_str(&text).context("a converted tokenizer is no JSON")?;
+                let value = serde_json::from_str(&text).context("a converted tokenizer is not JSON")?;
                 files.push(("tokenizer.json", Content::Text(text)));
                 (None, Some(value))
             }
             Err(reason) => {
                 notes.push(format!(
-                    "{} holds no tokenizer.json, which MLC cannot run without, and none could be made: {reason:#}\n  hint: `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)` of Python's `transformers` makes one; with `trust_remote_code=True` it runs code of the checkpoint",
+                    "{} holds no tokenizer.json, which MLC cannot run without, and none could be made: {reason:#}; `AutoTokenizer.from_pretrained(DIR, use_fast=True).save_pretrained(DIR)` of Python's `transformers` makes one; with `trust_remote_code=True` it runs code of the checkpoint",
                     options.source.display()
                 ));
                 (None, None)
@@ -357,7 +366,7 @@ fn convert_tokenizer(directory: &Path, config: &Map<String, Value>) -> Result<St
         let path = directory.join(name);
         match path.exists() {
             true => {
-                read_json(&path)?.as_object().cloned().with_context(|| format!("{name} is no JSON object"))
+                read_json(&path)?.as_object().cloned().with_context(|| format!("{name} is not JSON object"))
             }
             false => Ok(Map::new()),
         }

@@ -7,7 +7,7 @@ use crate::{
     dtype::Dtype,
     file::{map_file, other_format, read_text},
     python,
-    recognize::weights_hint,
+    recognize::without_weights,
     torch,
 };
 use anyhow::{Context, Result, bail, ensure};
@@ -139,8 +139,9 @@ impl Checkpoint {
             maps.push(Arc::new(map));
             tensors = header;
         } else {
-            let hint = weights_hint(directory);
-            bail!("{} holds none of {SINGLE}, {PICKLED} and their indices\n{hint}", directory.display());
+            let message =
+                format!("{} holds none of {SINGLE}, {PICKLED} and their indices", directory.display());
+            bail!(without_weights(directory, &message));
         }
         let (directory, config) = (directory.to_owned(), Map::new());
         Ok(Self { directory, config, files, maps, tensors, order, absent, index })
@@ -192,7 +193,7 @@ impl Checkpoint {
         Some(match self.directory.join(file).exists() {
             true => format!("{index} says that it is in {file}, but that file does not hold it"),
             false => {
-                format!("{index} says that it is in {file}, which is not there\nhint: fetch that file, too")
+                format!("{index} says that it is in {file}, which is not there; fetch that file, too")
             }
         })
     }

@@ -2,13 +2,14 @@
 //!
 //! A step is `field = value` or `require condition`, each perhaps behind `if condition:`; a requirement may end with a
 //! sentence, `require condition: sentence`. Values and conditions are [expressions](crate::expression). `take(a, b, c)`
-//! is the value of the first of these keys that `config.json` has and that is no field, and takes it away (`a.b`: out of
+//! is the value of the first of these keys that `config.json` has and that is not a field, and takes it away (`a.b`: out of
 //! the object `a`, which may be a field); the last may be a field or a literal instead. `longrope` is Phi 3's scaling of positions.
 
 use crate::expression::{Scope, evaluate, names_in, truth};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use store::hinted;
 
 /// Keys with values, in their order.
 pub(crate) type Fields = Map<String, Value>;
@@ -256,7 +257,10 @@ pub(crate) fn with_rope_keys(config: &Fields) -> Result<Fields> {
         // Gemma 3: one base for layers that see everything, another for those with a window.
         ensure!(
             parameters.len() == 2 && is_default(full) && is_default(sliding),
-            "`rope_parameters` scales positions by kinds of layers, which MLC does not\nhint: take a checkpoint without scaling"
+            hinted(
+                "`rope_parameters` scales positions by kinds of layers, which MLC does not",
+                "take a checkpoint without scaling"
+            )
         );
         for (key, parameters) in [("rope_theta", full), ("rope_local_base_freq", sliding)] {
             if let Some(theta) = parameters.get("rope_theta").filter(|_| !config.contains_key(key)) {
@@ -267,12 +271,20 @@ pub(crate) fn with_rope_keys(config: &Fields) -> Result<Fields> {
     }
     ensure!(
         !parameters.values().any(Value::is_object),
-        "`rope_parameters` has a set for each of {:?}, which is not understood\nhint: write `rope_theta` (and `rope_scaling`) into config.json as `transformers` 4 did",
-        parameters.keys().collect::<Vec<_>>()
+        hinted(
+            format!(
+                "`rope_parameters` has a set for each of {:?}, which is not understood",
+                parameters.keys().collect::<Vec<_>>()
+            ),
+            "write `rope_theta` (and `rope_scaling`) into config.json as `transformers` 4 did"
+        )
     );
     ensure!(
         config.contains_key("rope_theta") || parameters.contains_key("rope_theta"),
-        "`rope_parameters` has no `rope_theta`\nhint: write `rope_theta` into config.json as `transformers` 4 did"
+        hinted(
+            "`rope_parameters` has no `rope_theta`",
+            "write `rope_theta` into config.json as `transformers` 4 did"
+        )
     );
     for key in ["rope_theta", "partial_rotary_factor", "original_max_position_embeddings"] {
         if let Some(value) = parameters.get(key).filter(|_| !config.contains_key(key)) {

@@ -23,7 +23,7 @@ use std::{
     ops::Range,
     path::{Path, PathBuf},
 };
-use store::{Digest, Meter, Progress, Unit};
+use store::{Digest, Meter, Progress, Unit, WithHint, hinted};
 
 /// What to convert, and how.
 #[derive(Clone, Debug)]
@@ -117,9 +117,10 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
     let scheme = scheme(&options.quantization)?;
     ensure!(
         options.memory >= Options::LEAST_MEMORY,
-        "{} bytes of memory are not enough\nhint: give at least {}",
-        options.memory,
-        Options::LEAST_MEMORY
+        hinted(
+            format!("{} bytes of memory are not enough", options.memory),
+            format!("give at least {}", Options::LEAST_MEMORY)
+        )
     );
     let checkpoint = Checkpoint::open(&options.source)?;
     let architecture = architecture(&options.architecture, &checkpoint.config)?;
@@ -142,7 +143,7 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.jobs)
         .build()
-        .context("cannot start threads\nhint: give a smaller `--jobs`")?;
+        .with_hint(|| hinted("cannot start threads", "give a smaller `--jobs`"))?;
     let sums = pool.install(|| {
         let merged =
             merge.map(|merge| merge.run(staging.path(), options.instructions, progress)).transpose()?;

@@ -2,10 +2,10 @@
 //!
 //! The tables under `architectures/` say with it how sizes, names and conditions follow from `config.json`:
 //! Python's operators `or and not == != < <= > >= + - * // %`, `A if C else B`, `A in (B, C)`, literals, and names of
-//! keys, with what Python does with them: `or` and `and` give one of their operands, null is no number, true is one.
+//! keys, with what Python does with them: `or` and `and` give one of their operands, null is not a number, true is one.
 //!
 //! Functions: `min`, `max`; `has(key)`, whether the configuration has the key, be it null; `given(key, default)`, the value
-//! of a key that is no field; `number(value)`, whether it is one; `length(value)`, the length of a list, else null.
+//! of a key that is not a field; `number(value)`, whether it is one; `length(value)`, the length of a list, else null.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -87,7 +87,7 @@ pub(crate) fn interpolate(template: &str, names: Names) -> Result<String> {
         match evaluate(expression, names)? {
             Value::String(text) => result.push_str(&text),
             Value::Number(number) => result.push_str(&number.to_string()),
-            other => bail!("`{{{expression}}}` in `{template}` gives {other}, which is no name"),
+            other => bail!("`{{{expression}}}` in `{template}` gives {other}, which is not a name"),
         }
         rest = after;
     }

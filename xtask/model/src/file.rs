@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use memmap2::Mmap;
 use std::{fs::File, io::Read, path::Path};
-use store::open_regular;
+use store::{hinted, open_regular};
 
 /// Refuses what [`open_regular`] refuses, and what stands in for a file ([`strange`]).
 pub(crate) fn check(path: &Path) -> Result<()> {
@@ -66,15 +66,20 @@ pub(crate) fn map_open(file: &File) -> std::io::Result<Mmap> {
 /// Refuses what downloads leave in place of a file: a pointer of Git LFS, or the page of a server.
 fn strange(path: &Path, bytes: &[u8]) -> Result<()> {
     if is_lfs_pointer(bytes) {
-        bail!(
-            "{} is a Git LFS pointer, not the file itself\nhint: run `git lfs pull` in its repository, or download the model with `cargo xtask model fetch OWNER/NAME@REVISION`",
-            path.display()
-        );
+        bail!(hinted(
+            format!("{} is a Git LFS pointer, not the file itself", path.display()),
+            "run `git lfs pull` in its repository, or download the model with `cargo xtask model fetch OWNER/NAME@REVISION`"
+        ));
     }
     ensure!(
         !is_html(bytes),
-        "{} is an HTML page, not the file itself: the server answered with a page to log in, or with an error\nhint: download the model with `cargo xtask model fetch OWNER/NAME@REVISION`",
-        path.display()
+        hinted(
+            format!(
+                "{} is an HTML page, not the file itself: the server answered with a page to log in, or with an error",
+                path.display()
+            ),
+            "download the model with `cargo xtask model fetch OWNER/NAME@REVISION`"
+        )
     );
     Ok(())
 }
@@ -141,7 +146,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("model.safetensors");
         for (content, expected) in [
-            (POINTER, "is a Git LFS pointer, not the file itself\nhint: run `git lfs pull`"),
+            (POINTER, "is a Git LFS pointer, not the file itself"),
             ("\u{feff} \n<!DOCTYPE HTML>\n", "is an HTML page"),
             ("<html lang=en>", "is an HTML page"),
         ] {

@@ -1,4 +1,4 @@
-//! 8-bit floats as the reference's compiler lowers them: integer arithmetic that is no IEEE conversion.
+//! 8-bit floats as the reference's compiler lowers them: integer arithmetic that is not an IEEE conversion.
 //!
 //! The lowest binade comes out as a subnormal without its hidden bit, everything below as zero without a sign, and
 //! overflow wraps. Devices read these bytes, so they are kept.

@@ -16,7 +16,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     path::Path,
 };
-use store::printable;
+use store::{hinted, printable};
 
 /// A row of the table that `inspect` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -186,9 +186,14 @@ impl Tensors {
                 let end = record.byte_offset.checked_add(record.nbytes);
                 ensure!(
                     end.is_some_and(|end| end <= map.len() as u64),
-                    "`{}` is not inside {}\nhint: `model verify` says what is wrong with the model",
-                    printable(&record.name),
-                    printable(&shard.data_path)
+                    hinted(
+                        format!(
+                            "`{}` is not inside {}",
+                            printable(&record.name),
+                            printable(&shard.data_path)
+                        ),
+                        "`model verify` says what is wrong with the model"
+                    )
                 );
                 records.insert(record.name.clone(), (record, position));
             }

@@ -13,7 +13,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
 };
-use store::{Progress, is_same_file, printable};
+use store::{Progress, WithHint, hinted, is_same_file, printable};
 
 /// Where files stand until everything is complete.
 const STAGING: &str = ".converting";
@@ -54,13 +54,14 @@ pub(crate) fn is_half_replaced(directory: &Path) -> bool {
 pub(crate) fn check_output(output: &Path, source: &Path) -> Result<()> {
     ensure!(
         !is_same_file(output, source),
-        "{} holds the checkpoint; the converted model cannot go there\nhint: give another `--output`",
-        output.display()
+        hinted(
+            format!("{} holds the checkpoint; the converted model cannot go there", output.display()),
+            "give another `--output`"
+        )
     );
     ensure!(
         output.is_dir() || fs::symlink_metadata(output).is_err(),
-        "{} is not a directory\nhint: give another `--output`",
-        output.display()
+        hinted(format!("{} is not a directory", output.display()), "give another `--output`")
     );
     let staging = output.join(STAGING);
     if is_directory(&staging) && Publication::is_pending(&staging) {
@@ -77,7 +78,10 @@ pub(crate) fn index_of(directory: &Path) -> Option<&'static str> {
 
 /// What is said where files of a model would be lost.
 pub(crate) fn refuse(output: &Path, why: &str) -> anyhow::Error {
-    anyhow::anyhow!("{} {why}\nhint: give `--replace` to replace it, or another `--output`", output.display())
+    anyhow::anyhow!(hinted(
+        format!("{} {why}", output.display()),
+        "give `--replace` to replace it, or another `--output`"
+    ))
 }
 
 /// Says which files of the model before are not there any more.
@@ -118,9 +122,14 @@ impl Replacement {
             let quantization = config.get("quantization").and_then(serde_json::Value::as_str);
             ensure!(
                 quantization == Some(scheme),
-                "{} holds a {CHAT_CONFIG} for {}, not for {scheme}\nhint: give `--conversation-template` and `--replace` to write a new one, or another `--output`",
-                output.display(),
-                quantization.map_or("no quantization".to_owned(), |name| printable(name).to_string())
+                hinted(
+                    format!(
+                        "{} holds a {CHAT_CONFIG} for {}, not for {scheme}",
+                        output.display(),
+                        quantization.map_or("no quantization".to_owned(), |name| printable(name).to_string())
+                    ),
+                    "give `--conversation-template` and `--replace` to write a new one, or another `--output`"
+                )
             );
         }
         let is_another = replace && (is_replaced || index_of(output).is_some());
@@ -165,7 +174,7 @@ impl Staging {
         let path = self.path.join(name);
         File::create_new(&path)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-            .with_context(|| format!("cannot write {}\nhint: is the disk full?", path.display()))
+            .with_hint(|| hinted(format!("cannot write {}", path.display()), "is the disk full?"))
     }
 
     /// Puts the model of which the staged files are the new ones in place of what there was: `keep` are the names of all

@@ -263,7 +263,7 @@ impl<'a> Machine<'a> {
     fn append(&mut self, items: impl Fn(&mut Self) -> Result<Vec<Id>>) -> Result<()> {
         let items = items(self)?;
         let top = self.top()?;
-        let Value::Sequence(list) = &mut self.values[top] else { bail!("it appends to what is no list") };
+        let Value::Sequence(list) = &mut self.values[top] else { bail!("it appends to what is not a list") };
         list.extend(items);
         Ok(())
     }
@@ -320,7 +320,7 @@ impl<'a> Machine<'a> {
     fn storage(&mut self) -> Result<()> {
         let id = self.pop()?;
         let &[kind, class, name, _, length] = self.items(id)? else { bail!("a storage has other fields") };
-        ensure!(self.text_of(kind)? == "storage", "it refers to what is no storage");
+        ensure!(self.text_of(kind)? == "storage", "it refers to what is not a storage");
         let Value::Global(Global::Storage(dtype, element)) = self.values[class] else {
             bail!("a storage has no type")
         };
@@ -331,7 +331,7 @@ impl<'a> Machine<'a> {
 
     fn call(&mut self) -> Result<()> {
         let (arguments, function) = (self.pop()?, self.pop()?);
-        let Value::Global(function) = self.values[function] else { bail!("it calls what is no function") };
+        let Value::Global(function) = self.values[function] else { bail!("it calls what is not a function") };
         match (function, self.items(arguments)?) {
             (Global::OrderedDictionary, []) => self.push(Value::Dictionary(Vec::new())),
             (Global::Tensor, &[storage, start, shape, strides, ..]) => {
@@ -374,16 +374,16 @@ impl<'a> Machine<'a> {
 
     /// The tensors of the dictionary that the pickle makes.
     fn tensors(&self, top: Id) -> Result<Vec<(String, Pickled)>> {
-        let Value::Dictionary(pairs) = &self.values[top] else { bail!("it is no dictionary of tensors") };
+        let Value::Dictionary(pairs) = &self.values[top] else { bail!("it is not a dictionary of tensors") };
         let mut tensors: Vec<(String, Option<Pickled>)> = Vec::with_capacity(pairs.len());
         let mut places: HashMap<&str, usize> = HashMap::new();
         for (key, value) in pairs {
-            let name = self.text_of(*key).context("a name in the dictionary is no text")?;
+            let name = self.text_of(*key).context("a name in the dictionary is not text")?;
             let tensor = match &self.values[*value] {
                 Value::Tensor(tensor) => Some(tensor.clone()),
                 Value::None => None,
                 _ => bail!(
-                    "`{}` is no tensor; a checkpoint with more than the model's weights is not read",
+                    "`{}` is not a tensor; a checkpoint with more than the model's weights is not read",
                     name.escape_debug()
                 ),
             };

@@ -14,6 +14,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Map, Value};
 use std::collections::{BTreeSet, HashMap};
+use store::{WithHint, hinted};
 use treatment::{quantizes, treatment};
 
 mod treatment;
@@ -117,7 +118,7 @@ impl Plan {
         }
         let plan = Self::of(checkpoint, model, scheme);
         match source_format::name(&checkpoint.config) {
-            Some(format) => plan.with_context(|| refusal(&format, architecture, scheme)),
+            Some(format) => plan.with_hint(|| refusal(&format, architecture, scheme)),
             None => plan,
         }
     }
@@ -303,14 +304,17 @@ fn check_presence(checkpoint: &Checkpoint, parameters: &[Parameter]) -> Result<(
         spare.map(|name| (strsim::jaro_winkler(name, first), name)).max_by(|a, b| a.0.total_cmp(&b.0));
     let hint = match nearest {
         Some((likeness, name)) if likeness > 0.8 => {
-            format!("\nhint: it has `{}`, which nothing needs", name.escape_debug())
+            format!("it has `{}`, which nothing needs", name.escape_debug())
         }
-        _ => "\nhint: is this the right `--architecture`, and is the checkpoint complete?".to_owned(),
+        _ => "is this the right `--architecture`, and is the checkpoint complete?".to_owned(),
     };
-    bail!(
-        "the checkpoint lacks {} of the tensors that it should have, first `{first}` (for `{user}`){hint}",
-        missing.len()
-    )
+    let missing = missing.len();
+    bail!(hinted(
+        format!(
+            "the checkpoint lacks {missing} of the tensors that it should have, first `{first}` (for `{user}`)"
+        ),
+        hint
+    ))
 }
 
 /// Checks a parameter's sources against its shape and decides what is done with them.

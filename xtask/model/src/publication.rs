@@ -103,7 +103,7 @@ impl Publication {
         publication.staged = staged(staging)?;
         // The directory may be a stranger's.
         if let Some(name) = publication.remove.iter().find(|name| !is_of_model(name)) {
-            bail!("{} removes `{}`, which is no file of a model", path.display(), printable(name));
+            bail!("{} removes `{}`, which is not a file of a model", path.display(), printable(name));
         }
         Ok(Some(publication))
     }
@@ -284,7 +284,7 @@ mod tests {
         for name in ["notes.txt", "../notes.txt", "/etc/passwd", ""] {
             fs::write(staging.join(NOTE), serde_json::json!({ "remove": [name] }).to_string()).unwrap();
             let error = Publication::finish(output.path(), &staging).unwrap_err().to_string();
-            assert!(error.contains("which is no file of a model"), "{error}");
+            assert!(error.contains("which is not a file of a model"), "{error}");
         }
         fs::write(staging.join(NOTE), r#"{"remove": []}"#).unwrap();
         assert!(Publication::finish(output.path(), &staging).unwrap());

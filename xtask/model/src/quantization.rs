@@ -1,8 +1,8 @@
 //! The table of quantization schemes.
 
 use crate::dtype::Dtype;
-use anyhow::{Context, Result};
-use store::printable;
+use anyhow::Result;
+use store::{WithHint, hinted, printable};
 
 /// How a model's parameters are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -127,9 +127,9 @@ pub const SCHEMES: &[Scheme] = &[
 /// # Errors
 /// When there is none; the message lists them.
 pub fn scheme(name: &str) -> Result<&'static Scheme> {
-    SCHEMES.iter().find(|scheme| scheme.name == name).with_context(|| {
+    SCHEMES.iter().find(|scheme| scheme.name == name).with_hint(|| {
         let names: Vec<_> = SCHEMES.iter().map(|scheme| scheme.name).collect();
-        format!("there is no quantization `{}`\nhint: {}", printable(name), choices(name, &names))
+        hinted(format!("there is no quantization `{}`", printable(name)), choices(name, &names))
     })
 }
 

@@ -6,8 +6,9 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
+use store::{Hinted, hinted};
 
-const HINT: &str = "hint: give the directory that holds config.json and the safetensors files";
+const HINT: &str = "give the directory that holds config.json and the safetensors files";
 
 /// The directory of the checkpoint that is meant by `given`: itself, that of the `config.json` or index that is given in its
 /// place, or the snapshot of a directory in a hub's cache (`models--OWNER--NAME`).
@@ -30,27 +31,44 @@ pub fn checkpoint_directory(given: &Path) -> Result<PathBuf> {
         names.iter().map(String::as_str).filter(|name| name.starts_with("models--")).collect();
     ensure!(
         cached.is_empty(),
-        "{} is the cache of a hub, with {} models\nhint: give one of them, such as {}",
-        given.display(),
-        cached.len(),
-        given.join(cached.first().unwrap_or(&"")).display()
+        hinted(
+            format!("{} is the cache of a hub, with {} models", given.display(), cached.len()),
+            format!("give one of them, such as {}", given.join(cached.first().unwrap_or(&"")).display())
+        )
     );
     let inside: Vec<&String> =
         names.iter().filter(|name| given.join(name).join("config.json").exists()).collect();
     if let ([inside], None) = (&inside[..], kind(&names)) {
-        bail!(
-            "{} has no config.json, but {inside} in it does\nhint: give {}",
-            given.display(),
-            given.join(inside).display()
-        );
+        bail!(hinted(
+            format!("{} has no config.json, but {inside} in it does", given.display()),
+            format!("give {}", given.join(inside).display())
+        ));
     }
-    bail!("{} has no config.json\n{}", given.display(), kind(&names).unwrap_or_else(|| HINT.to_owned()))
+    bail!(of(&names).about(&format!("{} has no config.json", given.display())))
 }
 
-/// Why a directory has no weights that can be read, and what to do.
-pub(crate) fn weights_hint(directory: &Path) -> String {
-    let names = names(directory).unwrap_or_default();
-    kind(&names).unwrap_or_else(|| HINT.to_owned())
+/// What stands in the place of a checkpoint.
+struct Found {
+    /// `it holds …`; none where nothing is known there.
+    what: Option<String>,
+    /// What to do.
+    hint: &'static str,
+}
+
+impl Found {
+    fn about(self, message: &str) -> Hinted {
+        let what = self.what.map_or_else(String::new, |what| format!(": {what}"));
+        hinted(format!("{message}{what}"), self.hint)
+    }
+}
+
+/// Why a directory has no weights that can be read.
+pub(crate) fn without_weights(directory: &Path, message: &str) -> Hinted {
+    of(&names(directory).unwrap_or_default()).about(message)
+}
+
+fn of(names: &[String]) -> Found {
+    kind(names).unwrap_or(Found { what: None, hint: HINT })
 }
 
 fn names(directory: &Path) -> Result<Vec<String>> {
@@ -64,7 +82,8 @@ fn names(directory: &Path) -> Result<Vec<String>> {
 }
 
 /// What the files of a directory without readable weights are, with what to do.
-fn kind(names: &[String]) -> Option<String> {
+fn kind(names: &[String]) -> Option<Found> {
+    let found = |what: String, hint| Some(Found { what: Some(what), hint });
     let find = |is: &dyn Fn(&str) -> bool| {
         names.iter().find(|name| is(name)).map(|name| name.escape_debug().to_string())
     };
@@ -72,59 +91,69 @@ fn kind(names: &[String]) -> Option<String> {
     if let Some(name) =
         find(&|name| name.starts_with("adapter_config.json") || name.starts_with("adapter_model."))
     {
-        return Some(format!(
-            "it holds a LoRA adapter ({name}), not a model\nhint: convert the model that it was made for, and give this directory with `--lora-adapter`"
-        ));
+        return found(
+            format!("it holds a LoRA adapter ({name}), not a model"),
+            "convert the model that it was made for, and give this directory with `--lora-adapter`",
+        );
     }
     if let Some(name) =
         find(&|name| ["mlc-chat-config.json", "tensor-cache.json", "ndarray-cache.json"].contains(&name))
     {
-        return Some(format!(
-            "it holds a model that is converted already ({name})\nhint: `cargo xtask model verify` checks it; give the original checkpoint to convert it again"
-        ));
+        return found(
+            format!("it holds a model that is converted already ({name})"),
+            "`cargo xtask model verify` checks it; give the original checkpoint to convert it again",
+        );
     }
     if let Some(name) = find(&|name| is_partial(name)) {
-        return Some(format!(
-            "it holds a download that was not finished ({name})\nhint: finish it, or run `cargo xtask model fetch OWNER/NAME@REVISION`"
-        ));
+        return found(
+            format!("it holds a download that was not finished ({name})"),
+            "finish it, or run `cargo xtask model fetch OWNER/NAME@REVISION`",
+        );
     }
     if let Some(name) = ends(".gguf") {
-        return Some(format!(
-            "it holds GGUF ({name}), which llama.cpp reads\nhint: give the original safetensors checkpoint, of which the GGUF file was made"
-        ));
+        return found(
+            format!("it holds GGUF ({name}), which llama.cpp reads"),
+            "give the original safetensors checkpoint, of which the GGUF file was made",
+        );
     }
     if let Some(name) = find(&is_variant) {
-        return Some(format!(
-            "it holds weights of another variant alone ({name})\nhint: give the checkpoint with model.safetensors, or rename the files and the index if this variant is what you want"
-        ));
+        return found(
+            format!("it holds weights of another variant alone ({name})"),
+            "give the checkpoint with model.safetensors, or rename the files and the index if this variant is what you want",
+        );
     }
     if let Some(name) = find(&|name| name.starts_with("consolidated.")) {
-        return Some(format!(
-            "it holds the weights as their makers' own program reads them ({name})\nhint: give the repository's version for `transformers`, with config.json and model.safetensors"
-        ));
+        return found(
+            format!("it holds the weights as their makers' own program reads them ({name})"),
+            "give the repository's version for `transformers`, with config.json and model.safetensors",
+        );
     }
     if let Some(name) = ends(".safetensors") {
-        return Some(format!(
-            "it holds safetensors files ({name}) without model.safetensors.index.json\nhint: download the index too; one file alone must be called model.safetensors"
-        ));
+        return found(
+            format!("it holds safetensors files ({name}) without model.safetensors.index.json"),
+            "download the index too; one file alone must be called model.safetensors",
+        );
     }
     if let Some(name) = find(&|name| {
         ![PICKLED, PICKLED_INDEX].contains(&name)
             && [".bin", ".pt", ".pth", ".ckpt", ".bin.index.json"].iter().any(|ending| name.ends_with(ending))
     }) {
-        return Some(format!(
-            "it holds files of PyTorch ({name}), but neither pytorch_model.bin nor its index\nhint: rename the only file to pytorch_model.bin, or give the checkpoint in safetensors"
-        ));
+        return found(
+            format!("it holds files of PyTorch ({name}), but neither pytorch_model.bin nor its index"),
+            "rename the only file to pytorch_model.bin, or give the checkpoint in safetensors",
+        );
     }
     if let Some(name) =
         find(&|name| [".h5", ".msgpack", ".onnx", ".npz"].iter().any(|ending| name.ends_with(ending)))
     {
-        return Some(format!(
-            "it holds weights of another framework ({name})\nhint: give the safetensors checkpoint"
-        ));
+        return found(
+            format!("it holds weights of another framework ({name})"),
+            "give the safetensors checkpoint",
+        );
     }
     let pipeline = find(&|name| name == "model_index.json");
-    pipeline.map(|_| "it holds a pipeline of `diffusers`, which MLC does not run".to_owned())
+    pipeline
+        .and_then(|_| found("it holds a pipeline of `diffusers`, which MLC does not run".to_owned(), HINT))
 }
 
 /// `model.VARIANT.safetensors`, or a shard or index of such.
@@ -161,18 +190,16 @@ fn snapshot(given: &Path) -> Result<Option<PathBuf>> {
     match (usable.iter().find(|name| Some(name.as_str()) == main), &usable[..]) {
         (Some(name), _) => Ok(Some(directory.join(name))),
         (None, [only]) => Ok(Some(directory.join(only))),
-        (None, []) => bail!(
-            "no snapshot in {} has a config.json\nhint: download the model with `cargo xtask model fetch OWNER/NAME@REVISION`",
-            directory.display()
-        ),
+        (None, []) => bail!(hinted(
+            format!("no snapshot in {} has a config.json", directory.display()),
+            "download the model with `cargo xtask model fetch OWNER/NAME@REVISION`"
+        )),
         (None, several) => {
             let several: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
-            bail!(
-                "{} holds several snapshots: {}\nhint: give one of them, such as {}",
-                directory.display(),
-                several.join(", "),
-                directory.join(several[0]).display()
-            )
+            bail!(hinted(
+                format!("{} holds several snapshots: {}", directory.display(), several.join(", ")),
+                format!("give one of them, such as {}", directory.join(several[0]).display())
+            ))
         }
     }
 }
@@ -184,14 +211,18 @@ fn of_file(given: &Path, is_regular: bool) -> Result<PathBuf> {
     if ["config.json", INDEX, SINGLE, PICKLED_INDEX, PICKLED].contains(&name) {
         return Ok(parent.to_owned());
     }
-    let reason = match kind(&[name.to_owned()]) {
-        _ if name.ends_with(".gguf") => {
-            "it is GGUF, which llama.cpp reads\nhint: give the directory of the original safetensors checkpoint".to_owned()
+    let message = format!("{} is a file, not a checkpoint's directory", given.display());
+    match kind(&[name.to_owned()]) {
+        _ if name.ends_with(".gguf") => bail!(hinted(
+            format!("{message}: it is GGUF, which llama.cpp reads"),
+            "give the directory of the original safetensors checkpoint"
+        )),
+        Some(Found { what, hint }) if !name.ends_with(".safetensors") => {
+            let what = what.map(|what| what.replacen("it holds", "it is", 1));
+            bail!(Found { what, hint }.about(&message))
         }
-        Some(reason) if !name.ends_with(".safetensors") => reason.replacen("it holds", "it is", 1),
-        _ => format!("hint: give the directory that it is in, {}", parent.display()),
-    };
-    bail!("{} is a file, not a checkpoint's directory\n{reason}", given.display())
+        _ => bail!(hinted(message, format!("give the directory that it is in, {}", parent.display()))),
+    }
 }
 
 /// A model of a hub, as people write it.
@@ -242,17 +273,20 @@ fn absent(given: &Path) -> anyhow::Error {
         let name = repository.split('/').next_back().unwrap_or_default();
         let revision = revision.as_deref().unwrap_or("main");
         if name.ends_with("-MLC") {
-            return anyhow::anyhow!(
-                "{} does not exist here; on a hub, it is a model that is converted already\nhint: MLC runs it as it is; to convert, give the original checkpoint",
-                given.display()
-            );
+            return anyhow::anyhow!(hinted(
+                format!(
+                    "{} does not exist here; on a hub, it is a model that is converted already",
+                    given.display()
+                ),
+                "MLC runs it as it is; to convert, give the original checkpoint"
+            ));
         }
-        return anyhow::anyhow!(
-            "{} does not exist here; on a hub, it is a model\nhint: run `cargo xtask model fetch {repository}@{revision}`, then give `{name}`",
-            given.display()
-        );
+        return anyhow::anyhow!(hinted(
+            format!("{} does not exist here; on a hub, it is a model", given.display()),
+            format!("run `cargo xtask model fetch {repository}@{revision}`, then give `{name}`")
+        ));
     }
-    anyhow::anyhow!("{} does not exist\n{HINT}", given.display())
+    hinted(format!("{} does not exist", given.display()), HINT).into()
 }
 
 #[cfg(test)]
@@ -270,8 +304,9 @@ mod tests {
     }
 
     fn refused(path: &Path, expected: &str) {
-        let error = checkpoint_directory(path).unwrap_err().to_string();
-        assert!(error.contains(expected) && error.contains("hint: "), "expected `{expected}` in: {error}");
+        let error = checkpoint_directory(path).unwrap_err();
+        assert!(error.to_string().contains(expected), "expected `{expected}` in: {error}");
+        assert_eq!(store::hints(&error).count(), 1, "{error}");
     }
 
     #[test]
@@ -346,12 +381,12 @@ mod tests {
             (&["model.safetensors.incomplete"], "not finished"),
             (&["tf_model.h5"], "another framework"),
             (&["merged/config.json"], "but merged in it does"),
-            (&["README.md"], "has no config.json\nhint: give the directory"),
+            (&["README.md"], "has no config.json"),
         ] {
             let there = directory(files);
             refused(there.path(), expected);
             if !expected.contains("config.json") && !expected.contains("merged") {
-                assert!(weights_hint(there.path()).contains(expected), "{expected}");
+                assert!(without_weights(there.path(), "").to_string().contains(expected), "{expected}");
             }
         }
         refused(&directory(&["m.gguf"]).path().join("m.gguf"), "is GGUF");

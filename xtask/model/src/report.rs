@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
+use store::{WithHint, hinted};
 
 /// The error of a weight.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -78,10 +79,13 @@ pub fn report(
 ) -> Result<Vec<WeightError>> {
     let config = read_chat_config(converted)?.unwrap_or_default();
     let quantization = match quantization {
-        "auto" => config.get("quantization").and_then(Value::as_str).with_context(|| {
-            format!(
-                "{} does not say how it was quantized: it has no mlc-chat-config.json\nhint: give `--quantization`",
-                converted.display()
+        "auto" => config.get("quantization").and_then(Value::as_str).with_hint(|| {
+            hinted(
+                format!(
+                    "{} does not say how it was quantized: it has no mlc-chat-config.json",
+                    converted.display()
+                ),
+                "give `--quantization`",
             )
         })?,
         name => name,
@@ -99,9 +103,10 @@ pub fn report(
         });
         ensure!(
             fits,
-            "{} has no `{}` of this shape\nhint: was it converted from this checkpoint, with `{quantization}`?",
-            converted.display(),
-            output.name
+            hinted(
+                format!("{} has no `{}` of this shape", converted.display(), output.name),
+                format!("was it converted from this checkpoint, with `{quantization}`?")
+            )
         );
     }
     let jobs = plan.jobs.iter().filter(|job| !matches!(job.work, crate::kernel::Work::Copy));

@@ -22,7 +22,7 @@ use std::{
     },
     thread::JoinHandle,
 };
-use store::{Digest, HashWriter};
+use store::{Digest, HashWriter, Hinted, WithHint, hinted};
 
 /// Shards up to this size are kept in memory: those that are not one large tensor.
 const KEPT: u64 = 32 << 20;
@@ -203,7 +203,7 @@ impl<'p> Shards<'p> {
     fn finish_file(&self, file: ShardFile) -> Result<Sums> {
         let (written, digest) = file.file.finish();
         let path = file.path;
-        let sync = move || written.sync_all().with_context(|| cannot_write(&path));
+        let sync = move || written.sync_all().with_hint(|| cannot_write(&path));
         let thread = std::thread::Builder::new().spawn(sync).context("cannot start a thread")?;
         self.state().syncing.push(thread);
         let md5 = file.md5.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -211,8 +211,8 @@ impl<'p> Shards<'p> {
     }
 }
 
-fn cannot_write(path: &Path) -> String {
-    format!("cannot write {}\nhint: is the disk full?", path.display())
+fn cannot_write(path: &Path) -> Hinted {
+    hinted(format!("cannot write {}", path.display()), "is the disk full?")
 }
 
 /// A shard that is being written.
@@ -224,7 +224,7 @@ struct ShardFile {
 
 impl ShardFile {
     fn create(path: PathBuf) -> Result<Self> {
-        let file = File::create_new(&path).with_context(|| cannot_write(&path))?;
+        let file = File::create_new(&path).with_hint(|| cannot_write(&path))?;
         Ok(Self { path, file: HashWriter::new(file), md5: Md5::new() })
     }
 
@@ -232,7 +232,7 @@ impl ShardFile {
         // In pieces that stay in the cache between hashing and writing.
         for piece in bytes.chunks(256 << 10) {
             self.md5.update(piece);
-            self.file.write_all(piece).with_context(|| cannot_write(&self.path))?;
+            self.file.write_all(piece).with_hint(|| cannot_write(&self.path))?;
         }
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! Checkpoints that are quantized already: what their configuration says of them.
 
 use crate::{architecture::Architecture, quantization::Scheme};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Map, Value};
+use store::{Hinted, WithHint, hinted};
 
 /// What a configuration says that its checkpoint is quantized with, in words.
 pub(crate) fn name(config: &Map<String, Value>) -> Option<String> {
@@ -35,16 +36,17 @@ pub(crate) fn name(config: &Map<String, Value>) -> Option<String> {
 }
 
 /// Why a checkpoint that is quantized already cannot be converted.
-pub(crate) fn refusal(format: &str, architecture: &Architecture, scheme: &Scheme) -> String {
+pub(crate) fn refusal(format: &str, architecture: &Architecture, scheme: &Scheme) -> Hinted {
     let hint = if format.starts_with("AWQ") && architecture.awq && scheme.name != "q4f16_autoawq" {
         "take the checkpoint before it was quantized, or copy this one with `--quantization q4f16_autoawq`"
     } else {
         "take the checkpoint before it was quantized"
     };
-    format!(
-        "config.json says that the checkpoint is quantized already, with {format}, which `{}` does not read\nhint: {hint}",
+    let message = format!(
+        "config.json says that the checkpoint is quantized already, with {format}, which `{}` does not read",
         scheme.name
-    )
+    );
+    hinted(message, hint)
 }
 
 /// Rows and columns that share a scale in a checkpoint of 8-bit floats.
@@ -55,15 +57,20 @@ pub(crate) fn block_size(config: &Map<String, Value>) -> Result<[u64; 2]> {
         let sizes = size.as_array()?.iter().map(|size| size.as_u64().filter(|size| *size > 0));
         sizes.collect::<Option<Vec<_>>>()?.try_into().ok()
     });
-    size.context(
-        "config.json has no `weight_block_size` in `quantization_config`\nhint: only checkpoints of 8-bit floats with a scale for each block can be copied; take another quantization",
-    )
+    size.with_hint(|| {
+        hinted(
+            "config.json has no `weight_block_size` in `quantization_config`",
+            "only checkpoints of 8-bit floats with a scale for each block can be copied; \
+                take another quantization",
+        )
+    })
 }
 
 /// What AutoAWQ writes.
 pub(crate) mod awq {
     use anyhow::{Result, ensure};
     use serde_json::{Map, Value};
+    use store::hinted;
 
     /// Codes in a word.
     pub(crate) const PACKED: u64 = 8;
@@ -85,7 +92,12 @@ pub(crate) mod awq {
                 && fits(&["group_size", "q_group_size"], GROUP.into())
                 && fits(&["zero_point"], true.into())
                 && version.is_none_or(|version| version == "gemm"),
-            "`q4f16_autoawq` copies what AutoAWQ made, with `quant_method` \"awq\", 4 `bits`, a `group_size` of {GROUP}, `zero_point` and `version` \"gemm\"; `quantization_config` is {settings}\nhint: take the checkpoint before it was quantized, and another quantization"
+            hinted(
+                format!(
+                    "`q4f16_autoawq` copies what AutoAWQ made, with `quant_method` \"awq\", 4 `bits`, a `group_size` of {GROUP}, `zero_point` and `version` \"gemm\"; `quantization_config` is {settings}"
+                ),
+                "take the checkpoint before it was quantized, and another quantization"
+            )
         );
         Ok(())
     }

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use std::collections::HashSet;
+use store::hinted;
 
 /// Refuses a `tokenizer.json` that adds a token twice, which run times read in different ways.
 pub(crate) fn check(tokenizer: &Value) -> Result<()> {
@@ -10,8 +11,10 @@ pub(crate) fn check(tokenizer: &Value) -> Result<()> {
     for content in added(tokenizer) {
         ensure!(
             seen.insert(content),
-            "tokenizer.json adds `{}` twice\nhint: remove one of them from `added_tokens`",
-            content.escape_debug()
+            hinted(
+                format!("tokenizer.json adds `{}` twice", content.escape_debug()),
+                "remove one of them from `added_tokens`"
+            )
         );
     }
     Ok(())

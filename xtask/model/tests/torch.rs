@@ -85,7 +85,7 @@ fn what_pytorch_wrote_is_found() {
 #[test]
 fn other_things_that_pytorch_wrote_are_named() {
     refused(include_bytes!("torch/transposed.bin"), "do not follow one another");
-    refused(include_bytes!("torch/nested.bin"), "`model` is no tensor");
+    refused(include_bytes!("torch/nested.bin"), "`model` is not a tensor");
     refused(include_bytes!("torch/module.bin"), "which is not done");
     refused(include_bytes!("torch/old.bin"), "before version 1.6");
 }
@@ -120,7 +120,7 @@ fn nothing_is_run() {
         (b"(ios\nsystem\n.", "the instruction 0x69"),
         (b"(cos\nsystem\no.", "wants to run"),
         (b"ctorch._utils\n_rebuild_tensor_v2\n)R.", "calls a function with other values"),
-        (b"X\x01\0\0\0a)R.", "calls what is no function"),
+        (b"X\x01\0\0\0a)R.", "calls what is not a function"),
     ] {
         refused(&stored(program), expected);
     }
@@ -131,14 +131,14 @@ fn pickles_that_are_not_sound_are_refused() {
     assert_eq!(open(&stored(b"}.")).unwrap().order().count(), 0);
     for (pickle, expected) in [
         (sound()[..40].to_vec(), "it ends too early"),
-        (b"K\x01.".to_vec(), "it is no dictionary"),
+        (b"K\x01.".to_vec(), "it is not a dictionary"),
         (b".".to_vec(), "takes a value where there is none"),
         (b"}(K\x01u.".to_vec(), "a key has no value"),
-        (b"}K\x01K\x02s.".to_vec(), "a name in the dictionary is no text"),
-        (b"}X\x01\0\0\0aK\x02s.".to_vec(), "`a` is no tensor"),
+        (b"}K\x01K\x02s.".to_vec(), "a name in the dictionary is not text"),
+        (b"}X\x01\0\0\0aK\x02s.".to_vec(), "`a` is not a tensor"),
         (b"h\x07.".to_vec(), "recalls what it did not remember"),
         (b"]]b.".to_vec(), "gives attributes"),
-        (b"K\x01K\x02a.".to_vec(), "appends to what is no list"),
+        (b"K\x01K\x02a.".to_vec(), "appends to what is not a list"),
         (b"X\xff\xff\xff\xffa.".to_vec(), "ends too early"),
         (b"\x8a\x09123456789.".to_vec(), "a number of 9 bytes"),
         (replaced(b"K\x02K\x02K\x03", b"K\x03K\x02K\x03"), "ends after its storage"),

@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
         Ok(outcomes)
     }
 
-    /// Gives the locked inputs away that nodes were built from, as far as their licences let them be passed on.
+    /// Gives the locked inputs away that nodes were built from, as far as their licenses let them be passed on.
     fn give_inputs(&self, outcomes: &[Outcome]) -> Result<()> {
         let mut environments = BTreeSet::from(["sandbox"]);
         let mut inputs = Vec::new();

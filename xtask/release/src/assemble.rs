@@ -9,7 +9,7 @@ use crate::{
     parts::{self, Table},
     process, verifier,
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use artifact::{Kind, write_archive};
 use builder::{Built, Node, Outcome, Plan, Project, made_from};
 use input::{Format, Input, Part};
@@ -17,13 +17,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
-use store::{Action, ActionResult, Digest, Entry, Store, Tree};
+use store::{Action, ActionResult, Digest, Entry, Store, Tree, WithHint, hinted};
 
 /// Raised when the same tree would become another archive.
 const ARCHIVE: &str = "1";
 
 /// Makes the manifest of a release whose plan was executed, and the archives, as blobs of the store. `missing` is recorded,
-/// and what the definition does not ask for any longer, though the plan did, is no part of it. Errors: something of it is
+/// and what the definition does not ask for any longer, though the plan did, is not part of it. Errors: something of it is
 /// not built; nothing is left.
 pub fn assemble(
     project: &Project,
@@ -67,7 +67,10 @@ pub fn assemble(
         let files = &result.resolved.made_from;
         ensure!(
             made_from(project, node)? == *files,
-            "files that `{node}` is made from were changed while it was built\n  hint: run the command again"
+            hinted(
+                format!("files that `{node}` is made from were changed while it was built"),
+                "run the command again"
+            )
         );
         manifest.repository.extend(files.clone());
         for name in &result.resolved.inputs {
@@ -115,8 +118,10 @@ pub fn assemble(
     let conflicts = process::conflicts(&manifest.artifacts);
     ensure!(
         conflicts.is_empty(),
-        "the artifacts of the release can't share a process:\n  {}\n  hint: `contains`, `needs` and `cxx` of their recipes say so",
-        conflicts.join("\n  ")
+        hinted(
+            format!("the artifacts of the release can't share a process:\n  {}", conflicts.join("\n  ")),
+            "`contains`, `needs` and `cxx` of their recipes say so"
+        )
     );
     add_bom(project, store, &mut manifest)?;
     Ok(manifest)
@@ -174,8 +179,8 @@ fn artifact(
         None => {
             let title = format!("{}-{}-{}", node.recipe, recipe.version, node.target);
             let kind = archive_kind(&node.target);
-            let (files, links) = files(&outputs).with_context(|| {
-                format!("`{node}` can't be archived\n  hint: `{}` makes it", target.script())
+            let (files, links) = files(&outputs).with_hint(|| {
+                hinted(format!("`{node}` can't be archived"), format!("`{}` makes it", target.script()))
             })?;
             let digest = archive(store, &root, &outputs, &title, kind)?;
             Packed { archive: File::new(&format!("{title}.{}", kind.extension()), &digest), files, links }
@@ -211,7 +216,7 @@ fn artifact(
         step: step(project, built)?,
     };
     if artifact.licenses().next().is_none() {
-        bail!("`{node}` has no `licenses/`; every artifact carries the licences of what it contains");
+        bail!("`{node}` has no `licenses/`; every artifact carries the licenses of what it contains");
     }
     Ok(artifact)
 }

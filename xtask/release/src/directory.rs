@@ -15,7 +15,7 @@ use std::{
     io::{ErrorKind, Write},
     path::Path,
 };
-use store::{Store, sync_directory};
+use store::{Store, hinted, sync_directory};
 
 /// What [`write`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ const TEMPORARY: &str = ".release-";
 
 /// Writes a release to `destination`, replacing an older one there. The new directory is finished and synced beside the
 /// old one and then takes its place in one step, so that nobody ever sees a mixture, whenever this process is killed;
-/// two processes take turns. Errors: what stands at `destination` is no release; a blob is missing; the disk is full.
+/// two processes take turns. Errors: what stands at `destination` is not a release; a blob is missing; the disk is full.
 pub fn write(store: &Store, manifest: &Manifest, destination: &Path) -> Result<Written> {
     let parent = destination.parent().context("a release directory needs a name")?;
     std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
@@ -102,8 +102,10 @@ fn is_release(destination: &Path) -> Result<bool> {
                     || std::fs::read_dir(destination).is_ok_and(|mut entries| entries.next().is_none()));
             ensure!(
                 known,
-                "{} is there already and is no release\n  hint: move it away, or choose another place with `--output`",
-                destination.display()
+                hinted(
+                    format!("{} is there already and is not a release", destination.display()),
+                    "move it away, or choose another place with `--output`"
+                )
             );
             Ok(true)
         }
@@ -245,7 +247,7 @@ mod tests {
         std::fs::create_dir_all(&path).unwrap();
         std::fs::write(path.join("thesis.tex"), "years of work").unwrap();
         let error = write(&store, &manifest, &path).unwrap_err().to_string();
-        assert!(error.contains("is there already and is no release"), "{error}");
+        assert!(error.contains("is there already and is not a release"), "{error}");
         assert!(path.join("thesis.tex").exists());
         let link = directory.path().join("dist/link");
         std::os::unix::fs::symlink(&path, &link).unwrap();

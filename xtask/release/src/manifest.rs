@@ -59,7 +59,7 @@ pub struct Manifest {
     /// Converted models, in the order of the definition; left out when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
-    /// Licence texts, as files of the release directory.
+    /// License texts, as files of the release directory.
     pub licenses: Vec<File>,
     /// What the release's definition asks for and this release lacks, since it was asked to be written all the same
     /// (`--partial`); left out when it is whole.
@@ -271,7 +271,7 @@ impl Artifact {
         }
     }
 
-    /// The licence texts in the archive: where they stand in the release directory, and what they are.
+    /// The license texts in the archive: where they stand in the release directory, and what they are.
     pub fn licenses(&self) -> impl Iterator<Item = File> {
         let title = self.title();
         let place = match self.wheel() {

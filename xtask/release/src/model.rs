@@ -36,7 +36,7 @@ impl Conversion {
 pub struct Model {
     /// What was asked for.
     pub conversion: Conversion,
-    /// The licence, as the model's card names it.
+    /// The license, as the model's card names it.
     pub license: String,
     /// The architecture's name in MLC's registry.
     pub architecture: String,
@@ -64,7 +64,9 @@ impl Model {
     ) -> Result<Self> {
         let mut files = Vec::new();
         for (path, entry) in outputs.iter() {
-            let Entry::File { digest, .. } = entry else { bail!("`{path}` of a converted model is no file") };
+            let Entry::File { digest, .. } = entry else {
+                bail!("`{path}` of a converted model is not a file")
+            };
             files.push(File::new(&format!("{}/{path}", conversion.title()), digest));
         }
         Ok(Self {
@@ -78,7 +80,7 @@ impl Model {
         })
     }
 
-    /// The licence texts among its inputs: where they stand in the release directory, and what they are.
+    /// The license texts among its inputs: where they stand in the release directory, and what they are.
     pub(crate) fn licenses<'a>(
         &'a self,
         inputs: &'a BTreeMap<String, InputFacts>,

@@ -2,7 +2,7 @@
 //!
 //! The files of a release are the layers of one manifest, with their paths as titles: `oras pull` gives the directory, and
 //! `sha256sum -c` checks it. Nothing in the manifest is of a time, a machine or a registry, so that its digest is known before.
-//! What is said about a release later (provenance, signatures) is no part of it: it refers to the manifest, and so does not
+//! What is said about a release later (provenance, signatures) is not part of it: it refers to the manifest, and so does not
 //! change it. Provenance stands under cosign's tag as well, since cosign asks for nothing else. The bill of materials is one of the files,
 //! and refers to the manifest for those who look for one.
 

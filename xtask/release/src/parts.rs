@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
 };
+use store::hinted;
 
 /// The table's place in the repository.
 pub const TABLE: &str = "recipes/licenses.toml";
@@ -28,7 +29,7 @@ struct Row {
 }
 
 impl Table {
-    /// Reads the table. Errors: it is malformed, or a license is no SPDX expression; without the file it is empty.
+    /// Reads the table. Errors: it is malformed, or a license is not an SPDX expression; without the file it is empty.
     pub fn load(root: &Path) -> Result<Self> {
         let path = root.join(TABLE);
         if !path.exists() {
@@ -53,11 +54,14 @@ impl Table {
         let mut parts = Vec::new();
         for name in names(artifact) {
             let Some(row) = self.0.get(&name) else {
-                bail!(
-                    "`{}` has texts in `licenses/{name}/`, and {TABLE} does not say what `{name}` is\n  hint: add it, with \
-                     its license as an SPDX expression",
-                    artifact.title()
-                )
+                bail!(hinted(
+                    format!(
+                        "`{}` has texts in `licenses/{name}/`, and {TABLE} does not say what `{name}` is",
+                        artifact.title()
+                    ),
+                    "add it, with \
+                     its license as an SPDX expression"
+                ))
             };
             let input = row.inputs.iter().find(|input| made_of.contains(input.as_str())).cloned();
             parts.push(Part { name, license: row.license.clone(), input });

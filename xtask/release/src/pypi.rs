@@ -12,7 +12,7 @@ use std::{
     fmt::Write,
     path::Path,
 };
-use store::{Digest, copy_output, write_output};
+use store::{Digest, copy_output, hinted, write_output};
 
 /// Adds the wheels of a release, which must have passed [`crate::verify`], to the index in `directory`, with a file
 /// `requirements-RELEASE.txt` that names them by hash. Gives their names. What was there stays.
@@ -40,8 +40,13 @@ pub fn publish_pypi(release: &Path, directory: &Path) -> Result<Vec<String>> {
         if file.symlink_metadata().is_ok() {
             ensure!(
                 Digest::of_file(&file)?.hex() == archive.sha256,
-                "{} exists and has another content, and what installers took once stays the same\n  hint: remove it, or choose another directory",
-                file.display()
+                hinted(
+                    format!(
+                        "{} exists and has another content, and what installers took once stays the same",
+                        file.display()
+                    ),
+                    "remove it, or choose another directory"
+                )
             );
         } else {
             copy_output(&release.join(&archive.path), &file)?;

@@ -165,7 +165,7 @@ pub fn verify_with(directory: &Path, check: &Check) -> Result<Verdict> {
     anyhow::ensure!(directory.is_dir(), "{} is not a release directory: it is {found}", directory.display());
     let mut problems = Problems::default();
     let mut verdict = Verdict::default();
-    let found = list(directory).with_context(|| format!("{} is no release", directory.display()))?;
+    let found = list(directory).with_context(|| format!("{} is not a release", directory.display()))?;
     let Some((manifest, json)) = read_manifest(directory, &mut problems) else {
         verdict.problems = problems.0;
         return Ok(verdict);
@@ -290,7 +290,7 @@ fn read_manifest(directory: &Path, problems: &mut Problems) -> Option<(Manifest,
             Some((manifest, json))
         }
         Err(error) => {
-            problems.manifest(format!("is no manifest: {error}"));
+            problems.manifest(format!("is not a manifest: {error}"));
             None
         }
     }
@@ -299,7 +299,7 @@ fn read_manifest(directory: &Path, problems: &mut Problems) -> Option<(Manifest,
 /// A regular file's text. Errors: it is none, not UTF-8, or absurdly long.
 fn read_text(path: &Path) -> Result<String> {
     let metadata = std::fs::symlink_metadata(path).context("is missing")?;
-    anyhow::ensure!(metadata.is_file(), "is no regular file");
+    anyhow::ensure!(metadata.is_file(), "is not a regular file");
     anyhow::ensure!(metadata.len() <= LARGEST_TEXT, "has {} bytes, which is absurd", metadata.len());
     let mut text = String::new();
     File::open(path)

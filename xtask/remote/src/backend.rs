@@ -147,7 +147,7 @@ impl Remote {
     }
 
     /// Has a result stand under the key as well that all clusters have, where another was asked for. What stands there stays, and
-    /// that nothing may be written is no fault: the result is here.
+    /// that nothing may be written is not a fault: the result is here.
     fn share(&self, key: &Digest, result: &reapi::ActionResult) {
         if self.demands.is_empty() || !self.takes_results.load(Ordering::Relaxed) {
             return;

@@ -181,7 +181,7 @@ impl Connection {
     pub fn read(&self, blob: &Digest, most: u64) -> Result<Vec<u8>> {
         ensure!(blob.size <= most, "the blob {blob} has more than {most} bytes");
         if blob.size == 0 {
-            ensure!(*blob == Digest::of(b""), "{blob} is no digest of nothing");
+            ensure!(*blob == Digest::of(b""), "{blob} is not a digest of nothing");
             return Ok(Vec::new());
         }
         if !self.limits.fits(blob.size) {

@@ -307,7 +307,7 @@ impl Drop for Connection {
 fn header((name, value): &(String, String)) -> Result<(AsciiMetadataKey, AsciiMetadataValue)> {
     // The value is a secret.
     let key = name.to_ascii_lowercase().parse();
-    let key = key.with_context(|| format!("`{}` is no name of a header", name.escape_debug()))?;
+    let key = key.with_context(|| format!("`{}` is not a name of a header", name.escape_debug()))?;
     let mut value: AsciiMetadataValue = value
         .parse()
         .map_err(|_| anyhow!("the value of the header `{name}` has characters that no header may have"))?;
@@ -326,7 +326,7 @@ fn is_local(uri: &str) -> bool {
 }
 
 fn endpoint(place: &Place, options: &Options) -> Result<Endpoint> {
-    let wrong = || format!("{} is no address of a server", place.shown);
+    let wrong = || format!("{} is not an address of a server", place.shown);
     let mut endpoint = Endpoint::from_shared(place.uri.clone())
         .with_context(wrong)?
         .connect_timeout(CONNECTING)

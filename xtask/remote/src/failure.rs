@@ -201,7 +201,7 @@ fn said(asked: Asked<'_>, status: &Status) -> (Reason, String) {
             (Reason::Configuration, format!("{instance}: {words}"))
         }
         Code::Unimplemented if asked.is_first => {
-            (Reason::Configuration, "is no server of the Remote Execution API".to_owned())
+            (Reason::Configuration, "is not a server of the Remote Execution API".to_owned())
         }
         Code::NotFound => (Reason::Missing, format!("lacks it: {words}")),
         Code::Unavailable | Code::Aborted => (Reason::Transient, format!("is not available: {words}")),

@@ -16,7 +16,7 @@ pub struct Place {
 
 impl Place {
     /// # Errors
-    /// If it is no address of such a server, or has a password in it: secrets come from files.
+    /// If it is not an address of such a server, or has a password in it: secrets come from files.
     pub fn parse(text: &str) -> Result<Self> {
         let Some((scheme, rest)) = text.split_once(':') else { return Err(unknown(text).into()) };
         let host = rest.strip_prefix("//").map(|host| host.trim_end_matches('/'));
@@ -46,7 +46,7 @@ impl Place {
 
 fn unknown(text: &str) -> store::Hinted {
     hinted(
-        format!("`{}` is no address of a server of the Remote Execution API", text.escape_debug()),
+        format!("`{}` is not an address of a server of the Remote Execution API", text.escape_debug()),
         "write grpc://HOST:PORT, grpcs://HOST:PORT with TLS, or unix:PATH",
     )
 }

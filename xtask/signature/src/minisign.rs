@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use blake2::{Blake2b, Blake2b512, Digest, digest::consts::U32};
 use scrypt::{Params, scrypt};
 use std::fmt;
+use store::hinted;
 use zeroize::Zeroizing;
 
 const COMMENT: &str = "untrusted comment: ";
@@ -70,7 +71,10 @@ impl Minisignature {
         let global = decoded(second).context("its fourth line is not a signature")?;
         ensure!(
             first[..2] != PLAIN,
-            "it is of an old kind, that signs the file without hashing it\n  hint: sign again with a newer minisign"
+            hinted(
+                "it is of an old kind, that signs the file without hashing it",
+                "sign again with a newer minisign"
+            )
         );
         ensure!(first[..2] == HASHED, "it is not of the algorithm ED");
         let (id, signature) = (fixed(&first[2..10])?, fixed(&first[10..])?);

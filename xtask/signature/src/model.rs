@@ -17,7 +17,7 @@ use ring::{
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
-use store::Digest;
+use store::{Digest, hinted};
 use zeroize::Zeroizing;
 
 /// The file of a signature in the directory of a model.
@@ -62,9 +62,11 @@ impl ModelKey {
     fn from_der(der: Zeroizing<Vec<u8>>) -> Result<Self> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &der, &SystemRandom::new())
             .map_err(|_| {
-                anyhow!(
-                    "it is not an elliptic curve key on P-256 with its public half\n  hint: `cargo xtask attest keygen --model` makes one, or `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
-                )
+                anyhow!(hinted(
+                    "it is not an elliptic curve key on P-256 with its public half",
+                    "`cargo xtask attest keygen --model` makes one, or `openssl genpkey -algorithm \
+                EC -pkeyopt ec_paramgen_curve:P-256`"
+                ))
             })?;
         Ok(Self { pair, der })
     }

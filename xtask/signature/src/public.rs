@@ -6,7 +6,7 @@ use blake2::{Blake2b, Digest as _, digest::consts::U8};
 use pkcs8::{Document, LineEnding};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::fmt;
-use store::Digest;
+use store::{Digest, hinted};
 
 /// What stands before the 32 bytes of a key in its SubjectPublicKeyInfo.
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -46,7 +46,10 @@ impl PublicKey {
         let text = text.trim();
         ensure!(
             !text.contains("PRIVATE KEY-----") && !text.contains("encrypted secret key"),
-            "it is a secret key\n  hint: give the public key, and keep this one where nobody else can read it"
+            hinted(
+                "it is a secret key",
+                "give the public key, and keep this one where nobody else can read it"
+            )
         );
         if !text.starts_with("-----") {
             return minisign::parse_public(text);

@@ -17,6 +17,7 @@ use ring::{
     signature::{Ed25519KeyPair, KeyPair},
 };
 use std::fmt;
+use store::hinted;
 use zeroize::Zeroizing;
 
 /// What stands before the 32 bytes of a seed in its PKCS #8 form, as OpenSSL writes it.
@@ -82,7 +83,10 @@ impl SecretKey {
             .map_err(|_| anyhow!("it is not a secret key"))?;
         ensure!(
             key.algorithm.oid.as_bytes() == [0x2b, 0x65, 0x70],
-            "it is a key of another kind than ed25519, which releases are signed with\n  hint: `cargo xtask attest keygen` makes one, or `openssl genpkey -algorithm ed25519`"
+            hinted(
+                "it is a key of another kind than ed25519, which releases are signed with",
+                "`cargo xtask attest keygen` makes one, or `openssl genpkey -algorithm ed25519`"
+            )
         );
         let seed = key.private_key.as_bytes().strip_prefix(&[0x04, 0x20]);
         let seed: [u8; 32] =
@@ -173,9 +177,10 @@ pub(crate) fn decrypted(
             check_cost(&key.encryption_algorithm)?;
             key.decrypt(passphrase()?.as_bytes()).map_err(|_| anyhow!("the passphrase is not the key's"))
         }
-        "EC PRIVATE KEY" => bail!(
-            "it is a key in the form of SEC 1, and PKCS #8 is wanted\n  hint: `openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW` rewrites it"
-        ),
+        "EC PRIVATE KEY" => bail!(hinted(
+            "it is a key in the form of SEC 1, and PKCS #8 is wanted",
+            "`openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW` rewrites it"
+        )),
         "PUBLIC KEY" => bail!("it is a public key, and signing needs the secret one"),
         other => bail!("it is a PEM file of `{}`, not of a secret key", other.escape_debug()),
     }

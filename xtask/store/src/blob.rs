@@ -1,7 +1,7 @@
 //! Blobs while they are written, and the stamp of a blob that was checked.
 
-use crate::{Digest, HashWriter, Store};
-use anyhow::{Context, Result, ensure};
+use crate::{Digest, HashWriter, Store, WithHint};
+use anyhow::{Result, ensure};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use std::{
     fs::{File, Metadata, Permissions},
@@ -71,9 +71,9 @@ impl Write for Holes {
 impl Write for BlobWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         // The error says where and how much is free: whoever copies into a blob knows only what it reads.
-        self.inner.write(bytes).map_err(|error| {
-            std::io::Error::new(error.kind(), format!("{}: {error}", self.store.write_error()))
-        })
+        self.inner
+            .write(bytes)
+            .map_err(|error| std::io::Error::new(error.kind(), self.store.write_error().because(error)))
     }
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
@@ -101,7 +101,7 @@ impl<'a> BlobWriter<'a> {
             );
         }
         if !self.store.contains(&digest) {
-            let file = file.finish().with_context(|| self.store.write_error())?;
+            let file = file.finish().with_hint(|| self.store.write_error())?;
             self.store.publish(file, &digest, false)?;
         }
         Ok(digest)

@@ -5,6 +5,7 @@ use crate::{
     cause::Causes,
     store_file::{self, make_directory, open_or_create},
 };
+use crate::{WithHint, hinted};
 use anyhow::{Context, Result, bail};
 use std::{
     collections::HashSet,
@@ -27,13 +28,14 @@ pub struct Damaged {
     pub reason: String,
 }
 
+impl Damaged {
+    /// What to do.
+    pub const HINT: &str = "run the command again; it fetches or builds what is missing";
+}
+
 impl fmt::Display for Damaged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "blob {} of the store {}\n  hint: run the command again; it fetches or builds what is missing",
-            self.digest, self.reason
-        )
+        write!(f, "blob {} of the store {}", self.digest, self.reason)
     }
 }
 
@@ -103,8 +105,11 @@ impl Store {
         let path = self.root.join("damaged");
         let bytes = match store_file::read(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-            read => read.with_context(|| {
-                format!("cannot read {}\n  hint: remove it, and run `cargo xtask store fsck`", path.display())
+            read => read.with_hint(|| {
+                hinted(
+                    format!("cannot read {}", path.display()),
+                    "remove it, and run `cargo xtask store fsck`",
+                )
             })?,
         };
         let length = bytes.len() as u64;

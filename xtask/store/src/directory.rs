@@ -143,7 +143,7 @@ impl Store {
     }
 
     /// `root` with a directory as its entry `name`, in the place of the directory of that name, if there is one; gives the new
-    /// root. Everything else is shared. Errors: the name is a file or link; it is no name.
+    /// root. Everything else is shared. Errors: the name is a file or link; it is not a name.
     pub fn graft(&self, root: &Digest, name: &str, directory: &Digest) -> Result<Digest> {
         self.put_bytes(&self.grafted(root, name, directory)?)
     }

@@ -112,7 +112,7 @@ impl Store {
         Ok(collection.collected)
     }
 
-    /// What stays, by hexadecimal SHA-256: blobs, and actions whose results stay. What is missing already is no error.
+    /// What stays, by hexadecimal SHA-256: blobs, and actions whose results stay. What is missing already is not an error.
     fn mark_all(&self, kept: &[Reference]) -> Result<HashSet<String>> {
         let mut references = kept.to_vec();
         references.extend(self.roots()?.into_iter().flat_map(|(_, named)| named));

@@ -6,19 +6,36 @@ use std::{error::Error, fmt};
 #[derive(Debug)]
 pub struct Hinted {
     message: String,
-    hint: String,
+    hints: Vec<String>,
     source: Option<anyhow::Error>,
 }
 
 /// An error with a hint: an imperative sentence without a full stop.
 pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> Hinted {
-    Hinted { message: message.into(), hint: hint.into(), source: None }
+    Hinted { message: message.into(), hints: vec![hint.into()], source: None }
 }
 
 impl Hinted {
+    /// The same error with its cause.
+    pub fn because(self, cause: impl Into<anyhow::Error>) -> Self {
+        Self { source: Some(cause.into()), ..self }
+    }
+
+    /// One that is a link of a chain of errors, or within an I/O error there.
+    pub fn of<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let within = || cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref();
+        cause.downcast_ref().or_else(within)
+    }
+
+    /// The text and the hints of an error, for one more who meets it.
+    pub fn copy_of(error: &anyhow::Error) -> Self {
+        let hints = hints(error).map(str::to_owned).collect();
+        Self { message: format!("{error:#}"), hints, source: None }
+    }
+
     /// What to do.
-    pub fn hint(&self) -> &str {
-        &self.hint
+    pub fn hints(&self) -> &[String] {
+        &self.hints
     }
 }
 
@@ -42,7 +59,7 @@ pub trait WithHint<T> {
 
 impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     fn with_hint(self, hinted: impl FnOnce() -> Hinted) -> anyhow::Result<T> {
-        self.map_err(|error| Hinted { source: Some(error.into()), ..hinted() }.into())
+        self.map_err(|error| hinted().because(error).into())
     }
 }
 
@@ -59,7 +76,8 @@ pub fn find<T: Error + 'static>(error: &anyhow::Error) -> Option<&T> {
 
 /// The hints of an error and of its causes.
 pub fn hints(error: &anyhow::Error) -> impl Iterator<Item = &str> {
-    error.chain().filter_map(|cause| Some(cause.downcast_ref::<Hinted>()?.hint.as_str()))
+    let hinted = error.chain().filter_map(Hinted::of);
+    hinted.flat_map(|hinted| hinted.hints.iter().map(String::as_str))
 }
 
 #[cfg(test)]
@@ -80,6 +98,12 @@ mod tests {
             format!("{error:#}").starts_with("cannot release: cannot build: cannot read it: "),
             "{error:#}"
         );
+        let within = hinted("cannot write", "free some");
+        let within = anyhow!(std::io::Error::other(within)).context("cannot unpack");
+        assert_eq!(hints(&within).collect::<Vec<_>>(), ["free some"]);
+        let copy = anyhow!(Hinted::copy_of(&error));
+        assert_eq!(copy.to_string(), format!("{error:#}"));
+        assert!(hints(&copy).eq(hints(&error)));
         assert_eq!(find::<std::io::Error>(&error).unwrap().kind(), std::io::ErrorKind::NotFound);
         assert!(find::<Hinted>(&anyhow!("x")).is_none());
         let error = None::<()>.with_hint(|| hinted("nothing", "something")).unwrap_err();

@@ -1,6 +1,6 @@
 //! Directories of the file system to trees.
 
-use crate::{Digest, Entry, Store, Tree, tree::check_path};
+use crate::{Digest, Entry, Store, Tree, hinted, tree::check_path};
 use anyhow::{Context, Result, ensure};
 use rayon::prelude::*;
 use std::{
@@ -60,22 +60,32 @@ impl Store {
         let Some(largest) = files.max_by_key(|found| found.metadata.len()) else { return Ok(()) };
         ensure!(
             most.is_none_or(|most| bytes <= most),
-            "the outputs are too large: {}, of which `{}` has {}; the limit `outputs` is {}\n  hint: holes of a sparse file \
-             count as well; write less, or raise the limit",
-            size(bytes),
-            largest.path.escape_debug(),
-            size(largest.metadata.len()),
-            size(most.unwrap_or_default())
+            hinted(
+                format!(
+                    "the outputs are too large: {}, of which `{}` has {}; the limit `outputs` is {}",
+                    size(bytes),
+                    largest.path.escape_debug(),
+                    size(largest.metadata.len()),
+                    size(most.unwrap_or_default())
+                ),
+                "holes of a sparse file \
+             count as well; write less, or raise the limit"
+            )
         );
         ensure!(
             bytes <= room,
-            "the outputs are too large to keep: {}, of which `{}` has {}; the store {} has room for {}\n  hint: holes of a \
-             sparse file count as well; write less, free some space, or choose a store on a larger disk with `--store`",
-            size(bytes),
-            largest.path.escape_debug(),
-            size(largest.metadata.len()),
-            self.root.display(),
-            size(room)
+            hinted(
+                format!(
+                    "the outputs are too large to keep: {}, of which `{}` has {}; the store {} has room for {}",
+                    size(bytes),
+                    largest.path.escape_debug(),
+                    size(largest.metadata.len()),
+                    self.root.display(),
+                    size(room)
+                ),
+                "holes of a \
+             sparse file count as well; write less, free some space, or choose a store on a larger disk with `--store`"
+            )
         );
         Ok(())
     }

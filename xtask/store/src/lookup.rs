@@ -6,6 +6,7 @@ use crate::{
     damage::Id,
     store_file,
 };
+use crate::{WithHint, hinted};
 use anyhow::{Context, Result, bail};
 use std::{
     fs::File,
@@ -100,7 +101,7 @@ impl Store {
                     None => {
                         let mut file = self.temporary_file()?;
                         crate::sparse::copy(&mut source, file.as_file_mut())
-                            .with_context(|| self.write_error())?;
+                            .with_hint(|| self.write_error())?;
                         file
                     }
                 };
@@ -142,7 +143,7 @@ impl Store {
         bail!(Damaged { digest: *digest, reason: "was damaged, and is in quarantine now".to_owned() })
     }
 
-    /// Whether a file has this content; not where it is no regular file.
+    /// Whether a file has this content; not where it is not a regular file.
     pub(crate) fn is_content(&self, digest: &Digest, path: &Path) -> Result<bool> {
         let reading = || format!("cannot read {}", path.display());
         match store_file::open(path) {
@@ -158,10 +159,10 @@ impl Store {
         let shelf = path.parent().context("a blob has a directory")?;
         let metadata = std::fs::symlink_metadata(shelf);
         if !metadata.with_context(|| format!("cannot look at {}", shelf.display()))?.is_dir() {
-            bail!(
-                "{} is not a directory of the store\n  hint: `cargo xtask store fsck` moves it out of the way",
-                shelf.display()
-            );
+            bail!(hinted(
+                format!("{} is not a directory of the store", shelf.display()),
+                "`cargo xtask store fsck` moves it out of the way"
+            ));
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use crate::{
     store_file,
     tree::MOST_ENTRIES,
 };
+use crate::{WithHint, hinted};
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 use std::{
@@ -323,7 +324,7 @@ impl Store {
         let result = ActionResult { outputs: *outputs, log: None };
         let kept = Kept { result, tree: None, from: Some(from) };
         let lock = self.lock.as_ref().context("the store has no lock")?;
-        rustix::fs::syncfs(lock).with_context(|| self.write_error())?;
+        rustix::fs::syncfs(lock).with_hint(|| self.write_error())?;
         crate::store_file::make_directory(&self.root.join("claims"))?;
         self.write_note(&self.root.join(Shelf::Claim.path(work)), &kept.encode())
     }
@@ -362,8 +363,10 @@ impl DirectoryPeer {
         let has_results = ["ac", "claims"].iter().any(|shelf| root.join(shelf).is_dir());
         ensure!(
             has_results && root.join("cas/sha256").is_dir(),
-            "{} is neither a store nor an unpacked archive of results\n  hint: `cargo xtask store export` writes such archives",
-            root.display()
+            hinted(
+                format!("{} is neither a store nor an unpacked archive of results", root.display()),
+                "`cargo xtask store export` writes such archives"
+            )
         );
         Ok(Self { name: name.to_owned(), root: root.to_owned() })
     }

@@ -1,5 +1,6 @@
 //! When a blob's content is read again although its stamp fits: a bit that rots changes no time.
 
+use crate::WithHint;
 use crate::{
     Store,
     store_file::{self, open_or_create},
@@ -70,7 +71,7 @@ impl Store {
 
     fn read_hashed(&self) -> HashMap<String, u64> {
         let bytes = store_file::read(&self.root.join("hashed")).unwrap_or_default();
-        // A line that was cut off, or mixed with another, is no line; what it would have said is found out again.
+        // A line that was cut off, or mixed with another, is not a line; what it would have said is found out again.
         String::from_utf8_lossy(&bytes)
             .lines()
             .filter_map(|line| {
@@ -92,7 +93,7 @@ impl Store {
             ),
         };
         // One write a line: lines of several processes do not mix.
-        file.write_all(format!("{name} {now}\n").as_bytes()).with_context(|| self.write_error())?;
+        file.write_all(format!("{name} {now}\n").as_bytes()).with_hint(|| self.write_error())?;
         drop(list);
         if let Some(before) = guard(&self.hashed.before).as_mut() {
             before.insert(name.clone(), now);

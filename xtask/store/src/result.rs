@@ -1,7 +1,7 @@
 //! The action cache.
 
 use crate::{
-    Action, Digest, Store,
+    Action, Digest, Store, WithHint,
     directory::Reached,
     message::{from_message, to_message},
     store_file,
@@ -113,7 +113,7 @@ impl Store {
         }
         let tree = self.put_bytes(&self.tree_message(&result.outputs)?)?;
         let lock = self.lock.as_ref().context("the store has no lock")?;
-        rustix::fs::syncfs(lock).with_context(|| self.write_error())?;
+        rustix::fs::syncfs(lock).with_hint(|| self.write_error())?;
         let kept = Kept { result: *result, tree: Some(tree), from };
         self.write_note(&self.result_path(action), &kept.encode())
     }

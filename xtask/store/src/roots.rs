@@ -1,6 +1,6 @@
 //! What `gc` must keep, by names that can be given again.
 
-use crate::{Digest, Store, shelf::entries, store_file};
+use crate::{Digest, Store, WithHint, hinted, shelf::entries, store_file};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::{io::ErrorKind, path::PathBuf};
@@ -49,8 +49,8 @@ impl Store {
         for (path, _) in entries(&self.root.join("roots"))? {
             let text = store_file::read(&path).with_context(|| format!("cannot read {}", path.display()));
             let named: Vec<Reference> =
-                text.and_then(|text| Ok(serde_json::from_slice(&text)?)).with_context(|| {
-                    format!("{} is damaged\n  hint: remove it, and make its release again", path.display())
+                text.and_then(|text| Ok(serde_json::from_slice(&text)?)).with_hint(|| {
+                    hinted(format!("{} is damaged", path.display()), "remove it, and make its release again")
                 })?;
             roots.push((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), named));
         }

@@ -10,7 +10,8 @@ use crate::{
     temporary,
     work_lock::{Holder, wait_for},
 };
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use crate::{Hinted, WithHint, hinted};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use std::{
     collections::{BTreeMap, HashMap},
@@ -82,33 +83,32 @@ impl Store {
     /// garbage. Errors: the directory can't be created or written; it is a store of another version.
     pub fn open(root: &Path) -> Result<Self> {
         let explain = || {
-            format!(
-                "cannot use {} as a store\n  hint: it must be a directory that you may write to; choose another with `--store` or MLC_REPRO_STORE",
-                root.display()
+            hinted(
+                format!("cannot use {} as a store", root.display()),
+                "it must be a directory that you may write to; choose another with `--store` or MLC_REPRO_STORE",
             )
         };
-        std::fs::create_dir_all(root).with_context(explain)?;
-        let root = root.canonicalize().with_context(explain)?;
+        std::fs::create_dir_all(root).with_hint(explain)?;
+        let root = root.canonicalize().with_hint(explain)?;
         if !check_version(&root)? {
             // Renamed into place: another process finds the whole text or none, whenever this one is killed.
-            let mut file = readable_file_in(&root).with_context(explain)?;
-            file.write_all(VERSION.as_bytes()).with_context(explain)?;
-            file.as_file().sync_all().with_context(explain)?;
-            file.persist(root.join("version")).with_context(explain)?;
+            let mut file = readable_file_in(&root).with_hint(explain)?;
+            file.write_all(VERSION.as_bytes()).with_hint(explain)?;
+            file.as_file().sync_all().with_hint(explain)?;
+            file.persist(root.join("version")).with_hint(explain)?;
         }
         for part in ["cas", "cas/sha256", "cas/sha256-x", "ac", "checkouts", "roots", "tmp"] {
-            make_directory(&root.join(part)).with_context(explain)?;
+            make_directory(&root.join(part)).with_hint(explain)?;
         }
         let path = root.join("lock");
-        let lock =
-            open_or_create(&path, false).map_err(|error| match store_file::is_not_regular(&error) {
-                true => anyhow!(error).context(explain_lock(&path)),
-                false => anyhow!(error).context(explain()),
-            })?;
+        let lock = open_or_create(&path, false).map_err(|error| {
+            let hinted = if store_file::is_not_regular(&error) { explain_lock(&path) } else { explain() };
+            hinted.because(error)
+        })?;
         let holders = |path: &Path| Holder::read(path).into_iter().collect();
         wait_for(&path, || lock.try_lock_shared(), holders, &|text| tracing::warn!("{text}"))?;
         temporary::sweep(&root.join("tmp"));
-        let (temporary, temporary_lock) = temporary::own(&root.join("tmp")).with_context(explain)?;
+        let (temporary, temporary_lock) = temporary::own(&root.join("tmp")).with_hint(explain)?;
         Self::new(root, Some(lock), Some(Writer { temporary, _lock: temporary_lock }))
     }
 
@@ -120,7 +120,7 @@ impl Store {
         let path = root.join("lock");
         let lock = match store_file::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
-            opened => Some(opened.with_context(|| explain_lock(&path))?.0),
+            opened => Some(opened.with_hint(|| explain_lock(&path))?.0),
         };
         if let Some(lock) = &lock {
             let holders = |path: &Path| Holder::read(path).into_iter().collect();
@@ -171,7 +171,12 @@ impl Store {
             .filter(|path| path.is_absolute())
             .or_else(|| directory("HOME").map(|home| home.join(".cache")))
             .map(|cache| cache.join("mlc-repro"))
-            .context("neither XDG_CACHE_HOME nor HOME is set\n  hint: name the store with `--store` or MLC_REPRO_STORE")
+            .with_hint(|| {
+                hinted(
+                    "neither XDG_CACHE_HOME nor HOME is set",
+                    "name the store with `--store` or MLC_REPRO_STORE",
+                )
+            })
     }
 
     /// Where the store is.
@@ -184,7 +189,7 @@ impl Store {
         let digest = Digest::of(bytes);
         if !self.contains(&digest) {
             let mut file = self.temporary_file()?;
-            file.write_all(bytes).with_context(|| self.write_error())?;
+            file.write_all(bytes).with_hint(|| self.write_error())?;
             self.publish(file, &digest, false)?;
         }
         Ok(digest)
@@ -217,7 +222,7 @@ impl Store {
         let mut file = self.temporary_file()?;
         let mut hash = HashWriter::new(std::io::sink());
         sparse::copy_with(&mut source, file.as_file_mut(), &mut |piece| hash.update(piece))
-            .with_context(|| self.write_error())
+            .with_hint(|| self.write_error())
             .with_context(|| format!("cannot copy {}", path.display()))?;
         ensure!(hash.finish().1 == digest, "{} changed while it was read", path.display());
         self.publish(file, &digest, false)?;
@@ -230,7 +235,7 @@ impl Store {
         let (opened, _) =
             store_file::open(path).with_context(|| format!("cannot open {}", path.display()))?;
         stamp(&opened, false).with_context(|| format!("cannot stamp {}", path.display()))?;
-        opened.sync_all().with_context(|| self.write_error())?;
+        opened.sync_all().with_hint(|| self.write_error())?;
         let file =
             TempPath::try_from_path(path).with_context(|| format!("cannot keep {}", path.display()))?;
         self.name_blob(file, &self.place(digest, false))
@@ -243,7 +248,7 @@ impl Store {
 
     /// A private directory on the store's file system, removed when dropped (or by a later process, after a crash).
     pub fn scratch(&self) -> Result<Scratch> {
-        Scratch::new_in(self.writable()?).with_context(|| self.write_error())
+        Scratch::new_in(self.writable()?).with_hint(|| self.write_error())
     }
 
     /// Writes a small file that the store has beside its blobs, at a place below its root: whole or not at all, whenever
@@ -253,23 +258,23 @@ impl Store {
         let directory = place.parent().context("a note has a directory")?;
         make_directory(directory)?;
         let mut file = self.temporary_file()?;
-        file.write_all(content).with_context(explain)?;
-        file.as_file().sync_all().with_context(explain)?;
+        file.write_all(content).with_hint(explain)?;
+        file.as_file().sync_all().with_hint(explain)?;
         if std::fs::symlink_metadata(place).is_ok_and(|metadata| metadata.is_dir()) {
             self.set_aside(place, "directory")?;
         }
-        file.persist(place).with_context(explain)?;
+        file.persist(place).with_hint(explain)?;
         Ok(())
     }
 
-    /// What [`Store::write_note`] wrote; nothing where there is nothing, or what is no regular file.
+    /// What [`Store::write_note`] wrote; nothing where there is nothing, or what is not a regular file.
     pub fn read_note(&self, place: &Path) -> Option<Vec<u8>> {
         store_file::read(place).ok()
     }
 
     pub(crate) fn temporary_file(&self) -> Result<NamedTempFile> {
         let directory = self.writable()?;
-        readable_file_in(directory).with_context(|| self.write_error())
+        readable_file_in(directory).with_hint(|| self.write_error())
     }
 
     /// A temporary file that shares `source`'s blocks, where the file system can (FICLONE: XFS, btrfs, bcachefs).
@@ -310,22 +315,22 @@ impl Store {
     }
 
     /// What to say when writing fails; a full disk is the usual reason.
-    pub(crate) fn write_error(&self) -> String {
+    pub(crate) fn write_error(&self) -> Hinted {
         let free = self
             .free_bytes()
             .map_or_else(|_| String::new(), |free| format!(" ({} MB free)", free / 1_000_000));
-        format!(
-            "cannot write to the store at {}{free}\n  hint: `cargo xtask store gc` frees what no release or lock needs",
-            self.root.display()
+        hinted(
+            format!("cannot write to the store at {}{free}", self.root.display()),
+            "`cargo xtask store gc` frees what no release or lock needs",
         )
     }
 
     /// Makes a temporary file a blob. Losing a race against another process is fine: the content is the same, and what
     /// is there stays. Replacing it would take the name from a file that others are just linking to.
     pub(crate) fn publish(&self, file: NamedTempFile, digest: &Digest, executable: bool) -> Result<()> {
-        stamp(file.as_file(), executable).with_context(|| self.write_error())?;
+        stamp(file.as_file(), executable).with_hint(|| self.write_error())?;
         if digest.size >= SYNC_ALONE {
-            file.as_file().sync_all().with_context(|| self.write_error())?;
+            file.as_file().sync_all().with_hint(|| self.write_error())?;
         }
         self.name_blob(file.into_temp_path(), &self.place(digest, executable))
     }
@@ -341,10 +346,10 @@ impl Store {
                 Err(error) if error.error.kind() == ErrorKind::AlreadyExists => return Ok(()),
                 Err(error) if error.error.kind() == ErrorKind::NotFound && make_directory => {
                     std::fs::create_dir_all(place.parent().context("a blob has a directory")?)
-                        .with_context(|| self.write_error())?;
+                        .with_hint(|| self.write_error())?;
                     file = error.path;
                 }
-                Err(error) => return Err(error.error).with_context(|| self.write_error()),
+                Err(error) => return Err(error.error).with_hint(|| self.write_error()),
             }
         }
         bail!("cannot write {}", place.display())
@@ -369,18 +374,23 @@ fn check_version(root: &Path) -> Result<bool> {
     };
     ensure!(
         bytes == VERSION.as_bytes(),
-        "{} is a store of version {}, this program writes version {}\n  hint: choose another directory with `--store`",
-        root.display(),
-        String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).trim().escape_debug(),
-        VERSION.trim()
+        hinted(
+            format!(
+                "{} is a store of version {}, this program writes version {}",
+                root.display(),
+                String::from_utf8_lossy(&bytes[..bytes.len().min(100)]).trim().escape_debug(),
+                VERSION.trim()
+            ),
+            "choose another directory with `--store`"
+        )
     );
     Ok(true)
 }
 
-fn explain_lock(path: &Path) -> String {
-    format!(
-        "cannot open the lock {}\n  hint: it must be a regular file; remove what stands there",
-        path.display()
+fn explain_lock(path: &Path) -> Hinted {
+    hinted(
+        format!("cannot open the lock {}", path.display()),
+        "it must be a regular file; remove what stands there",
     )
 }
 

@@ -1,5 +1,6 @@
 //! Files of the store are regular files under their own name: no link is followed, and no pipe or device is waited for.
 
+use crate::hinted;
 use anyhow::{Context, Result, ensure};
 use rustix::{fs::OFlags, io::Errno};
 use std::{
@@ -109,8 +110,10 @@ pub fn make_directory(path: &Path) -> Result<()> {
         std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
     ensure!(
         metadata.is_dir(),
-        "{} is not a directory\n  hint: remove it; to keep the store on another disk, move all of it and pass `--store`",
-        path.display()
+        hinted(
+            format!("{} is not a directory", path.display()),
+            "remove it; to keep the store on another disk, move all of it and pass `--store`"
+        )
     );
     Ok(())
 }

@@ -66,7 +66,7 @@ impl Tree {
             match self.entries.get(above) {
                 // A directory is named only while it is empty, so that equal trees are equal values.
                 None | Some(Entry::Directory) => above_all.push(above),
-                Some(_) => bail!("`{path}` stands below `{above}`, which is no directory"),
+                Some(_) => bail!("`{path}` stands below `{above}`, which is not a directory"),
             }
             parent = above;
         }

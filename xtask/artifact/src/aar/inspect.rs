@@ -80,7 +80,7 @@ pub struct JniLibrary {
     pub elf: Elf,
 }
 
-/// Reads an AAR. Errors: it is no zip archive, holds something twice or hidden, or more than an AAR can mean; a manifest, class or
+/// Reads an AAR. Errors: it is not a zip archive, holds something twice or hidden, or more than an AAR can mean; a manifest, class or
 /// library is damaged.
 pub fn inspect_aar(bytes: &[u8]) -> Result<Aar> {
     let mut aar = Aar::default();
@@ -95,7 +95,7 @@ pub fn inspect_aar(bytes: &[u8]) -> Result<Aar> {
             for (class, content) in members(&content, &mut left).with_context(|| format!("in `{path}`"))? {
                 let Some(name) = class.strip_suffix(".class") else { continue };
                 let [0xca, 0xfe, 0xba, 0xbe, _, _, high, low, ..] = content[..] else {
-                    bail!("`{class}` in `{path}` is no class file")
+                    bail!("`{class}` in `{path}` is not a class file")
                 };
                 aar.classes += 1;
                 *aar.class_versions.entry(u16::from_be_bytes([high, low])).or_default() += 1;
@@ -104,7 +104,7 @@ pub fn inspect_aar(bytes: &[u8]) -> Result<Aar> {
                 }
             }
         } else if let Some((abi, name)) = path.strip_prefix("jni/").and_then(|rest| rest.split_once('/')) {
-            let elf = inspect_elf(&content).with_context(|| format!("`{path}` is no library"))?;
+            let elf = inspect_elf(&content).with_context(|| format!("`{path}` is not a library"))?;
             aar.libraries.push(JniLibrary { abi: abi.to_owned(), name: name.to_owned(), elf });
         }
         aar.members.push(path);
@@ -181,7 +181,7 @@ impl Aar {
         }
         for (version, count) in self.class_versions.range(CLASS_FILE + 1..) {
             problems.push(format!(
-                "{count} classes have class file version {version}, above {CLASS_FILE} (Java 8)\n    hint: compile with `--release 8`, or `-jvm-target 1.8`"
+                "{count} classes have class file version {version}, above {CLASS_FILE} (Java 8): compile with `--release 8`, or `-jvm-target 1.8`"
             ));
         }
         for class in &self.classes_twice {

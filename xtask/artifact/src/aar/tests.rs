@@ -76,7 +76,7 @@ fn an_aar_is_written_published_and_read_back() {
         &[
             ("classes.jar", &classes),
             ("jni/x86_64/libtvm4j.so", &library(&ALIGNED)),
-            ("licenses/tvm/LICENSE", b"licence"),
+            ("licenses/tvm/LICENSE", b"license"),
             ("proguard.txt", b"-keep class org.apache.tvm.** { *; }\n"),
             ("sources.jar", &zip(&[("A.java", b"class A {}")])),
         ],
@@ -188,7 +188,7 @@ fn an_aar_that_would_break_its_rules_is_not_written() {
     let wrong = AarMetadata { package: "tvm".into(), ..metadata() };
     refused(&[("classes.jar", &classes)], &wrong, "needs two parts");
     let wrong = AarMetadata { group: "../etc".into(), ..metadata() };
-    refused(&[("classes.jar", &classes)], &wrong, "is no group");
+    refused(&[("classes.jar", &classes)], &wrong, "is not a group");
 }
 
 #[test]
@@ -196,12 +196,12 @@ fn hostile_aars_are_refused() {
     for (bytes, expected) in [
         (zip(&[("../x", b"")]), "unsafe path"),
         (zip(&[("classes.jar", b"no zip")]), "in `classes.jar`"),
-        (zip(&[("classes.jar", &zip(&[("A.class", b"short")]))]), "is no class file"),
+        (zip(&[("classes.jar", &zip(&[("A.class", b"short")]))]), "is not a class file"),
         (
             zip(&[("classes.jar", &streamed_jar("A.class", &class(52)))]),
             "it holds bytes that belong to no member",
         ),
-        (zip(&[("jni/x86_64/libx.so", b"text")]), "is no library"),
+        (zip(&[("jni/x86_64/libx.so", b"text")]), "is not a library"),
         (zip(&[("AndroidManifest.xml", b"<manifest")]), "`AndroidManifest.xml` is damaged"),
         (b"nothing".to_vec(), "no zip archive"),
     ] {

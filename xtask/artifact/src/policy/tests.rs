@@ -285,7 +285,7 @@ fn every_broken_rule_of_a_dll_is_found() {
         "a.dll: is loaded at a fixed address",
         "a.dll: imports `evil.dll`, which is not on the allow-list",
         "b.dll: imports `vulkan-1.dll` without delay",
-        "c.dll: this is no 64-bit PE file",
+        "c.dll: this is not a 64-bit PE file",
     ] {
         assert!(found.contains(expected), "{expected} is not in:\n{found}");
     }
@@ -298,7 +298,7 @@ fn a_damaged_dll_does_not_hide_what_is_wrong_with_its_users() {
     for expected in [
         "b.dll: has the time stamp",
         "b.dll: imports `c.dll`, whose export table can't be read",
-        "c.dll: this is no 64-bit PE file",
+        "c.dll: this is not a 64-bit PE file",
     ] {
         assert!(found.contains(expected), "{expected} is not in:\n{found}");
     }
@@ -346,7 +346,7 @@ fn damaged_libraries_never_panic() {
 }
 
 #[test]
-fn another_sysroot_has_its_own_imports_and_licences() {
+fn another_sysroot_has_its_own_imports_and_licenses() {
     let text = "required = [\"a\", \"b\"]\n[pe]\nimports = [\"kernel32.dll\"]\nproviders = \"dlls\"\n\
         [sysroots.other]\nimports = [\"runtime.dll\"]\nnot_required = [\"b\"]\n";
     for (sysroot, required, imports) in [

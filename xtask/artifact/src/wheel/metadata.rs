@@ -43,20 +43,20 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The name as file names have it. Errors: it is no name of a project.
+    /// The name as file names have it. Errors: it is not a name of a project.
     pub(super) fn distribution(&self) -> Result<String> {
         let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let ends = |c: char| c.is_ascii_alphanumeric();
         ensure!(
             self.name.chars().all(fine) && self.name.starts_with(ends) && self.name.ends_with(ends),
-            "`{}` is no name of a Python project",
+            "`{}` is not a name of a Python project",
             self.name.escape_debug()
         );
         let parts = self.name.split(['-', '_', '.']).filter(|part| !part.is_empty());
         Ok(parts.collect::<Vec<_>>().join("_").to_lowercase())
     }
 
-    /// The text of METADATA. `licenses` are the licence files below `.dist-info/licenses/`.
+    /// The text of METADATA. `licenses` are the license files below `.dist-info/licenses/`.
     pub(super) fn text(
         &self,
         version: &str,
@@ -64,9 +64,9 @@ impl Metadata {
         licenses: &[String],
         readme: Option<&str>,
     ) -> Result<String> {
-        ensure!(is_version(version), "`{version}` is no version as PEP 440 writes it");
-        ensure!(!license.is_empty(), "there is no licence expression (SPDX)");
-        ensure!(!licenses.is_empty(), "there is no licence text below `licenses/`");
+        ensure!(is_version(version), "`{version}` is not a version as PEP 440 writes it");
+        ensure!(!license.is_empty(), "there is no license expression (SPDX)");
+        ensure!(!licenses.is_empty(), "there is no license text below `licenses/`");
         let mut fields = vec![
             ("Metadata-Version", "2.4".to_owned()),
             ("Name", self.name.clone()),

@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use store::{Entry, Store, Tree};
+use store::{Entry, Store, Tree, WithHint, hinted};
 
 /// Libraries that every manylinux system has (PEP 600, PEP 599), but for graphics and those that few link to.
 const MANYLINUX: [&str; 10] = [
@@ -60,8 +60,12 @@ pub fn check(store: &Store, tree: &Tree, tag: &str, brought: &[String]) -> Resul
         .unwrap_or_default()
         .split('.')
         .map(|name| {
-            parse(name).with_context(|| {
-                format!("the platform `{name}` is not known here\n  hint: known are `any`, `win_amd64`, `win_arm64`, `manylinux_X_Y_x86_64` and `manylinux_X_Y_aarch64`")
+            parse(name).with_hint(|| {
+                hinted(
+                    format!("the platform `{name}` is not known here"),
+                    "known are `any`, `win_amd64`, `win_arm64`, `manylinux_X_Y_x86_64` and \
+                `manylinux_X_Y_aarch64`",
+                )
             })
         })
         .collect::<Result<_>>()?;
@@ -111,19 +115,22 @@ fn keeps(platform: &Platform, tree: &Tree, brought: &[String], path: &str, bytes
         _ if !is_pe && !is_elf => {}
         Platform::Any => bail!("`{path}` is a library, which `any` has no place for"),
         Platform::Windows(machine) => {
-            ensure!(is_pe, "`{path}` is no library for Windows");
+            ensure!(is_pe, "`{path}` is not a library for Windows");
             let pe = inspect_pe(bytes).with_context(|| format!("in `{path}`"))?;
             ensure!(pe.machine == machine.pe(), "`{path}` is for another machine");
         }
         Platform::Manylinux(glibc, machine) => {
-            ensure!(is_elf, "`{path}` is no library for Linux");
+            ensure!(is_elf, "`{path}` is not a library for Linux");
             let elf = inspect_elf(bytes).with_context(|| format!("in `{path}`"))?;
             ensure!(elf.machine == machine.elf(), "`{path}` is for another machine");
             for needed in &elf.needed {
                 let own = tree.iter().any(|(path, _)| path.rsplit('/').next() == Some(needed));
                 ensure!(
                     own || brought.contains(needed) || MANYLINUX.contains(&needed.as_str()),
-                    "`{path}` needs `{needed}`, which not every system has\n  hint: put it into the wheel, link it statically, or name it in `dependency-libraries` when a dependency loads it"
+                    hinted(
+                        format!("`{path}` needs `{needed}`, which not every system has"),
+                        "put it into the wheel, link it statically, or name it in `dependency-libraries` when a dependency loads it"
+                    )
                 );
             }
             let known = system(glibc)?;

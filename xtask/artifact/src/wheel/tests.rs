@@ -153,7 +153,7 @@ fn what_a_wheel_cannot_be_is_refused() {
     let windows = [("x.dll", &b"MZ"[..]), FILES[3]];
     type Files<'a> = &'a [(&'a str, &'a [u8])];
     let cases: [(Files, Metadata, &str, &str); 10] = [
-        (&FILES, with(|it| it.name = "-hello".into()), "py3-none-any", "is no name of a Python project"),
+        (&FILES, with(|it| it.name = "-hello".into()), "py3-none-any", "is not a name of a Python project"),
         (&FILES, with(|it| it.summary = "two\nlines".into()), "py3-none-any", "`Summary` of a wheel's"),
         (
             &FILES,
@@ -161,13 +161,18 @@ fn what_a_wheel_cannot_be_is_refused() {
             "py3-none-any",
             "the readme `x` is not in the tree",
         ),
-        (&FILES, good.clone(), "py3-none", "is no name for a wheel"),
+        (&FILES, good.clone(), "py3-none", "is not a name for a wheel"),
         (&FILES, good.clone(), "py3-none-amiga", "the platform `amiga` is not known"),
-        (&FILES[..3], good.clone(), "py3-none-any", "there is no licence text"),
+        (&FILES[..3], good.clone(), "py3-none-any", "there is no license text"),
         (&FILES[3..], with(|it| it.readme = None), "py3-none-any", "nothing to install"),
         (&stray, with(|it| it.readme = None), "py3-none-any", "where the wheel's own files do"),
         (&windows, with(|it| it.readme = None), "py3-none-any", "`x.dll` is a library"),
-        (&windows, with(|it| it.readme = None), "py3-none-manylinux_2_38_x86_64", "is no library for Linux"),
+        (
+            &windows,
+            with(|it| it.readme = None),
+            "py3-none-manylinux_2_38_x86_64",
+            "is not a library for Linux",
+        ),
     ];
     for (files, metadata, tag, expected) in cases {
         let error = format!("{:#}", write(files, &metadata, tag).unwrap_err());
@@ -226,7 +231,7 @@ fn a_manylinux_tag_is_held_against_the_symbols_that_are_used() {
         (&late, format!("py3-none-manylinux_2_39_{}", machine.0), Some("needs GLIBC_2.77")),
         (&plain, format!("py3-none-manylinux_2_99_{}", machine.1), Some("is for another machine")),
         (&foreign, format!("py3-none-manylinux_2_99_{}", machine.0), Some("which not every system has")),
-        (&plain, "py3-none-win_amd64".into(), Some("is no library for Windows")),
+        (&plain, "py3-none-win_amd64".into(), Some("is not a library for Windows")),
     ] {
         let result = write(&[("hello/libx.so", bytes), FILES[3]], &metadata, &tag);
         match (result, expected) {

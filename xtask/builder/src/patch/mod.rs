@@ -18,7 +18,7 @@ use std::{
     collections::HashMap,
     path::{Path, PathBuf},
 };
-use store::{Digest, Entry, Store, Tree};
+use store::{Digest, Entry, Store, Tree, WithHint, hinted};
 
 /// The patches of a directory, in the order of their names.
 pub fn list(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -54,7 +54,10 @@ pub fn check_header(name: &str, patch: &str) -> Result<()> {
             header.lines().filter_map(|line| line.strip_prefix(field)).any(|rest| !rest.trim().is_empty());
         ensure!(
             says,
-            "the header of patch {name} has no `{field}`\n  hint: say above the first `---` {question}, in a paragraph that starts with `{field}`"
+            hinted(
+                format!("the header of patch {name} has no `{field}`"),
+                format!("say above the first `---` {question}, in a paragraph that starts with `{field}`")
+            )
         );
     }
     Ok(())
@@ -111,9 +114,11 @@ pub fn apply(store: &dyn Blobs, tree: &mut Tree, name: &str, patch: &[u8]) -> Re
     let patch = text(name, patch)?;
     check_header(name, patch)?;
     edit(store, tree, name, patch, &mut |path, old, patch| {
-        hunk::apply(old, patch).with_context(|| {
-            format!(
-                "patch {name} does not apply to `{path}`\n  hint: the source changed under it, and it is applied without fuzz; `cargo xtask patch refresh` may bring it up to date"
+        hunk::apply(old, patch).with_hint(|| {
+            hinted(
+                format!("patch {name} does not apply to `{path}`"),
+                "the source changed under it, and it is applied without fuzz; `cargo xtask \
+                patch refresh` may bring it up to date",
             )
         })
     })

@@ -11,7 +11,7 @@ use diffy::Patch;
 use input::{Unavailable, write_repository_file};
 use serde::Serialize;
 use std::{collections::BTreeSet, path::Path};
-use store::{Store, Tree};
+use store::{Hinted, Store, Tree, hinted};
 
 /// What became of a patch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +22,8 @@ pub struct Patched {
     pub input: String,
     /// What is wrong with it; nothing when it applies.
     pub problem: Option<String>,
+    /// What to do about the problem.
+    pub hints: Vec<String>,
     /// What was changed in it, a line each.
     pub changes: Vec<String>,
     /// Why it could not be tried: its source is not locked yet.
@@ -109,7 +111,7 @@ fn users<'a>(project: &'a Project, directory: &str) -> Result<Vec<&'a Source>> {
     }
     ensure!(
         !users.is_empty(),
-        "no recipe uses patches/{directory}\n  hint: name it in a `[[source]]`, or remove it"
+        hinted(format!("no recipe uses patches/{directory}"), "name it in a `[[source]]`, or remove it")
     );
     Ok(users)
 }
@@ -134,15 +136,17 @@ fn run(
         let result = match &mut tree {
             Ok(Some(tree)) => each(tree, &shown, &path, &bytes),
             Ok(None) => check_header(&shown, text(&shown, &bytes)?).map(|()| Vec::new()),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+            Err(error) => Err(Hinted::copy_of(error).into()),
         };
         let untried = matches!(tree, Ok(None)).then(|| format!("`{name}` is not locked yet"));
-        let (changes, problem) = match result {
-            Ok(changes) => (changes, None),
-            Err(error) => (Vec::new(), Some(format!("{error:#}"))),
+        let (changes, problem, hints) = match result {
+            Ok(changes) => (changes, None, Vec::new()),
+            Err(error) => {
+                (Vec::new(), Some(format!("{error:#}")), store::hints(&error).map(str::to_owned).collect())
+            }
         };
         let stop = problem.is_some();
-        all.push(Patched { patch: shown, input: name.to_owned(), problem, changes, untried });
+        all.push(Patched { patch: shown, input: name.to_owned(), problem, hints, changes, untried });
         if stop {
             break;
         }
@@ -159,7 +163,7 @@ fn source_tree(project: &Project, store: &Store, name: &str, source: &Source) ->
     };
     ensure!(
         store.contains(&input.digest),
-        "`{name}` is not in the store\n  hint: run `cargo xtask fetch {name}`"
+        hinted(format!("`{name}` is not in the store"), format!("run `cargo xtask fetch {name}`"))
     );
     unpack(project, store, source, name).map(Some)
 }

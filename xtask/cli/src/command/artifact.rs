@@ -28,13 +28,13 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             named(serde_json::to_value(artifact::inspect_elf(&bytes)?)?, artifact::elf_name)
         }
         [b'P', b'K', ..] if artifact::is_aar(&name, &bytes) => {
-            let aar = artifact::inspect_aar(&bytes).with_context(|| format!("{shown} is no sound AAR"))?;
+            let aar = artifact::inspect_aar(&bytes).with_context(|| format!("{shown} is not a sound AAR"))?;
             problems = aar.problems();
             serde_json::to_value(aar)?
         }
         [b'P', b'K', ..] | [0x1f, 0x8b, ..] => {
             let contents = artifact::list_contents(&name, &bytes);
-            serde_json::to_value(contents.with_context(|| format!("{shown} is no sound archive"))?)?
+            serde_json::to_value(contents.with_context(|| format!("{shown} is not a sound archive"))?)?
         }
         _ => bail!("{shown} is neither a PE file, an ELF file nor an archive (.zip, .tar.gz, .whl, .aar)"),
     };

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use store::hinted;
 
 /// Say what works on this machine, and how to mend what does not
 ///
@@ -90,20 +91,26 @@ fn examine(global: &Global) -> Result<ExitCode> {
         let rows: Vec<_> = findings
             .iter()
             .map(|Finding { name, result, optional }| {
-                let detail = match result {
-                    Ok(detail) => detail.clone(),
-                    Err(error) => format!("{error:#}"),
+                let (detail, hints) = match result {
+                    Ok(detail) => (detail.clone(), Vec::new()),
+                    Err(error) => (format!("{error:#}"), store::hints(error).collect()),
                 };
-                serde_json::json!({ "check": name, "ok": result.is_ok(), "optional": optional, "detail": detail })
+                serde_json::json!({
+                    "check": name, "ok": result.is_ok(), "optional": optional, "detail": detail, "hints": hints,
+                })
             })
             .collect();
         crate::events::result(&rows)?;
     } else {
         for Finding { name, result, optional } in &findings {
-            match result {
-                Ok(detail) => println!("ok      {name:12} {detail}"),
-                Err(error) if *optional => println!("unused  {name:12} {error:#}"),
-                Err(error) => println!("FAILED  {name:12} {error:#}"),
+            let (word, detail) = match result {
+                Ok(detail) => ("ok", detail.clone()),
+                Err(error) if *optional => ("unused", format!("{error:#}")),
+                Err(error) => ("FAILED", format!("{error:#}")),
+            };
+            println!("{word:7} {name:12} {detail}");
+            for hint in result.as_ref().err().into_iter().flat_map(store::hints) {
+                println!("  hint: {hint}");
             }
         }
     }
@@ -112,7 +119,7 @@ fn examine(global: &Global) -> Result<ExitCode> {
 }
 
 fn found(check: Check) -> Result<String> {
-    ensure!(check.ok, "{}\n  hint: {}", check.detail, check.remedy);
+    ensure!(check.ok, hinted(check.detail, check.remedy));
     Ok(check.detail)
 }
 
@@ -133,24 +140,32 @@ fn store(global: &Global) -> Result<String> {
     const NEEDED: u64 = 15_000_000_000;
     let store = global.open_store()?;
     if let Some(drive) = windows_drive(store.root()) {
-        bail!(
-            "{} stands on a drive of Windows ({}), which keeps no modes of files and is slow\n  hint: choose a place below your home directory in WSL with `--store` or MLC_REPRO_STORE",
-            store.root().display(),
-            drive.display()
-        );
+        bail!(hinted(
+            format!(
+                "{} stands on a drive of Windows ({}), which keeps no modes of files and is slow",
+                store.root().display(),
+                drive.display()
+            ),
+            "choose a place below your home directory in WSL with `--store` or MLC_REPRO_STORE"
+        ));
     }
     let free = store.free_bytes()?;
     ensure!(
         free >= NEEDED,
-        "{} has {} GB free; a release takes up to {} GB\n  hint: choose another place with `--store`",
-        store.root().display(),
-        free / 1_000_000_000,
-        NEEDED / 1_000_000_000
+        hinted(
+            format!(
+                "{} has {} GB free; a release takes up to {} GB",
+                store.root().display(),
+                free / 1_000_000_000,
+                NEEDED / 1_000_000_000
+            ),
+            "choose another place with `--store`"
+        )
     );
     Ok(format!("{}, {} GB free", store.root().display(), free / 1_000_000_000))
 }
 
-/// Targets for Android alone need it, so a machine without it is no unsound one.
+/// Targets for Android alone need it, so a machine without it is not an unsound one.
 fn android_ndk(global: &Global) -> Result<String> {
     const NAME: &str = "android-ndk";
     let project = global.project()?;

@@ -55,6 +55,9 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             for change in &patched.changes {
                 println!("  {change}");
             }
+            for hint in &patched.hints {
+                println!("  hint: {hint}");
+            }
         }
     }
     let failed = patches.iter().any(|patched| patched.problem.is_some());

@@ -4,7 +4,7 @@ use crate::{context::Global, report::is_inside};
 use anyhow::{Context, Result, bail, ensure};
 use release::Manifest;
 use std::{path::PathBuf, process::ExitCode};
-use store::write_output;
+use store::{hinted, write_output};
 
 /// Write a page about a release: contents, digests, sizes, graph, policies, licenses, who attested
 ///
@@ -32,12 +32,18 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         (Some(output), _) => output.clone(),
         (None, Ok(path)) if path.parent().is_some() => path.with_added_extension("html"),
         (None, _) => {
-            bail!("{} has no place beside it\n  hint: choose one with `--output`", directory.display())
+            bail!(hinted(
+                format!("{} has no place beside it", directory.display()),
+                "choose one with `--output`"
+            ))
         }
     };
     ensure!(
         !is_inside(&output, directory),
-        "the page may not go into the release, which would no longer be what its manifest says\n  hint: choose another place with `--output`"
+        hinted(
+            "the page may not go into the release, which would no longer be what its manifest says",
+            "choose another place with `--output`"
+        )
     );
     let text = std::fs::read_to_string(directory.join("release.json"));
     let manifest: Manifest = text

@@ -40,7 +40,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     inputs.retain(|input| {
         let may_be_passed_on = input.source.may_be_passed_on();
         if !may_be_passed_on {
-            progress.note(&format!("`{}` stays out: its licence does not let it be passed on", input.name));
+            progress.note(&format!("`{}` stays out: its license does not let it be passed on", input.name));
         }
         may_be_passed_on
     });

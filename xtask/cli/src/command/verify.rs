@@ -9,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+use store::hinted;
 
 /// Check a release: every file, every checksum, every archive, and the locks of this repository
 ///
@@ -43,7 +44,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let report = &arguments.report;
     anyhow::ensure!(
         arguments.rebuild || report.report.is_none(),
-        "`--report` is about a rebuild\n  hint: add `--rebuild`; `cargo xtask report DIR` writes a page about the release itself"
+        hinted(
+            "`--report` is about a rebuild",
+            "add `--rebuild`; `cargo xtask report DIR` writes a page about the release itself"
+        )
     );
     report.check(directory)?;
     let project = if arguments.no_locks { None } else { Some(global.project()?) };

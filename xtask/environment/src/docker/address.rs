@@ -9,7 +9,7 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
 };
-use store::Digest;
+use store::{Digest, WithHint, hinted};
 
 const START: &str = "start it (`systemctl start docker`, or for podman `systemctl --user start podman.socket`), or say with DOCKER_HOST where it is";
 
@@ -83,10 +83,10 @@ impl Surroundings<'_> {
             Some(path) => {
                 Ok(Address { url: format!("unix://{path}"), named_by: "its usual place".to_owned() })
             }
-            None => bail!(
-                "no container engine is running: none of {} is there\n  hint: {START}",
-                sockets.join(", ")
-            ),
+            None => bail!(hinted(
+                format!("no container engine is running: none of {} is there", sockets.join(", ")),
+                START
+            )),
         }
     }
 
@@ -109,10 +109,10 @@ impl Surroundings<'_> {
 fn context_host(directory: &Path, name: &str) -> Result<String> {
     let place = directory.join("contexts/meta").join(Digest::of(name.as_bytes()).hex()).join("meta.json");
     let read = || -> Result<ContextFile> { Ok(serde_json::from_str(&std::fs::read_to_string(&place)?)?) };
-    let context = read().with_context(|| {
-        format!(
-            "cannot read Docker's context `{name}` in {}\n  hint: `docker context ls` lists them; set DOCKER_HOST or DOCKER_CONTEXT",
-            place.display()
+    let context = read().with_hint(|| {
+        hinted(
+            format!("cannot read Docker's context `{name}` in {}", place.display()),
+            "`docker context ls` lists them; set DOCKER_HOST or DOCKER_CONTEXT",
         )
     })?;
     Ok(context.endpoints.docker.host)
@@ -125,17 +125,20 @@ impl Address {
         if let Some(path) = url.strip_prefix("unix://") {
             return match UnixStream::connect(path) {
                 Ok(_) => Ok(()),
-                Err(error) => bail!(
-                    "no container engine answers at {url} ({named_by}): {error}\n  hint: {}",
+                Err(error) => bail!(hinted(
+                    format!("no container engine answers at {url} ({named_by}): {error}"),
                     remedy(error.kind(), path)
-                ),
+                )),
             };
         }
         match url.split_once("://") {
             Some(("tcp" | "http", _)) => Ok(()),
-            _ => bail!(
-                "the container engine's address {url} ({named_by}) is of a kind that is not supported\n  hint: give a socket (unix://PATH) or tcp://HOST:PORT; one behind ssh can be forwarded with `ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`"
-            ),
+            _ => bail!(hinted(
+                format!(
+                    "the container engine's address {url} ({named_by}) is of a kind that is not supported"
+                ),
+                "give a socket (unix://PATH) or tcp://HOST:PORT; one behind ssh can be forwarded with `ssh -L /tmp/docker.sock:/var/run/docker.sock HOST`"
+            )),
         }
     }
 }
@@ -170,8 +173,8 @@ mod tests {
         };
         let root = directory.path();
         let home = root.to_str().unwrap();
-        let error = address(&[], root).unwrap_err().to_string();
-        assert!(error.contains("/run/docker.sock") && error.contains("hint: start it"), "{error}");
+        let error = format!("{:?}", store::Hinted::copy_of(&address(&[], root).unwrap_err()));
+        assert!(error.contains("/run/docker.sock") && error.contains("start it"), "{error}");
         write("run/podman/podman.sock", "");
         assert_eq!(address(&[], root).unwrap().url, "unix:///run/podman/podman.sock");
         write("run/user/1/docker.sock", "");

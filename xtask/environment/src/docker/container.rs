@@ -28,7 +28,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use store::Tree;
+use store::{Tree, hinted};
 
 /// How many processes and threads a container may have.
 const PROCESSES: i64 = 16_384;
@@ -163,11 +163,11 @@ impl Docker {
                     Err(error) => return Err(self.explain("make a container", error)),
                 }
             }
-            bail!(
-                "the container names from mlc-repro-{0}-0 on are taken at {1}\n  hint: `docker ps --all --filter name=mlc-repro` lists the containers that have them; remove those",
-                std::process::id(),
-                self.url
-            )
+            let process = std::process::id();
+            bail!(hinted(
+                format!("the container names from mlc-repro-{process}-0 on are taken at {}", self.url),
+                "`docker ps --all --filter name=mlc-repro` lists the containers that have them; remove those"
+            ))
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{
 use anyhow::{Result, bail};
 use bollard::{body_try_stream, errors::Error, query_parameters::ImportImageOptionsBuilder};
 use futures_util::StreamExt;
+use store::hinted;
 
 impl Docker {
     /// The ID under which the engine has the image; it is loaded if the engine has it not. Errors: the engine's; another image
@@ -27,12 +28,10 @@ impl Docker {
             return Ok(id);
         }
         if let Some(id) = self.id(&image.name)? {
-            bail!(
-                "the engine at {} has another image by the name of {} ({id})\n  hint: `docker image rm {}` removes it",
-                self.url,
-                image.name,
-                image.name
-            );
+            bail!(hinted(
+                format!("the engine at {} has another image by the name of {} ({id})", self.url, image.name),
+                format!("`docker image rm {}` removes it", image.name)
+            ));
         }
         transfer::send(
             |out| image.write(launch.store, ImageFormat::Docker, out, launch.progress),
@@ -50,13 +49,16 @@ impl Docker {
         )?;
         match self.known(&ids)? {
             Some(id) => Ok(id),
-            None => bail!(
-                "the engine at {} gave the image {} the ID {}, not {}\n  hint: it changes images while it loads them, and its containers would not be the environment; use `--backend sandbox`, and report this with `docker version`",
-                self.url,
-                image.name,
-                self.id(&image.name)?.as_deref().unwrap_or("of nothing"),
-                ids.join(" or ")
-            ),
+            None => bail!(hinted(
+                format!(
+                    "the engine at {} gave the image {} the ID {}, not {}",
+                    self.url,
+                    image.name,
+                    self.id(&image.name)?.as_deref().unwrap_or("of nothing"),
+                    ids.join(" or ")
+                ),
+                "it changes images while it loads them, and its containers would not be the environment; use `--backend sandbox`, and report this with `docker version`"
+            )),
         }
     }
 

@@ -15,7 +15,7 @@ use address::Surroundings;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use bollard::{API_DEFAULT_VERSION, models::SystemInfo};
 use std::{io::IsTerminal, path::Path, sync::Arc, time::Instant};
-use store::Owner;
+use store::{Owner, WithHint, hinted};
 use tokio::{
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
@@ -66,14 +66,16 @@ impl Docker {
             Some(path) => bollard::Docker::connect_with_unix(path, seconds, API_DEFAULT_VERSION),
             None => bollard::Docker::connect_with_http(&url, seconds, API_DEFAULT_VERSION),
         };
-        let hint = "hint: DOCKER_HOST must name the socket of a Docker or podman service that is running";
-        let said =
-            || format!("what answers at {url} ({}) is no container engine\n  {hint}", address.named_by);
+        let said = || {
+            hinted(
+                format!("what answers at {url} ({}) is not a container engine", address.named_by),
+                "DOCKER_HOST must name the socket of a Docker or podman service that is running",
+            )
+        };
         let reach = async |seconds| connect(seconds)?.negotiate_version().await;
-        let info = runtime.block_on(async { reach(PATIENCE).await?.info().await }).with_context(said)?;
-        let engine = runtime.block_on(reach(LONGEST)).with_context(said)?;
-        let components =
-            runtime.block_on(engine.version()).with_context(said)?.components.unwrap_or_default();
+        let info = runtime.block_on(async { reach(PATIENCE).await?.info().await }).with_hint(said)?;
+        let engine = runtime.block_on(reach(LONGEST)).with_hint(said)?;
+        let components = runtime.block_on(engine.version()).with_hint(said)?.components.unwrap_or_default();
         let docker = Self {
             engine,
             url,
@@ -104,21 +106,36 @@ impl Docker {
         };
         ensure!(
             is(&info.os_type, &["linux"]) && is(&info.architecture, &["x86_64", "amd64"]),
-            "the engine at {} runs containers for {} on {}, and the environments hold programs for Linux on x86_64\n  hint: set DOCKER_HOST to another one",
-            self.url,
-            info.os_type.as_deref().unwrap_or("?"),
-            info.architecture.as_deref().unwrap_or("?")
+            hinted(
+                format!(
+                    "the engine at {} runs containers for {} on {}, and the environments hold programs for Linux on x86_64",
+                    self.url,
+                    info.os_type.as_deref().unwrap_or("?"),
+                    info.architecture.as_deref().unwrap_or("?")
+                ),
+                "set DOCKER_HOST to another one"
+            )
         );
         ensure!(
             info.security_options.iter().flatten().any(|option| option.starts_with("name=seccomp")),
-            "the engine at {} can't filter system calls (seccomp), which is a part of the isolation of builds\n  hint: use another engine or `--backend sandbox`",
-            self.url
+            hinted(
+                format!(
+                    "the engine at {} can't filter system calls (seccomp), which is a part of the isolation of builds",
+                    self.url
+                ),
+                "use another engine or `--backend sandbox`"
+            )
         );
         // Podman takes the filter as a file of its own machine.
         ensure!(
             !self.is_podman || self.url.starts_with("unix://"),
-            "podman takes the filter of system calls as a file, and {} may be another machine\n  hint: use podman through its socket here (`unix://PATH`), or a Docker engine there",
-            self.url
+            hinted(
+                format!(
+                    "podman takes the filter of system calls as a file, and {} may be another machine",
+                    self.url
+                ),
+                "use podman through its socket here (`unix://PATH`), or a Docker engine there"
+            )
         );
         Ok(())
     }
@@ -173,7 +190,7 @@ impl Docker {
             }
             _ => "the engine went away, or its machine; start it again, then run the same command",
         };
-        anyhow!("the container engine at {url} could not {what}: {text}\n  hint: {hint}")
+        anyhow!(hinted(format!("the container engine at {url} could not {what}: {text}"), hint))
     }
 
     fn uses_crun(&self) -> bool {
@@ -190,10 +207,13 @@ impl Backend for Docker {
         let start = Instant::now();
         self.runtime.block_on(self.engine.ping()).map_err(|error| self.explain("answer", error))?;
         if self.uses_crun() && Path::new("/sys/fs/cgroup/unified").exists() {
-            bail!(
-                "{} uses crun, which can't work with mixed cgroups (version 1 and 2 both mounted)\n  hint: install runc, and start podman's service with `podman --runtime runc system service`",
-                self.version()
-            );
+            bail!(hinted(
+                format!(
+                    "{} uses crun, which can't work with mixed cgroups (version 1 and 2 both mounted)",
+                    self.version()
+                ),
+                "install runc, and start podman's service with `podman --runtime runc system service`"
+            ));
         }
         Ok(format!("{}, answers in {:.0} ms", self.version(), start.elapsed().as_secs_f64() * 1000.0))
     }
@@ -202,7 +222,10 @@ impl Backend for Docker {
         ensure!(!launch.arguments.is_empty(), "there is no command to run in the container");
         ensure!(
             !launch.interactive || !std::io::stdin().is_terminal(),
-            "the docker backend has no shell at a terminal\n  hint: give a command after `--`, or use `--backend sandbox`, which shows the same files"
+            hinted(
+                "the docker backend has no shell at a terminal",
+                "give a command after `--`, or use `--backend sandbox`, which shows the same files"
+            )
         );
         self.runtime.block_on(leftovers::remove_those_of_the_dead(&self.engine, &self.owner));
         let image = Image::of(launch.store, launch.environment, launch.progress)?;

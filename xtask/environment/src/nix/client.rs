@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
-use store::Owner;
+use store::{Owner, hinted};
 
 /// Where the store stands instead of below our own.
 const PLACE: &str = "MLC_REPRO_NIX_STORE";
@@ -93,10 +93,11 @@ impl Client {
         let client = Self { root, name: "Nix".to_owned() };
         let output = match client.command("nix-store").arg("--version").output() {
             Ok(output) => output,
-            Err(error) if error.kind() == ErrorKind::NotFound => bail!(
-                "there is no `nix-store` on PATH\n  hint: install Nix: Debian's package is `nix-bin`; no daemon and no configuration is needed"
-            ),
-            Err(error) => bail!("cannot start `nix-store`: {error}\n  hint: install Nix anew"),
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!(hinted(
+                "there is no `nix-store` on PATH",
+                "install Nix: Debian's package is `nix-bin`; no daemon and no configuration is needed"
+            )),
+            Err(error) => bail!(hinted(format!("cannot start `nix-store`: {error}"), "install Nix anew")),
         };
         ensure!(
             output.status.success(),
@@ -110,10 +111,15 @@ impl Client {
         });
         ensure!(
             numbers.is_some_and(|numbers| numbers >= OLDEST),
-            "`nix-store --version` says `{}`, and {}.{} is needed\n  hint: install a newer Nix",
-            text.trim(),
-            OLDEST.0,
-            OLDEST.1
+            hinted(
+                format!(
+                    "`nix-store --version` says `{}`, and {}.{} is needed",
+                    text.trim(),
+                    OLDEST.0,
+                    OLDEST.1
+                ),
+                "install a newer Nix"
+            )
         );
         Ok(Self { name: format!("Nix {version}"), ..client })
     }
@@ -293,6 +299,9 @@ impl Client {
             .iter()
             .find(|(words, _)| said.contains(words))
             .map_or("`cargo xtask doctor` tries it on an empty action", |(_, hint)| hint);
-        anyhow!("{} could not {what} in the store {}: {said}\n  hint: {hint}", self.name, self.root.display())
+        anyhow!(hinted(
+            format!("{} could not {what} in the store {}: {said}", self.name, self.root.display()),
+            hint
+        ))
     }
 }

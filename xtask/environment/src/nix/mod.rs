@@ -24,7 +24,7 @@ use std::{
     path::Path,
     time::Instant,
 };
-use store::{Digest, Progress, Store, Tree};
+use store::{Digest, Progress, Store, Tree, hinted};
 
 /// SIGKILL.
 const KILL: i32 = 9;
@@ -233,7 +233,10 @@ impl Backend for Nix {
         ensure!(!launch.arguments.is_empty(), "there is no command to run in Nix's sandbox");
         ensure!(
             !launch.interactive || !std::io::stdin().is_terminal(),
-            "the nix backend has no shell at a terminal\n  hint: give a command after `--`, or use `--backend sandbox`, which shows the same files"
+            hinted(
+                "the nix backend has no shell at a terminal",
+                "give a command after `--`, or use `--backend sandbox`, which shows the same files"
+            )
         );
         let root = import(&self.client, launch.store, &launch.environment.root, launch.progress)?;
         let scratch = launch.store.scratch()?;
@@ -266,8 +269,13 @@ fn import(client: &Client, store: &Store, root: &Digest, progress: &dyn Progress
     drop(meter);
     ensure!(
         path == expected,
-        "{} became {path} in the Nix store, not {expected}: its files are not what their digests say\n  hint: run `cargo xtask store fsck`",
-        checkout.display()
+        hinted(
+            format!(
+                "{} became {path} in the Nix store, not {expected}: its files are not what their digests say",
+                checkout.display()
+            ),
+            "run `cargo xtask store fsck`"
+        )
     );
     Ok(path)
 }

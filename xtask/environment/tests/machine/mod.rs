@@ -294,7 +294,7 @@ pub fn must_pass(command: &mut Command) {
     assert!(output.status.success() && text.contains("1 passed"), "{}: {text}", output.status);
 }
 
-/// Has an ordinary user run an ignored test in a process, with a store of its own. Who is no root does it here, by `itself`.
+/// Has an ordinary user run an ignored test in a process, with a store of its own. Who is not root does it here, by `itself`.
 pub fn by_an_ordinary_user(test: &str, itself: impl FnOnce()) {
     if !std::fs::read_to_string("/proc/self/status").unwrap().contains("Uid:\t0\t") {
         return itself();

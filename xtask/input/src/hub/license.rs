@@ -1,14 +1,14 @@
-//! What may be done with a model, as far as the name of its licence tells.
+//! What may be done with a model, as far as the name of its license tells.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
 const TABLE: &str = include_str!("licenses.toml");
 
-/// What a licence allows.
+/// What a license allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Terms {
-    /// Any use, with the licence's text.
+    /// Any use, with the license's text.
     Open,
     /// Research and other use that earns nothing; not a product.
     ResearchOnly,
@@ -24,7 +24,7 @@ struct Table {
 }
 
 impl Terms {
-    /// The terms of a licence by its name on model cards.
+    /// The terms of a license by its name on model cards.
     pub fn of(license: &str) -> Result<Self> {
         let table: Table = toml::from_str(TABLE).context("hub/licenses.toml is malformed")?;
         let is_in = |names: &[String]| names.iter().any(|name| name.eq_ignore_ascii_case(license));
@@ -35,7 +35,7 @@ impl Terms {
         })
     }
 
-    /// What whoever wants to publish has to know; nothing where the licence asks for nothing but its text.
+    /// What whoever wants to publish has to know; nothing where the license asks for nothing but its text.
     pub fn warning(self) -> Option<&'static str> {
         match self {
             Self::Open => None,
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn research_licences_warn() {
+    fn research_licenses_warn() {
         for (license, expected) in [
             ("apache-2.0", Terms::Open),
             ("MIT", Terms::Open),

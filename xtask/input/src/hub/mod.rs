@@ -22,7 +22,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use store::{Digest, Progress, Store, Unit};
+use store::{Digest, Progress, Store, Unit, hinted};
 use ureq::http::HeaderMap;
 
 /// The most that a hub's description of a revision may have.
@@ -108,7 +108,7 @@ impl Hub {
     }
 
     /// What a revision (a commit, a branch or a tag) holds of what a conversion can use: the model with its commit and
-    /// licence, and every file with size and SHA-256.
+    /// license, and every file with size and SHA-256.
     ///
     /// A hub says both of large files, here or in the headers of the file. What it does not say is fetched, and kept.
     ///
@@ -143,12 +143,15 @@ impl Hub {
         }
         inputs.sort_by(|a, b| a.name.cmp(&b.name));
         let has = |ending: &str| inputs.iter().any(|input| input.source.file_name().ends_with(ending));
-        ensure!(has(".safetensors"), "{repository} at {} has no safetensors files\n  {hint}", model.revision);
+        ensure!(
+            has(".safetensors") || has(".bin"),
+            hinted(format!("{repository} at {} has no weights", model.revision), hint)
+        );
         ensure!(has("config.json"), "{repository} at {} has no config.json", model.revision);
         Ok((model, inputs))
     }
 
-    /// What the hub says of a revision: its commit and licence, and its files.
+    /// What the hub says of a revision: its commit and license, and its files.
     fn describe(
         &self,
         repository: &str,
@@ -205,9 +208,10 @@ impl Hub {
 fn refused(failure: Failure, address: &Address) -> anyhow::Error {
     let shown = without_credentials(&address.url);
     match failure.status() {
-        Some(404) => anyhow::anyhow!(
-            "{shown} does not exist\n  hint: check owner, name and revision; what is private looks like this without a token"
-        ),
+        Some(404) => anyhow::anyhow!(hinted(
+            format!("{shown} does not exist"),
+            "check owner, name and revision; what is private looks like this without a token"
+        )),
         _ => failure.error.context(format!("cannot read {shown}")),
     }
 }
@@ -233,7 +237,7 @@ pub(crate) fn is_file_name(name: &str) -> bool {
 pub(crate) fn address(hub: &Hub, source: &Source) -> Result<Address> {
     match source {
         Source::HuggingFace { repository, revision, file } => Ok(hub.file(repository, revision, file)),
-        _ => bail!("this is no file of a hub"),
+        _ => bail!("this is not a file of a hub"),
     }
 }
 
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn licences_are_named_as_model_cards_name_them() {
+    fn licenses_are_named_as_model_cards_name_them() {
         let license = |text: &str| serde_json::from_str::<Card>(text).unwrap().license();
         assert_eq!(license(r#"{"license": "apache-2.0"}"#), "apache-2.0");
         assert_eq!(license(r#"{"license": "other", "license_name": "qwen-research"}"#), "qwen-research");

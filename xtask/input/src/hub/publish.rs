@@ -20,7 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,
 };
-use store::{Digest, Progress, Unit};
+use store::{Digest, Progress, Unit, hinted};
 
 /// The branch that is published to.
 const BRANCH: &str = "main";
@@ -152,7 +152,10 @@ impl Hub {
         crate::model::check_repository(repository)?;
         ensure!(
             self.token.is_some(),
-            "publishing needs a token that may write\n  hint: set HF_TOKEN, or log in with the hub's own client"
+            hinted(
+                "publishing needs a token that may write",
+                "set HF_TOKEN, or log in with the hub's own client"
+            )
         );
         Ok(())
     }
@@ -348,9 +351,10 @@ impl Hub {
         let answer = match answer {
             Ok(answer) => answer,
             Err(failure) if matches!(failure.status(), Some(409 | 412)) => {
-                return Err(anyhow!(
-                    "{repository} was changed by somebody else meanwhile, and nothing was committed\n  hint: look at it, and run this again; what was sent is not sent again"
-                ));
+                return Err(anyhow!(hinted(
+                    format!("{repository} was changed by somebody else meanwhile, and nothing was committed"),
+                    "look at it, and run this again; what was sent is not sent again"
+                )));
             }
             Err(failure) => return Err(self.refused(failure, "commit to", repository)),
         };
@@ -408,11 +412,15 @@ impl Hub {
         let shown = self.shown();
         match failure.status() {
             Some(401) => {
-                anyhow!("{shown} does not know the token\n  hint: set HF_TOKEN to one that may write")
+                anyhow!(hinted(
+                    format!("{shown} does not know the token"),
+                    "set HF_TOKEN to one that may write"
+                ))
             }
-            Some(403) => anyhow!(
-                "the token may not {what} {repository} on {shown}\n  hint: set HF_TOKEN to one of {repository}'s owner that may write"
-            ),
+            Some(403) => anyhow!(hinted(
+                format!("the token may not {what} {repository} on {shown}"),
+                format!("set HF_TOKEN to one of {repository}'s owner that may write")
+            )),
             _ => failure.error.context(format!("cannot {what} {repository} on {shown}")),
         }
     }

@@ -3,15 +3,17 @@
 use super::is_file_name;
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
+use store::hinted;
 
 /// The weights of a model of one file, and the index of one of several.
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
-/// The files that are fetched: configuration, tokenizer, licence, and the weights once; and those of `include`.
+/// The files that are fetched: configuration, tokenizer, license, and the weights once; and those of `include`.
 ///
 /// Weights that stand there a second time are left out: other variants (`model.fp16.safetensors`), adapters
-/// (`adapter_model.safetensors`), and files for their makers' own program (`consolidated.safetensors`).
+/// (`adapter_model.safetensors`), files for their makers' own program (`consolidated.safetensors`), and pickles
+/// (`pytorch_model.bin`) beside safetensors.
 ///
 /// # Errors
 /// If the repository lacks a file of `include`.
@@ -19,9 +21,10 @@ pub fn select(names: &[&str], include: &[String]) -> Result<BTreeSet<String>> {
     for name in include {
         ensure!(
             is_file_name(name) && names.contains(&name.as_str()),
-            "the repository has no file `{}`\n  hint: it has {}",
-            name.escape_debug(),
-            shown(names)
+            hinted(
+                format!("the repository has no file `{}`", name.escape_debug()),
+                format!("it has {}", shown(names))
+            )
         );
     }
     let has_shards = names.contains(&INDEX) && names.iter().any(|name| is_shard(name));
@@ -30,29 +33,29 @@ pub fn select(names: &[&str], include: &[String]) -> Result<BTreeSet<String>> {
         (false, true) => name == SINGLE,
         (false, false) => true,
     };
-    let is_wanted = |name: &str| {
-        if name.ends_with(".safetensors") {
-            return is_file_name(name) && !is_other(name) && of_weights(name);
-        }
-        is_beside(name)
+    let is_safe = |name: &str| name.ends_with(".safetensors") && is_file_name(name) && !is_other(name);
+    let has_safe = names.iter().any(|name| is_safe(name));
+    let is_wanted = |name: &str| match () {
+        () if name.ends_with(".safetensors") => is_safe(name) && of_weights(name),
+        () if is_pickled(name) => !has_safe,
+        () => is_beside(name),
     };
     let wanted = names.iter().map(|name| (*name).to_owned());
     Ok(wanted.filter(|name| is_wanted(name) || include.contains(name)).collect())
 }
 
-/// Why there are no weights among these files, with what to do.
-pub fn without_weights(names: &[&str]) -> String {
+/// What to do where there are no weights among these files.
+pub fn without_weights(names: &[&str]) -> &'static str {
     let any = |is: fn(&str) -> bool| names.iter().any(|name| is(name));
-    let hint = if any(|name| name.starts_with("adapter_")) {
-        "it is a LoRA adapter: fetch its base model, and merge the adapter into it with Python's `peft`"
+    if any(|name| name.starts_with("adapter_")) {
+        "it is a LoRA adapter: fetch its base model, and give the adapter's directory to `model convert` with `--lora-adapter`"
     } else if any(|name| name.ends_with(".gguf")) {
         "it holds GGUF, which llama.cpp reads: fetch the model of which it was made"
     } else if any(|name| name == "mlc-chat-config.json") {
         "it is converted already: MLC runs it as it is"
     } else {
-        "weights in pickles (pytorch_model.bin) are not read; the hub may hold a converted revision"
-    };
-    format!("hint: {hint}")
+        "weights are read from safetensors and from pytorch_model.bin; the hub may hold a revision with such files"
+    }
 }
 
 fn shown(names: &[&str]) -> String {
@@ -66,7 +69,20 @@ fn shown(names: &[&str]) -> String {
 
 /// `model-00001-of-00002.safetensors`.
 fn is_shard(name: &str) -> bool {
-    let middle = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
+    is_part(name, SINGLE)
+}
+
+/// `pytorch_model.bin`, its parts, and their index.
+fn is_pickled(name: &str) -> bool {
+    const WHOLE: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
+    WHOLE.contains(&name) || is_part(name, WHOLE[0])
+}
+
+/// Whether a name is that of a part of `whole`: `STEM-00001-of-00002.ENDING`.
+fn is_part(name: &str, whole: &str) -> bool {
+    let (stem, ending) = whole.split_once('.').unwrap_or((whole, ""));
+    let middle = name.strip_prefix(stem).and_then(|rest| rest.strip_prefix('-'));
+    let middle = middle.and_then(|rest| rest.strip_suffix(ending)).and_then(|rest| rest.strip_suffix('.'));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     middle
         .and_then(|middle| middle.split_once("-of-"))
@@ -85,7 +101,7 @@ fn is_other(name: &str) -> bool {
     is_of_weights && parts.any(|part| part.starts_with(|first: char| first.is_ascii_alphabetic()))
 }
 
-/// Configuration, the tokenizer, the licence.
+/// Configuration, the tokenizer, the license.
 fn is_beside(name: &str) -> bool {
     let ending = name.rsplit('.').next().unwrap_or("");
     let of_use = matches!(ending, "json" | "model" | "tiktoken") || name == "merges.txt";
@@ -113,7 +129,8 @@ mod tests {
         ];
         assert_eq!(selected(&all).len(), all.len());
         let unused = [
-            "pytorch_model.bin",
+            "pytorch_model.pt",
+            "pytorch_model-1.bin",
             "original/params.json",
             "../config.json",
             ".gitattributes",
@@ -141,6 +158,16 @@ mod tests {
     }
 
     #[test]
+    fn pickles_are_fetched_where_nothing_else_holds_the_weights() {
+        let pickled = ["config.json", "pytorch_model-00001-of-00002.bin", "pytorch_model.bin.index.json"];
+        let beside = ["training_args.bin", "optimizer.pt", "x/pytorch_model.bin"];
+        assert_eq!(selected(&[&pickled[..], &beside].concat()), pickled);
+        assert_eq!(selected(&["pytorch_model.bin"]), ["pytorch_model.bin"]);
+        let both = [&pickled[..], &["pytorch_model.bin", "model.safetensors"]].concat();
+        assert_eq!(selected(&both), ["config.json", "model.safetensors"]);
+    }
+
+    #[test]
     fn what_is_asked_for_is_fetched_too() {
         let names = ["config.json", "model.safetensors", "model.fp16.safetensors", "x/y.json"];
         let asked = select(&names, &["model.fp16.safetensors".to_owned()]).unwrap();
@@ -157,7 +184,7 @@ mod tests {
             (&["adapter_config.json", "adapter_model.safetensors"][..], "a LoRA adapter"),
             (&["model-q4.gguf"], "GGUF"),
             (&["mlc-chat-config.json", "params_shard_0.bin"], "converted already"),
-            (&["pytorch_model.bin"], "pickles"),
+            (&["tf_model.h5"], "safetensors and from pytorch_model.bin"),
         ] {
             assert!(without_weights(names).contains(expected), "{expected}");
         }

@@ -1,12 +1,12 @@
-//! Microsoft's licence: asked for once, and remembered in the user's store, outside of any repository.
+//! Microsoft's license: asked for once, and remembered in the user's store, outside of any repository.
 //!
 //! `licenses/NAME.toml` in the store says which text was accepted and when. Whoever removes it is asked again.
 
 use crate::Unavailable;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use store::Store;
+use store::{Store, WithHint, hinted};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 #[derive(Serialize, Deserialize)]
@@ -18,14 +18,14 @@ struct Record {
     accepted: String,
 }
 
-/// Errors ([`Unavailable`]): the licence of an input was not accepted on this machine, and is not now.
+/// Errors ([`Unavailable`]): the license of an input was not accepted on this machine, and is not now.
 pub fn require(store: &Store, name: &str, license: &str, accept: bool) -> Result<()> {
     let path = path(store.root(), name);
-    // What is no regular file says nothing, and is replaced when the licence is accepted.
+    // What is not a regular file says nothing, and is replaced when the license is accepted.
     let record = match store.read_note(&path) {
         Some(text) => Some(
             toml::from_slice::<Record>(&text)
-                .with_context(|| format!("{} is malformed\n  hint: remove it", path.display()))?,
+                .with_hint(|| hinted(format!("{} is malformed", path.display()), "remove it"))?,
         ),
         None => None,
     };
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_licence_is_asked_for_once_and_again_when_it_is_another() {
+    fn a_license_is_asked_for_once_and_again_when_it_is_another() {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let ask = |license, accept| require(&store, "sdk", license, accept);

@@ -1,5 +1,5 @@
 //! Microsoft's C runtime and Windows SDK, by the crate `xwin`: Visual Studio's manifest and every installer are pinned, and what
-//! they unpack to as well. Its licence does not let anybody pass it on: such an input stays on the machine that fetched it.
+//! they unpack to as well. Its license does not let anybody pass it on: such an input stays on the machine that fetched it.
 
 mod license;
 mod msi;
@@ -9,7 +9,7 @@ mod sysroot;
 
 use crate::{FetchOptions, Input, Payload, Source, fetch::fetch as fetch_inputs, pack, url::is_private};
 use anyhow::{Context, Result, bail, ensure};
-use store::{Digest, Progress, Store};
+use store::{Digest, Progress, Store, hinted};
 
 /// What is asked for: versions, and the manifest that has them.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -19,7 +19,7 @@ pub struct MicrosoftSdk {
     pub crt: String,
     /// Version of the Windows SDK (`10.0.22621`).
     pub sdk: String,
-    /// Where the licence is that has to be accepted.
+    /// Where the license is that has to be accepted.
     pub license: String,
     /// Visual Studio's manifest of packages.
     pub manifest: Payload,
@@ -32,10 +32,14 @@ impl MicrosoftSdk {
         let is_version = self.sdk.split('.').all(|part| part.parse::<u32>().is_ok());
         ensure!(
             is_version,
-            "`{}` is no version of the Windows SDK, such as 10.0.22621",
+            "`{}` is not a version of the Windows SDK, such as 10.0.22621",
             self.sdk.escape_debug()
         );
-        ensure!(is_private(&self.license), "`{}` is no address of a licence", self.license.escape_debug());
+        ensure!(
+            is_private(&self.license),
+            "`{}` is not the address of a license",
+            self.license.escape_debug()
+        );
         self.manifest.check()
     }
 }
@@ -45,7 +49,7 @@ impl Payload {
     pub fn check(&self) -> Result<()> {
         let parts: Vec<&str> = self.file.split('/').collect();
         let fine = parts.len() <= 2 && parts.iter().all(|part| msi::is_file_name(part));
-        ensure!(fine, "`{}` is no name of a file", self.file.escape_debug());
+        ensure!(fine, "`{}` is not a name of a file", self.file.escape_debug());
         ensure!(is_private(&self.url), "the address of `{}` has to start with https://", self.file);
         self.digest().map(|_| ())
     }
@@ -68,7 +72,7 @@ impl Payload {
 
 /// Locks what is asked for: fetches the manifest, chooses, fetches the files and unpacks them.
 ///
-/// Errors: the licence is not accepted; a file is out of reach, or not what the manifest says; it can't be unpacked.
+/// Errors: the license is not accepted; a file is out of reach, or not what the manifest says; it can't be unpacked.
 pub fn resolve(
     store: &Store,
     name: &str,
@@ -111,7 +115,7 @@ fn choose_files(
 }
 
 /// # Errors
-/// If the licence of an SDK is not accepted.
+/// If the license of an SDK is not accepted.
 pub fn require_license(
     store: &Store,
     name: &str,
@@ -126,7 +130,7 @@ pub fn require_license(
 /// Errors: as [`resolve`]; what the files unpack to is not what the lock says.
 pub fn fetch(store: &Store, input: &Input, options: &FetchOptions, progress: &dyn Progress) -> Result<()> {
     let Source::MicrosoftSdk { release, payloads, tree } = &input.source else {
-        bail!("`{}` is no Microsoft SDK", input.name)
+        bail!("`{}` is not a Microsoft SDK", input.name)
     };
     license::require(store, &input.name, &release.license, options.accept_license)?;
     fetch_all(store, &input.name, std::slice::from_ref(&release.manifest), options, progress)?;
@@ -136,8 +140,10 @@ pub fn fetch(store: &Store, input: &Input, options: &FetchOptions, progress: &dy
     let found = laid_out.write(store)?;
     ensure!(
         found == *tree,
-        "`{}` unpacks to the tree {found}, not to that of the lock, {tree}\n  hint: run `cargo xtask lock update inputs`, and look at what changed",
-        input.name
+        hinted(
+            format!("`{}` unpacks to the tree {found}, not to that of the lock, {tree}", input.name),
+            "run `cargo xtask lock update inputs`, and look at what changed"
+        )
     );
     let packed = pack::pack(store, &laid_out)?;
     ensure!(
@@ -149,7 +155,7 @@ pub fn fetch(store: &Store, input: &Input, options: &FetchOptions, progress: &dy
     Ok(())
 }
 
-/// Errors: a lock or manifest names something that is no file of an SDK.
+/// Errors: a lock or manifest names something that is not a file of an SDK.
 pub fn check_all(payloads: &[Payload]) -> Result<()> {
     payloads.iter().try_for_each(Payload::check)?;
     let sorted = payloads.windows(2).all(|pair| pair[0].file < pair[1].file);

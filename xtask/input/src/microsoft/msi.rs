@@ -23,7 +23,7 @@ pub struct Contents {
 
 /// Reads a database. Errors: it is none; its directories go round in circles; a name would leave its directory.
 pub fn read(file: impl Read + Seek) -> Result<Contents> {
-    let mut package = Package::open(file).context("this is no Windows Installer database")?;
+    let mut package = Package::open(file).context("this is not a Windows Installer database")?;
     let mut cabinets = Vec::new();
     for row in rows(&mut package, "Media", &["Cabinet"])? {
         // A disk without one, and those inside the database (`#`), need no file.
@@ -93,7 +93,7 @@ fn long_name(text: &str) -> &str {
 }
 
 fn text<'a>(row: &'a Row, column: &str) -> Result<&'a str> {
-    row[column].as_str().with_context(|| format!("a `{column}` is no text"))
+    row[column].as_str().with_context(|| format!("a `{column}` is not text"))
 }
 
 fn rows<F: Read + Seek>(package: &mut Package<F>, table: &str, columns: &[&str]) -> Result<Vec<Row>> {

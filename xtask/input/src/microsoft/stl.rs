@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use store::hinted;
 
 const TABLE: &str = include_str!("stl.toml");
 
@@ -25,7 +26,7 @@ struct Tools {
 pub fn check(crt: &str) -> Result<()> {
     let table: Stl = toml::from_str(TABLE).context("microsoft/stl.toml is malformed")?;
     let is_version = crt.split('.').count() == 4 && crt.split('.').all(|part| part.parse::<u16>().is_ok());
-    ensure!(is_version, "`{}` is no version of the C runtime, such as 14.43.17.13", crt.escape_debug());
+    ensure!(is_version, "`{}` is not a version of the C runtime, such as 14.43.17.13", crt.escape_debug());
     let asked = number(crt)?;
     let (mut newest, mut needed) = ("", 0);
     for tools in &table.tools {
@@ -37,10 +38,13 @@ pub fn check(crt: &str) -> Result<()> {
         }
     }
     if needed > table.ours {
-        bail!(
-            "Clang {} is refused by the STL of {crt}, which asks for Clang {needed} (error STL1000)\n  hint: {newest} is the newest that takes it, such as 14.43.17.13",
-            table.ours
-        );
+        bail!(hinted(
+            format!(
+                "Clang {} is refused by the STL of {crt}, which asks for Clang {needed} (error STL1000)",
+                table.ours
+            ),
+            format!("{newest} is the newest that takes it, such as 14.43.17.13")
+        ));
     }
     Ok(())
 }
@@ -50,7 +54,7 @@ fn number(version: &str) -> Result<(u16, u16)> {
     let mut parts = version.split('.').map(str::parse);
     match (parts.next(), parts.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
-        _ => bail!("`{version}` is no version"),
+        _ => bail!("`{version}` is not a version"),
     }
 }
 
@@ -69,7 +73,7 @@ mod tests {
             assert!(error.starts_with(&expected) && error.contains("14.43"), "{error}");
         }
         for wrong in ["", "14.43", "latest", "14.43.17.x", "14.43.17.13/.."] {
-            assert!(check(wrong).unwrap_err().to_string().contains("is no version"), "{wrong}");
+            assert!(check(wrong).unwrap_err().to_string().contains("is not a version"), "{wrong}");
         }
     }
 }

@@ -72,7 +72,7 @@ fn examine(store: &Store, payload: &Payload, digest: &Digest) -> Result<Option<B
             Ok(None)
         }
         Some("cab") => {
-            let cabinet = cab::Cabinet::new(store.open_blob(digest)?).context("this is no cabinet")?;
+            let cabinet = cab::Cabinet::new(store.open_blob(digest)?).context("this is not a cabinet")?;
             let files = cabinet.folder_entries().flat_map(|folder| folder.file_entries());
             let size: u64 = files.map(|file| u64::from(file.uncompressed_size())).sum();
             let limit = digest.size.saturating_mul(200).max(LEAST_LIMIT);

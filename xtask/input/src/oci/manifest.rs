@@ -108,7 +108,7 @@ impl Manifest {
     /// Reads what a registry sends.
     ///
     /// # Errors
-    /// If it is no manifest of version 2.
+    /// If it is not a manifest of version 2.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let manifest: Self = serde_json::from_slice(bytes).context("it is not a manifest")?;
         ensure!(

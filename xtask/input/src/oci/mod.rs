@@ -101,10 +101,13 @@ impl Registry {
             }
         };
         let (token, lifetime) = match refusal {
-            Some(headers) => self.authorize(&headers).with_context(|| {
-                format!(
-                    "{} does not let us in\n  hint: `docker login {}` (or podman, oras) writes user and password for it",
-                    self.server, self.reference.host
+            Some(headers) => self.authorize(&headers).with_hint(|| {
+                hinted(
+                    format!("{} does not let us in", self.server),
+                    format!(
+                        "`docker login {}` (or podman, oras) writes user and password for it",
+                        self.reference.host
+                    ),
                 )
             })?,
             None => (None, Duration::from_secs(3600)),
@@ -202,7 +205,8 @@ impl Registry {
         let (202, Some(location)) = (answer.status().as_u16(), location) else {
             return Err(self.refused(&what, answer));
         };
-        let place = join(&self.url("blobs/uploads/"), location).context("the place for it is no address")?;
+        let place =
+            join(&self.url("blobs/uploads/"), location).context("the place for it is not an address")?;
         let mark = if place.contains('?') { '&' } else { '?' };
         let url = format!("{place}{mark}digest=sha256:{}", blob.hex());
         let headers = [
@@ -279,7 +283,7 @@ impl Registry {
         let tag = format!("sha256-{}", subject.content()?.hex());
         let mut index = match self.get(&tag, INDEX)? {
             Some(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("what stands at the tag `{tag}` is no list"))?,
+                .with_context(|| format!("what stands at the tag `{tag}` is not a list"))?,
             None => Index::new(),
         };
         let is_there = |it: &&Descriptor| index.manifests.iter().any(|known| known.digest == it.digest);
@@ -383,7 +387,7 @@ impl Registry {
         for bytes in account.into_iter().chain(list) {
             match serde_json::from_slice::<Index>(&bytes) {
                 Ok(index) => digests.extend(index.manifests.into_iter().map(|found| found.digest)),
-                Err(error) => progress.note(&format!("a list of referrers of {hex} is no list: {error}")),
+                Err(error) => progress.note(&format!("a list of referrers of {hex} is not a list: {error}")),
             }
         }
         digests.sort();

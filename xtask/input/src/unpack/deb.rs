@@ -17,7 +17,7 @@ const HEADER: usize = 60;
 pub fn read(file: &mut File, unpacker: &mut Unpacker) -> Result<()> {
     let mut magic = [0; MAGIC.len()];
     file.read_exact(&mut magic).context("the package is truncated")?;
-    ensure!(magic == MAGIC, "this is no Debian package");
+    ensure!(magic == MAGIC, "this is not a Debian package");
     let length = file.metadata()?.len();
     for expected in ["debian-binary", "control.tar", "data.tar"] {
         let (name, size) = header(file)?;

@@ -8,7 +8,7 @@ mod zip;
 
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{Read, Seek, SeekFrom};
-use store::{Action, ActionResult, Digest, Entry, Store, Tree};
+use store::{Action, ActionResult, Digest, Entry, Store, Tree, hinted};
 
 /// Raised when the same archive would become another tree.
 const VERSION: &str = "1";
@@ -216,11 +216,16 @@ impl<'a> Unpacker<'a> {
     fn announce(&self, path: &str, size: u64) -> Result<()> {
         ensure!(
             self.links != Links::Anywhere || size <= self.left,
-            "the outputs are too large to keep: `{}` has {} MB, and there is room for {} MB more\n  hint: holes of a sparse file count \
-             as well; write less, raise the limit `outputs` if one is set, free some space, or choose a store on a larger disk with `--store`",
-            path.escape_debug(),
-            size / 1_000_000,
-            self.left / 1_000_000
+            hinted(
+                format!(
+                    "the outputs are too large to keep: `{}` has {} MB, and there is room for {} MB more",
+                    path.escape_debug(),
+                    size / 1_000_000,
+                    self.left / 1_000_000
+                ),
+                "holes of a sparse file count \
+             as well; write less, raise the limit `outputs` if one is set, free some space, or choose a store on a larger disk with `--store`"
+            )
         );
         Ok(())
     }
@@ -312,7 +317,7 @@ impl<'a> Unpacker<'a> {
         let entry = self.part.place(&target).and_then(|target| self.tree.get(target)).cloned();
         match entry {
             Some(entry @ Entry::File { .. }) => self.insert(&path, entry),
-            _ => bail!("`{path}` is a hard link to `{target}`, which is no file before it"),
+            _ => bail!("`{path}` is a hard link to `{target}`, which is not a file before it"),
         }
     }
 

@@ -32,7 +32,7 @@ pub fn read(reader: impl Read, unpacker: &mut Unpacker) -> Result<()> {
     let mut described = Described::default();
     // Where the next member would begin.
     let mut next = 0;
-    for entry in archive.entries().context("this is no tar archive")?.raw(true) {
+    for entry in archive.entries().context("this is not a tar archive")?.raw(true) {
         let mut entry = entry.context("the tar archive is damaged")?;
         let kind = entry.header().entry_type();
         let size = entry.size();
@@ -109,7 +109,7 @@ fn member(mut entry: Entry<impl Read>, described: Described, unpacker: &mut Unpa
         other => bail!("`{shown}` is neither file, directory nor link ({other:?})"),
     }
     // Some programs would take these bytes for the next member.
-    ensure!(size == 0, "`{shown}` is no file, and has content");
+    ensure!(size == 0, "`{shown}` is not a file, and has content");
     match kind {
         EntryType::Directory => unpacker.directory(&path),
         EntryType::Symlink => unpacker.symlink(&path, &link),

@@ -108,7 +108,7 @@ fn hostile_tars_are_refused() {
         (vec![("/etc/evil", Regular, "x")], "absolute path"),
         (vec![("a", Symlink, "/etc/passwd")], "is absolute"),
         (vec![("a/b", Symlink, "../../etc")], "leaves the archive"),
-        (vec![("a", Symlink, "x"), ("a/evil", Regular, "x")], "is no directory"),
+        (vec![("a", Symlink, "x"), ("a/evil", Regular, "x")], "is not a directory"),
         (vec![("a", Link, "../../etc/passwd")], "with `..`"),
         (vec![("a", Link, "b")], "no file before it"),
         (vec![("a", Regular, "1"), ("a", Regular, "2")], "another content"),

@@ -30,7 +30,7 @@ struct Member {
 
 /// Reads all entries.
 pub fn read(file: impl Read + Seek, unpacker: &mut Unpacker) -> Result<()> {
-    let mut archive = ZipArchive::new(file).context("this is no zip archive")?;
+    let mut archive = ZipArchive::new(file).context("this is not a zip archive")?;
     ensure!(!archive.has_duplicate_names(), "the archive has two members of one name");
     let mut members = Vec::new();
     for index in 0..archive.len() {
@@ -64,7 +64,7 @@ pub fn read(file: impl Read + Seek, unpacker: &mut Unpacker) -> Result<()> {
                 "the text of the link `{}` is too long",
                 path.escape_debug()
             );
-            let target = String::from_utf8(target).context("a link is no text")?;
+            let target = String::from_utf8(target).context("a link is not text")?;
             unpacker.symlink(&path, &target)?;
         } else {
             unpacker.file(&path, mode & 0o100 != 0, &mut entry)?;

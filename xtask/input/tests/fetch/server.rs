@@ -77,7 +77,7 @@ impl Server {
                         requests.len() - 1
                     };
                     let answer = answer(turn, &request);
-                    // A client that gives up closes the connection; that is no failure of the server.
+                    // A client that gives up closes the connection; that is not a failure of the server.
                     std::thread::spawn(move || drop(answer_with(stream, &request, &answer)));
                 }
             }

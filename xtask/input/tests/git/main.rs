@@ -172,7 +172,10 @@ fn what_is_out_of_reach_stays_pending_and_what_is_wrong_is_told() {
     let text = std::fs::read_to_string(place.directory.path().join("inputs.lock")).unwrap();
     assert!(text.contains("pending = [\"thing\"]"), "{text}");
     let error = place.lock(&server.url("main"), &revision, &["deps/none"]).unwrap_err();
-    assert!(error.contains("`deps/none` is no submodule of `thing`; those there are: deps/part"), "{error}");
+    assert!(
+        error.contains("`deps/none` is not a submodule of `thing`; those there are: deps/part"),
+        "{error}"
+    );
     let error = place.lock(&server.url("main"), "main", &[]).unwrap_err();
     assert!(error.contains("give all 40 digits of the commit"), "{error}");
     // It is locked as soon as it answers.
@@ -181,5 +184,5 @@ fn what_is_out_of_reach_stays_pending_and_what_is_wrong_is_told() {
     let nowhere: PathBuf = place.directory.path().join("nowhere");
     let offline = FetchOptions { offline: true, vendored: Some(nowhere), ..online() };
     let error = Place::new().fetch(&lock.inputs[0], &offline).unwrap_err();
-    assert!(error.contains("is no vendored directory"), "{error}");
+    assert!(error.contains("is not a vendored directory"), "{error}");
 }

@@ -105,7 +105,7 @@ fn what_is_locked_in_one_place_is_the_same_in_another() {
 }
 
 #[test]
-fn without_the_licence_nothing_is_fetched_and_it_is_asked_for_once() {
+fn without_the_license_nothing_is_fetched_and_it_is_asked_for_once() {
     let (studio, place) = (Studio::start(), Place::new());
     let lock = place.lock(&studio, &FetchOptions::default()).unwrap();
     assert_eq!((lock.pending, lock.inputs.len()), (vec!["sdk".to_owned()], 0));
@@ -224,9 +224,9 @@ fn malformed_installers_are_errors() {
     let last = bent.len() - 3;
     bent[last] ^= 0xff;
     for (msi, cabinet, expected) in [
-        (b"no database".as_slice(), cabinet.as_slice(), "this is no Windows Installer database"),
+        (b"no database".as_slice(), cabinet.as_slice(), "this is not a Windows Installer database"),
         (&msi[..msi.len() / 2], &cabinet, "Win11SDK_10.0.22621_headers.msi"),
-        (&msi, b"no cabinet", "this is no cabinet"),
+        (&msi, b"no cabinet", "this is not a cabinet"),
         (&msi, &bent, "can't be unpacked whole"),
         (&msi, &cabinet[..cabinet.len() - 4], "can't be unpacked whole"),
         (&database(&files, "missing.cab"), &cabinet, "needs `missing.cab`, which the manifest does not have"),
@@ -265,6 +265,6 @@ fn it_is_never_vendored() {
     assert!(!input.source.may_be_passed_on());
     let directory = place.directory.path().join("vendored");
     let error = vendor(&place.store, &[&input], &directory, &Silent).unwrap_err().to_string();
-    assert!(error.contains("`sdk` can't be vendored: its licence does not let it be passed on"), "{error}");
+    assert!(error.contains("`sdk` can't be vendored: its license does not let it be passed on"), "{error}");
     assert!(!Path::new(&directory).exists());
 }

@@ -60,7 +60,7 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (answer, log) = (answer.clone(), log.clone());
-                // A client that gives up closes the connection; that is no failure of the server.
+                // A client that gives up closes the connection; that is not a failure of the server.
                 std::thread::spawn(move || serve(stream, &log, &*answer));
             }
         });

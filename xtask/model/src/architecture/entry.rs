@@ -1,9 +1,10 @@
 //! A module of an architecture, and the parameters that it has.
 
 use crate::expression::{self, Scope, evaluate, interpolate, size, truth};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
+use store::{WithHint, hinted};
 
 /// A module with its parameters.
 #[derive(Deserialize)]
@@ -144,10 +145,10 @@ impl Budget {
     }
 
     fn take(&mut self, count: u64) -> Result<()> {
-        self.left = self.left.checked_sub(count).with_context(|| {
-            format!(
-                "config.json describes far more tensors than the {} of the checkpoint\nhint: is config.json that of this checkpoint?",
-                self.tensors
+        self.left = self.left.checked_sub(count).with_hint(|| {
+            hinted(
+                format!("config.json describes far more tensors than the {} of the checkpoint", self.tensors),
+                "is config.json that of this checkpoint?",
             )
         })?;
         Ok(())

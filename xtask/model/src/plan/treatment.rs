@@ -10,6 +10,7 @@ use crate::{
     rows::Arrangement,
 };
 use anyhow::{Result, ensure};
+use store::hinted;
 
 /// What is done, and what comes out.
 pub(super) fn treatment(
@@ -61,9 +62,13 @@ pub(super) fn treatment(
             let transposed = group.transposed && parameter.role != Role::Embedding;
             ensure!(
                 !(transposed && parameter.role == Role::Experts),
-                "`{}` stores linear layers transposed, which the reference does not do for experts\nhint: take `{}1`",
-                scheme.name,
-                scheme.name.trim_end_matches('0')
+                hinted(
+                    format!(
+                        "`{}` stores linear layers transposed, which the reference does not do for experts",
+                        scheme.name
+                    ),
+                    format!("take `{}1`", scheme.name.trim_end_matches('0'))
+                )
             );
             let groups = columns.div_ceil(group.size as u64);
             let mut scales = std::mem::take(shape);

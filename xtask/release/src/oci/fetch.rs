@@ -19,7 +19,7 @@ use std::{
     io::{Read, Seek, Write},
     path::Path,
 };
-use store::{Digest, Progress, Unit, sync_directory};
+use store::{Digest, Progress, Unit, WithHint, hinted, sync_directory};
 
 /// How many files with one name the referrers of a release may have.
 const MOST_OF_ONE_NAME: usize = 64;
@@ -47,13 +47,15 @@ pub fn fetch_oci(
     trust: Option<&Trust>,
     progress: &dyn Progress,
 ) -> Result<Fetched> {
-    let hex = reference.sha256.as_ref().context(
-        "a release is fetched by its digest, since a tag may be given to another one at any time\n  hint: oci://HOST/NAME@sha256:HEX, as `publish` prints it",
-    )?;
+    let hex = reference.sha256.as_ref().with_hint(|| {
+        hinted(
+            "a release is fetched by its digest, since a tag may be given to another one at any time",
+            "oci://HOST/NAME@sha256:HEX, as `publish` prints it",
+        )
+    })?;
     ensure!(
         std::fs::symlink_metadata(destination).is_err(),
-        "{} exists\n  hint: move it away, or choose another directory",
-        destination.display()
+        hinted(format!("{} exists", destination.display()), "move it away, or choose another directory")
     );
     let parent = destination.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
@@ -107,7 +109,7 @@ pub fn read_oci(bytes: &[u8]) {
     let _ = super::statement(bytes).map(|statement| statement.is_about(""));
 }
 
-/// The files of a release by its manifest. Errors: it is none, or a title is no path that is one file on every system.
+/// The files of a release by its manifest. Errors: it is none, or a title is not a path that is one file on every system.
 fn checked_layers(manifest: &OciManifest) -> Result<Vec<(String, Digest)>> {
     ensure!(
         manifest.artifact_type.as_deref() == Some(ARTIFACT_TYPE),
@@ -123,7 +125,7 @@ fn checked_layers(manifest: &OciManifest) -> Result<Vec<(String, Digest)>> {
         if let Some(why) = why_unsafe(path) {
             bail!("the file `{shown}` of the release can't be written: {why}");
         }
-        ensure!(is_of_release(path), "`{shown}` is said about a release, and is no part of one");
+        ensure!(is_of_release(path), "`{shown}` is said about a release, and is not part of one");
         ensure!(names.insert(folded(path)), "two files of the release are `{shown}` on some systems");
         layers.push((path.to_owned(), layer.content()?));
     }

@@ -10,7 +10,7 @@ use std::{
     io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
-use store::{Digest, remove_abandoned, write_output};
+use store::{Digest, hinted, remove_abandoned, write_output};
 
 /// Removes what was left beside a release by a process that was killed while it signed. Before a release is verified and signed.
 ///
@@ -251,8 +251,10 @@ fn read_envelope(place: &Path, statement: &[u8]) -> Result<Option<Envelope>> {
     let envelope = Envelope::parse(&text).with_context(|| format!("cannot use {}", place.display()))?;
     ensure!(
         envelope.payload() == statement && envelope.payload_type() == signature::PAYLOAD_TYPE,
-        "{} is around another statement than release.json gives\n  hint: it is of another release or another version of this program",
-        place.display()
+        hinted(
+            format!("{} is around another statement than release.json gives", place.display()),
+            "it is of another release or another version of this program"
+        )
     );
     Ok(Some(envelope))
 }

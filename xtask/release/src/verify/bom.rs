@@ -36,7 +36,7 @@ pub fn check(directory: &Path, manifest: &Manifest, project: Option<&Project>, p
     };
     let bom: Value = match serde_json::from_str(&text) {
         Ok(bom) => bom,
-        Err(error) => return problems.add(NAME, format!("is no bill of materials: {error}")),
+        Err(error) => return problems.add(NAME, format!("is not a bill of materials: {error}")),
     };
     for problem in references(&bom) {
         problems.add(NAME, problem);

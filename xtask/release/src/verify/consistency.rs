@@ -14,7 +14,7 @@ use store::{Digest, Entry, Tree};
 /// Everything that a manifest can be told by itself.
 pub fn check(manifest: &Manifest, trust: Option<&Trust>, problems: &mut Problems) {
     if why_unsafe(&manifest.name).is_some() || manifest.name.contains('/') {
-        problems.manifest(format!("`{}` is no name for a release", manifest.name));
+        problems.manifest(format!("`{}` is not a name for a release", manifest.name));
     }
     if manifest.artifacts.is_empty() && manifest.models.is_empty() {
         problems.manifest("names no artifact and no model");
@@ -175,7 +175,7 @@ fn licenses(manifest: &Manifest, problems: &mut Problems) {
         let before = expected.len();
         expected.extend(artifact.licenses());
         if expected.len() == before {
-            problems.manifest(format!("`{}` has no licence texts", artifact.title()));
+            problems.manifest(format!("`{}` has no license texts", artifact.title()));
         }
     }
     for model in &manifest.models {

@@ -128,7 +128,7 @@ fn environments(manifest: &Manifest, problems: &mut Problems) {
     }
 }
 
-/// A model has files, a licence, and is made from something by an action of its own.
+/// A model has files, a license, and is made from something by an action of its own.
 fn models(manifest: &Manifest, problems: &mut Problems) {
     let mut actions: BTreeMap<Digest, (String, Digest)> =
         manifest.steps().map(|step| (step.action, (name(step), step.outputs))).collect();

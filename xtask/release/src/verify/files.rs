@@ -77,7 +77,7 @@ pub(crate) fn check_files(
                 lost.insert(&file.sha256, name);
                 problems.add(name, "is missing");
             }
-            Some(Found::Directory | Found::Other) => problems.add(name, "is no regular file"),
+            Some(Found::Directory | Found::Other) => problems.add(name, "is not a regular file"),
             Some(Found::File(size)) if *size != file.size => {
                 problems.add(name, format!("changed: it has {size} bytes, not {}", file.size));
             }
@@ -137,7 +137,7 @@ pub(crate) fn check_checksums(directory: &Path, manifest: &Manifest, json: &str,
     let mut seen = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         let Some((name, sha256)) = parse(line) else {
-            problems.add(FILE, format!("line {} is no checksum", number + 1));
+            problems.add(FILE, format!("line {} is not a checksum", number + 1));
             continue;
         };
         if seen.insert(name, sha256).is_some() {

@@ -49,7 +49,7 @@ fn models(
                 if intent.license != model.license {
                     let (a, b) = (&model.license, &intent.license);
                     problems.manifest(format!(
-                        "`{title}` has the licence `{a}`, and `{b}` in models/{name}.toml"
+                        "`{title}` has the license `{a}`, and `{b}` in models/{name}.toml"
                     ));
                 }
                 if !lock.inputs.iter().map(|input| &input.name).eq(&model.inputs) {

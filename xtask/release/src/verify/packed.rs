@@ -8,7 +8,7 @@ use builder::Recipe;
 use std::collections::{BTreeMap, BTreeSet};
 use store::Digest;
 
-/// Where licence texts stand in outputs.
+/// Where license texts stand in outputs.
 const LICENSES: &str = "licenses/";
 
 /// The longest METADATA that is read, in bytes.

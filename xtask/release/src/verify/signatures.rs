@@ -40,7 +40,7 @@ impl<'a> Beside<'a> {
                     beside.take(path, &directory.join(path), companion, true, problems);
                 }
                 Some(Found::File(size)) => problems.add(path, format!("is too large ({size} bytes)")),
-                Some(Found::Directory | Found::Other) => problems.add(path, "is no regular file"),
+                Some(Found::Directory | Found::Other) => problems.add(path, "is not a regular file"),
             }
         }
         beside

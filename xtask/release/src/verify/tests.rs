@@ -127,7 +127,7 @@ fn every_change_of_the_directory_is_named() {
                 std::fs::rename(path.join(ARCHIVE), path.join("renamed.zip")).unwrap();
             },
         ),
-        ("hello-1.0-x86_64-pc-windows-msvc.zip: is no regular file", |path| {
+        ("hello-1.0-x86_64-pc-windows-msvc.zip: is not a regular file", |path| {
             std::fs::rename(path.join(ARCHIVE), path.with_file_name("moved")).unwrap();
             std::os::unix::fs::symlink("../moved", path.join(ARCHIVE)).unwrap();
         }),
@@ -146,7 +146,7 @@ fn every_change_of_the_directory_is_named() {
             std::fs::write(path.join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
         }),
         ("release.json: is missing", |path| std::fs::remove_file(path.join("release.json")).unwrap()),
-        ("release.json: is no regular file", |path| {
+        ("release.json: is not a regular file", |path| {
             std::fs::rename(path.join("release.json"), path.with_file_name("moved")).unwrap();
             std::os::unix::fs::symlink("../moved", path.join("release.json")).unwrap();
         }),
@@ -196,7 +196,7 @@ fn every_problem_is_told_not_only_the_first() {
 fn checksums_are_compared_line_by_line() {
     type Change = fn(&str) -> String;
     let cases: [(&str, Change); 6] = [
-        ("line 1 is no checksum", |text| format!("# comment\n{text}")),
+        ("line 1 is not a checksum", |text| format!("# comment\n{text}")),
         ("names `verify.py` twice", |text| format!("{text}{}\n", text.lines().last().unwrap())),
         ("names `../x`, which is not in the manifest", |text| format!("{text}{}  ../x\n", "0".repeat(64))),
         ("where it should be", |text| format!("{}{}", "0".repeat(64), &text[64..])),
@@ -234,7 +234,7 @@ fn a_manifest_has_one_way_to_be_written() {
         }),
         ("duplicate field `name`", |text| text.replacen("{\n", "{\n  \"name\": \"test\",\n", 1)),
         ("has the schema `mlc-repro/release/9`", |text| text.replace(SCHEMA, "mlc-repro/release/9")),
-        ("is no manifest", |_| "[".repeat(100_000)),
+        ("is not a manifest", |_| "[".repeat(100_000)),
     ];
     for (expected, change) in cases {
         let release = release();
@@ -274,7 +274,7 @@ fn a_forged_manifest_is_caught_by_what_it_contradicts() {
             manifest.licenses.extend([file.clone(), file]);
         }),
         ("has no sha256, but `x`", |manifest| manifest.licenses[0].sha256 = "x".into()),
-        ("`../x` is no name for a release", |manifest| manifest.name = "../x".into()),
+        ("`../x` is not a name for a release", |manifest| manifest.name = "../x".into()),
         ("names no artifact", |manifest| manifest.artifacts.clear()),
         ("holds another `hello-1.0-x86_64-pc-windows-msvc/bin/hello.dll`", |manifest| {
             manifest.artifacts[0].files[0].sha256 = "0".repeat(64);
@@ -297,7 +297,7 @@ fn a_forged_manifest_is_caught_by_what_it_contradicts() {
         ("which leads out of it to `../../x`", |manifest| {
             manifest.artifacts[1].links.insert("lib/libhello.so".into(), "../../x".into());
         }),
-        ("has no licence texts", |manifest| {
+        ("has no license texts", |manifest| {
             manifest.artifacts[0].files.pop();
             manifest.licenses.remove(0);
         }),

@@ -1,4 +1,4 @@
-//! What is no regular file, in a place where the store has one.
+//! What is not a regular file, in a place where the store has one.
 
 use crate::tree;
 use rustix::fs::{CWD, Mode, mkfifoat};

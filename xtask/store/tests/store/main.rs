@@ -84,7 +84,7 @@ fn a_damaged_blob_is_reported_once_and_can_be_put_again() {
     overwrite(&store.blob_path(&digest, false).unwrap(), "c0ntent");
     let error = store.read(&digest).unwrap_err();
     assert!(error.is::<Damaged>() && error.to_string().contains("in quarantine"), "{error}");
-    assert_eq!(store.result(&action).unwrap(), None, "a result without its blobs is no result");
+    assert_eq!(store.result(&action).unwrap(), None, "a result without its blobs is not a result");
 
     store.put_bytes(b"content").unwrap();
     assert_eq!(store.read(&digest).unwrap(), b"content");

@@ -29,7 +29,7 @@ struct Pair {
     /// The members that lead to it.
     path: String,
     place: String,
-    /// What, where it is no number of bytes.
+    /// What, where it is not a number of bytes.
     what: Option<String>,
     symbol: Option<String>,
 }

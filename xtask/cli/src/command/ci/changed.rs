@@ -7,7 +7,7 @@ use store::{WithHint, hinted};
 /// Paths of files that differ from the common ancestor of `revision` and the checkout: committed, not committed, new, removed.
 ///
 /// # Errors
-/// When this is no Git checkout, or there is no such revision in it.
+/// When this is not a Git checkout, or there is no such revision in it.
 pub fn files(root: &Path, revision: &str) -> Result<Vec<String>> {
     // As a revision it is looked up, so that no option can be meant.
     let commit = git(

@@ -75,7 +75,7 @@ impl Steps {
     /// The steps that are asked for.
     ///
     /// # Errors
-    /// When a name is no step's, or nothing is left.
+    /// When a name is not a step's, or nothing is left.
     pub fn select(&self, selection: &Selection<'_>) -> Result<Vec<&Step>> {
         let Selection { names, skip, from, nightly } = *selection;
         for name in names.iter().chain(skip).map(String::as_str).chain(from) {

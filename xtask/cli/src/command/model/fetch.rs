@@ -4,12 +4,12 @@ use crate::context::Global;
 use anyhow::{Result, bail, ensure};
 use input::{FetchOptions, Input, Model, Terms};
 use std::{path::PathBuf, process::ExitCode};
-use store::Progress;
+use store::{Progress, hinted};
 
 /// Lock a model of a Hugging Face hub, and download it
 ///
 /// Writes models/NAME.toml and models/NAME.lock, which belong into the repository: every file with its size and
-/// SHA-256, and the licence. What is locked is only downloaded. Downloads go on where they stopped. The hub is that of
+/// SHA-256, and the license. What is locked is only downloaded. Downloads go on where they stopped. The hub is that of
 /// `--endpoint`, of HF_ENDPOINT, or of Python's `huggingface_hub`; a token is taken from HF_TOKEN or that client's file.
 ///
 /// Examples:
@@ -45,8 +45,10 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     if let Some(directory) = &arguments.output {
         ensure!(
             !directory.exists(),
-            "{} exists already\n  hint: remove it, or give another `--output`",
-            directory.display()
+            hinted(
+                format!("{} exists already", directory.display()),
+                "remove it, or give another `--output`"
+            )
         );
     }
     let given = reference(&arguments.model)?;
@@ -58,11 +60,17 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         None => {
             ensure!(
                 !given.contains('/'),
-                "which revision of {given} is meant?\n  hint: give OWNER/NAME@REVISION, such as {given}@main"
+                hinted(
+                    format!("which revision of {given} is meant?"),
+                    format!("give OWNER/NAME@REVISION, such as {given}@main")
+                )
             );
             ensure!(
                 options.include.is_empty(),
-                "{given} is locked already\n  hint: add files to `include` in models/{given}.toml"
+                hinted(
+                    format!("{given} is locked already"),
+                    format!("add files to `include` in models/{given}.toml")
+                )
             );
             Model::load(&root, &given)?
         }
@@ -92,7 +100,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         files.len(),
         bytes / 1_000_000
     ));
-    progress.line(&format!("licence: {}", model.license));
+    progress.line(&format!("license: {}", model.license));
     if let Some(warning) = operation::license_warning(&model)? {
         progress.note(&warning);
     }
@@ -105,15 +113,21 @@ fn reference(given: &str) -> Result<String> {
         return Ok(given.to_owned());
     }
     let Some(model::OnHub { repository, revision, endpoint }) = model::on_hub(given) else {
-        bail!("`{}` is not the address of a model\n  hint: give OWNER/NAME@REVISION", given.escape_debug());
+        bail!(hinted(
+            format!("`{}` is not the address of a model", given.escape_debug()),
+            "give OWNER/NAME@REVISION"
+        ));
     };
     let revision = revision.map(|revision| format!("@{revision}")).unwrap_or_default();
     // A token goes to the hub that is configured, or named as such.
     if let Some(endpoint) = endpoint {
         let revision = if revision.is_empty() { "@main" } else { &revision };
-        bail!(
-            "{given} is an address, not a model\n  hint: run `cargo xtask model fetch {repository}{revision}`, with `--endpoint {endpoint}` where that is not the hub you have configured"
-        );
+        bail!(hinted(
+            format!("{given} is an address, not a model"),
+            format!(
+                "run `cargo xtask model fetch {repository}{revision}`, with `--endpoint {endpoint}` where that is not the hub you have configured"
+            )
+        ));
     }
     Ok(repository + &revision)
 }

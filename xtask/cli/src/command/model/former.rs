@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use std::{ffi::OsString, process::ExitCode};
+use store::hinted;
 
 /// Whatever follows the name of a command that is called otherwise here.
 #[derive(clap::Args)]
@@ -13,16 +14,18 @@ pub struct Arguments {
 
 /// `convert_weight`.
 pub fn convert_weight() -> Result<ExitCode> {
-    bail!(
-        "`convert_weight` is called `model convert` here\n  hint: cargo xtask model convert DIR --quantization q4f16_1 -o OUT"
-    )
+    bail!(hinted(
+        "`convert_weight` is called `model convert` here",
+        "cargo xtask model convert DIR --quantization q4f16_1 -o OUT"
+    ))
 }
 
 /// `gen_config`.
 pub fn gen_config() -> Result<ExitCode> {
-    bail!(
-        "`gen_config` is called `model chat-config` here, and `model convert --conversation-template NAME` does both\n  hint: cargo xtask model chat-config DIR --quantization q4f16_1 --conversation-template NAME -o OUT"
-    )
+    bail!(hinted(
+        "`gen_config` is called `model chat-config` here, and `model convert --conversation-template NAME` does both",
+        "cargo xtask model chat-config DIR --quantization q4f16_1 --conversation-template NAME -o OUT"
+    ))
 }
 
 #[cfg(test)]

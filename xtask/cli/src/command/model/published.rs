@@ -4,6 +4,7 @@ use crate::context::Global;
 use anyhow::{Result, bail};
 use input::{Published, fetch_published};
 use std::path::{Path, PathBuf};
+use store::hinted;
 
 /// The directory of a model: the one that is given, or that of `OWNER/NAME@REVISION`, fetched into the store as far as it is
 /// wanted.
@@ -19,9 +20,9 @@ pub fn directory(global: &Global, given: &Path, wanted: Published) -> Result<Pat
             let tree = fetch_published(&store, (repository, revision), wanted, &options, &progress)?;
             store.checkout(&tree.write(&store)?, &progress)
         }
-        _ => bail!(
-            "{} is not a directory\n  hint: give a directory, or a model of a hub as OWNER/NAME@REVISION",
-            given.display()
-        ),
+        _ => bail!(hinted(
+            format!("{} is not a directory", given.display()),
+            "give a directory, or a model of a hub as OWNER/NAME@REVISION"
+        )),
     }
 }

@@ -89,7 +89,7 @@ pub fn cases() -> Vec<Case> {
         case("a key twice", "bom.cdx.json: is not written canonically", |release| {
             text(release, |text| text.replacen("{\n", "{\n  \"version\": 1,\n", 1));
         }),
-        case("it is no JSON", "bom.cdx.json: is no bill of materials", |release| {
+        case("it is not JSON", "bom.cdx.json: is not a bill of materials", |release| {
             text(release, |_| "BOM".into())
         }),
         case(
@@ -123,7 +123,7 @@ pub fn cases() -> Vec<Case> {
                 bom["serialNumber"] = serial.into();
             });
         }),
-        case("brackets without end in it", "bom.cdx.json: is no bill of materials", |release| {
+        case("brackets without end in it", "bom.cdx.json: is not a bill of materials", |release| {
             text(release, |_| "[".repeat(100_000));
         }),
     ]

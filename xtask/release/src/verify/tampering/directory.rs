@@ -54,19 +54,25 @@ pub fn cases() -> Vec<Case> {
             std::fs::write(release.path.join(ARCHIVE), linux).unwrap();
             std::fs::write(release.path.join(LINUX), windows).unwrap();
         }),
-        case("an archive is a link", "hello-1.0-x86_64-pc-windows-msvc.zip: is no regular file", |release| {
-            link(release, ARCHIVE);
-        }),
+        case(
+            "an archive is a link",
+            "hello-1.0-x86_64-pc-windows-msvc.zip: is not a regular file",
+            |release| {
+                link(release, ARCHIVE);
+            },
+        ),
         case("`licenses` is a link", "licenses: is neither in the manifest nor a regular file", |release| {
             link(release, "licenses");
         }),
-        case("`release.json` is a link", "release.json: is no regular file", |release| {
+        case("`release.json` is a link", "release.json: is not a regular file", |release| {
             link(release, "release.json")
         }),
-        case("`SHA256SUMS` is a link", "SHA256SUMS: is no regular file", |release| {
+        case("`SHA256SUMS` is a link", "SHA256SUMS: is not a regular file", |release| {
             link(release, "SHA256SUMS")
         }),
-        case("`verify.py` is a link", "verify.py: is no regular file", |release| link(release, "verify.py")),
+        case("`verify.py` is a link", "verify.py: is not a regular file", |release| {
+            link(release, "verify.py")
+        }),
         case("`verify.py` says something else", "verify.py: changed", |release| {
             std::fs::write(release.path.join("verify.py"), "print('PASS')\n").unwrap();
         }),
@@ -137,7 +143,7 @@ pub fn cases() -> Vec<Case> {
                 sums(release, |lines| text(&lines) + &format!("{}  ../x\n", "0".repeat(64)));
             },
         ),
-        case("a comment among the checksums", "SHA256SUMS: line 1 is no checksum", |release| {
+        case("a comment among the checksums", "SHA256SUMS: line 1 is not a checksum", |release| {
             sums(release, |lines| format!("# all is well\n{}", text(&lines)));
         }),
         case("the checksums stand in another order", "SHA256SUMS: is not written canonically", |release| {
@@ -149,7 +155,7 @@ pub fn cases() -> Vec<Case> {
         case("the checksums have Windows' line ends", "SHA256SUMS: is not written canonically", |release| {
             sums(release, |lines| lines.join("\r\n") + "\r\n");
         }),
-        case("the checksums are for binary mode", "SHA256SUMS: line 1 is no checksum", |release| {
+        case("the checksums are for binary mode", "SHA256SUMS: line 1 is not a checksum", |release| {
             sums(release, |lines| text(&lines).replace("  ", " *"));
         }),
     ]

@@ -33,7 +33,7 @@ pub fn cases() -> Vec<Case> {
         case("the first schema, with what came later", "and fields that came later", |release| {
             release.forge(|it| it.schema = "mlc-repro/release/1".into());
         }),
-        case("a field more", "is no manifest: unknown field `author`", |release| {
+        case("a field more", "is not a manifest: unknown field `author`", |release| {
             text(release, |json| json.replacen("{\n", "{\n  \"author\": \"me\",\n", 1));
         }),
         case("a field twice", "duplicate field `name`", |release| {
@@ -42,11 +42,11 @@ pub fn cases() -> Vec<Case> {
         case("other spacing", "is not written canonically", |release| {
             text(release, |json| json.replace("  ", " "))
         }),
-        case("text behind the end", "is no manifest", |release| text(release, |json| json + "{}")),
+        case("text behind the end", "is not a manifest", |release| text(release, |json| json + "{}")),
         case("an escaped letter", "is not written canonically", |release| {
             text(release, |json| json.replacen("\"test\"", "\"\\u0074est\"", 1));
         }),
-        case("brackets without end", "is no manifest", |release| text(release, |_| "[".repeat(100_000))),
+        case("brackets without end", "is not a manifest", |release| text(release, |_| "[".repeat(100_000))),
         case("another program wrote it", "does not say which version of mlc-repro wrote it", |release| {
             release.forge(|it| it.program = Some("make 4.4.1".into()));
         }),
@@ -179,7 +179,7 @@ pub fn cases() -> Vec<Case> {
         case("a license expression that is empty", "has no license expression", |release| {
             release.forge(|it| it.artifacts[0].license = " ".into());
         }),
-        case("an artifact without license texts", "has no licence texts", |release| {
+        case("an artifact without license texts", "has no license texts", |release| {
             release.forge(|it| {
                 it.artifacts[0].files.pop();
                 it.licenses.remove(0);
@@ -188,7 +188,7 @@ pub fn cases() -> Vec<Case> {
         case("an archive that is executable", "and no file of a release is", |release| {
             release.forge(|it| it.artifacts[0].archive.executable = true);
         }),
-        case("a file that is no program", "it is executable", |release| {
+        case("a file that is not a program", "it is executable", |release| {
             release.forge(|it| it.artifacts[1].files[0].executable = false);
         }),
         case("a link to elsewhere", "which leads out of it to `../../x`", |release| {
@@ -400,7 +400,7 @@ pub fn names() -> Vec<Case> {
             name(release, "bin/hello.dll/x")
         }),
         case("a name twice", "names `bin/hello.dll` twice", |release| name(release, "bin/hello.dll")),
-        case("a release named `../x`", "`../x` is no name for a release", |release| {
+        case("a release named `../x`", "`../x` is not a name for a release", |release| {
             release.forge(|it| it.name = "../x".into());
         }),
         case("an archive named `NUL.zip`", "is the name of a device", |release| {

@@ -118,7 +118,7 @@ pub fn cases() -> Vec<Case> {
         case("what the wheel was packed from is another", "and what it was packed from is the tree", |it| it.forge(|m| m.artifacts[0].packed_from[1].sha256 = "1".repeat(64))),
         case("the outputs hold code that the wheel lacks", "has a wheel without `hello/more.py`", |it| { it.forge(|m| { m.artifacts[0].packed_from.push(File::new("hello/more.py", &Digest::of(b"x"))); m.artifacts[0].packed_from.sort(); }); outputs(it, 0); }),
         case("the outputs lack code that the wheel holds", "has a wheel with `hello/__init__.py`, which is not made from its outputs", |it| { it.forge(|m| m.artifacts[0].packed_from.retain(|file| file.path != "hello/__init__.py")); outputs(it, 0); }),
-        case("a program of the wheel is no program in the outputs", "with another `hello/run` than its outputs have", |it| { it.forge(|m| m.artifacts[0].packed_from.iter_mut().for_each(|file| file.executable = false)); outputs(it, 0); }),
+        case("a program of the wheel is not a program in the outputs", "with another `hello/run` than its outputs have", |it| { it.forge(|m| m.artifacts[0].packed_from.iter_mut().for_each(|file| file.executable = false)); outputs(it, 0); }),
         case("RECORD does not stand at the end of the wheel", "has its members in another order", |it| zip::edit(it, WHEEL, |zip| zip.members.rotate_right(1))),
         case("setuid in the wheel", "in the directory has another attributes (mode)", |it| zip::edit(it, WHEEL, |zip| zip.members[0].central[41] |= 8)),
         case("a class in the AAR is another", "has `hello-1.0.aar` with another `classes.jar` than its outputs have", |it| aar(it, |zip| replace(zip, "classes.jar", b"PK"))),

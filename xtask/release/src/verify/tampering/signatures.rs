@@ -103,7 +103,7 @@ pub fn cases() -> Vec<Case> {
                 release.copy_file(RELEASE, "provenance/more.intoto.jsonl");
             },
         ),
-        case("a file that is no signature", "provenance/README: is not in the manifest", |release| {
+        case("a file that is not a signature", "provenance/README: is not in the manifest", |release| {
             release.write("provenance/README", "trust us\n");
         }),
         case(
@@ -128,7 +128,7 @@ pub fn cases() -> Vec<Case> {
                 std::fs::create_dir(release.path.join("provenance")).unwrap();
             },
         ),
-        case("an envelope is a link", "release.intoto.jsonl: is no regular file", |release| {
+        case("an envelope is a link", "release.intoto.jsonl: is not a regular file", |release| {
             std::fs::remove_file(release.path.join(RELEASE)).unwrap();
             std::os::unix::fs::symlink("/etc/hostname", release.path.join(RELEASE)).unwrap();
         }),
@@ -210,7 +210,7 @@ pub fn cases() -> Vec<Case> {
                 release.write(CHECKSUMS, &signature.to_text("x"));
             },
         ),
-        case("the checksums' signature is a link", "SHA256SUMS.minisig: is no regular file", |release| {
+        case("the checksums' signature is a link", "SHA256SUMS.minisig: is not a regular file", |release| {
             std::fs::rename(release.path.join(CHECKSUMS), release.path.with_file_name("away")).unwrap();
             std::os::unix::fs::symlink("../away", release.path.join(CHECKSUMS)).unwrap();
         }),
