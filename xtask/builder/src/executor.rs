@@ -487,7 +487,7 @@ impl Executor<'_> {
             failure::tail(&failure::decode(&bytes))
         );
         let causes = failure::explain_log(&bytes)?;
-        let mut hints: Vec<String> = causes.into_iter().map(|cause| cause.explanation.into()).collect();
+        let mut hints: Vec<String> = causes.into_iter().map(|cause| cause.explanation).collect();
         hints.push(format!("`cargo xtask environment shell {node}` opens the environment that it ran in"));
         Ok(Broken { message, hints, log })
     }

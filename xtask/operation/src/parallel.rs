@@ -25,7 +25,7 @@ fn memory() -> Option<u64> {
     let kilobytes = machine.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim();
     let machine: u64 = kilobytes.strip_suffix(" kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024);
     let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    // `max`, where there is no limit, is no number.
+    // `max`, where there is no limit, is not a number.
     let group = group.and_then(|text| text.trim().parse().ok());
     Some(group.map_or(machine, |group: u64| group.min(machine)))
 }
