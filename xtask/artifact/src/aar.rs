@@ -88,7 +88,7 @@ impl AarMetadata {
         };
         for (what, name) in [("group", &self.group), ("artifact", &self.artifact), ("package", &self.package)]
         {
-            ensure!(is_name(name), "`{name}` is no {what}");
+            ensure!(is_name(name), "`{name}` is not a valid {what}");
         }
         ensure!(self.package.contains('.'), "the package `{}` needs two parts", self.package);
         ensure!(

@@ -323,7 +323,7 @@ mod tests {
         let device = tar(|builder| append(builder, "null", EntryType::Char, 0));
         refused(&device, Kind::TarGz, "neither file, symbolic link nor directory");
         refused(b"no archive", Kind::TarGz, "tar archive");
-        refused(b"no archive", Kind::Zip, "no zip archive");
+        refused(b"no archive", Kind::Zip, "not a zip archive");
         let mut cut = tar(|builder| append(builder, "a", EntryType::Regular, 100));
         cut.truncate(cut.len() / 2);
         refused(&cut, Kind::TarGz, "damaged");

@@ -262,7 +262,7 @@ mod tests {
         }
 
         fn error(&self, definition: &str) -> String {
-            format!("{:#}", self.assemble(definition).unwrap_err())
+            store::full_text(&self.assemble(definition).unwrap_err())
         }
     }
 

@@ -346,7 +346,7 @@ mod tests {
             ("bwrap: Can't mount proc on /newroot/proc: Operation not permitted", "systempaths=unconfined"),
             ("bwrap: something new", "cargo xtask doctor"),
         ] {
-            let error = format!("{:?}", Hinted::copy_of(&not_begun(complaint)));
+            let error = store::full_text(&not_begun(complaint));
             assert!(error.contains(complaint.trim()) && error.contains(remedy), "{error}");
         }
     }

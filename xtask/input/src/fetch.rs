@@ -104,6 +104,12 @@ impl std::fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
+/// As [`store::full_text`], with what can be done about inputs that are unavailable.
+pub fn full_text(error: &anyhow::Error) -> String {
+    let hints = find::<Unavailable>(error).map_or(&[][..], |it| &it.hints);
+    hints.iter().fold(store::full_text(error), |text, hint| text + "\n  " + hint)
+}
+
 /// Why an input is not in the store now.
 pub enum Problem {
     /// No way has it.

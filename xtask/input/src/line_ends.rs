@@ -86,7 +86,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        check_line_ends(directory.path()).err().map(|error| error.to_string())
+        check_line_ends(directory.path()).err().map(|error| store::full_text(&error))
     }
 
     #[test]

@@ -156,7 +156,7 @@ mod tests {
         for (wrong, right) in
             [("q4f16-1", "q4f16_1"), ("Q4F16_1", "q4f16_1"), ("q3f16", "q3f16_1"), ("q0fp16", "q0f16")]
         {
-            let error = scheme(wrong).unwrap_err().to_string();
+            let error = store::full_text(&scheme(wrong).unwrap_err());
             assert!(
                 error.contains(&format!("did you mean `{right}`?")) && error.contains("q4bf16_0"),
                 "{error}"

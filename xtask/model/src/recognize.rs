@@ -305,8 +305,9 @@ mod tests {
 
     fn refused(path: &Path, expected: &str) {
         let error = checkpoint_directory(path).unwrap_err();
-        assert!(error.to_string().contains(expected), "expected `{expected}` in: {error}");
         assert_eq!(store::hints(&error).count(), 1, "{error}");
+        let error = store::full_text(&error);
+        assert!(error.contains(expected), "expected `{expected}` in: {error}");
     }
 
     #[test]

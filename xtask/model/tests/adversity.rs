@@ -111,7 +111,7 @@ fn fill(directory: &Path) {
     for rows in [100_000, 300_000] {
         write_checkpoint(checkpoint.path(), rows, 0);
         let error = convert(&Options::new(checkpoint.path(), &output, "q0f16"), &Silent).unwrap_err();
-        let error = format!("{error:#}");
+        let error = store::full_text(&error);
         assert!(error.contains("is the disk full?") && error.contains("No space left"), "{error}");
         assert!(!output.exists(), "something was left");
     }

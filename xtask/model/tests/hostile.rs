@@ -71,7 +71,7 @@ fn checkpoint(config: &Value, file: &[u8]) -> TempDir {
 fn refused(directory: &Path, reason: &str) {
     let output = tempfile::tempdir().unwrap();
     let error = convert(&Options::new(directory, output.path(), "q4f16_1"), &Silent).unwrap_err();
-    let error = format!("{error:#}");
+    let error = store::full_text(&error);
     assert!(error.contains(reason), "expected `{reason}` in: {error}");
     assert_eq!(fs::read_dir(output.path()).unwrap().count(), 0, "something was left behind");
 }

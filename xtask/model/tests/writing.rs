@@ -126,7 +126,7 @@ fn another_fine_tune_is_not_up_to_date_and_is_replaced_when_asked_for() {
         assert!(place.convert(&place.options("one"), chat.as_ref()).unwrap().0);
         assert!(!place.convert(&place.options("one"), chat.as_ref()).unwrap().0, "up to date");
         let first = digests(&out);
-        let error = place.convert(&place.options("two"), chat.as_ref()).unwrap_err().to_string();
+        let error = store::full_text(&place.convert(&place.options("two"), chat.as_ref()).unwrap_err());
         assert!(error.contains("holds another model") && error.contains("--replace"), "{error}");
         assert_eq!(digests(&out), first);
 
@@ -195,7 +195,7 @@ fn a_conversion_past_the_store_whose_second_half_fails_changes_nothing() {
         if expected.is_empty() {
             wrong.conversation_template = "LMM".to_owned();
         }
-        let error = format!("{:#}", convert_with_chat(&replacing, Some(&wrong), &Silent).unwrap_err());
+        let error = store::full_text(&convert_with_chat(&replacing, Some(&wrong), &Silent).unwrap_err());
         let expected = if expected.is_empty() { "did you mean `LM`?" } else { expected };
         assert!(error.contains(expected), "{error}");
         assert_eq!(digests(&options.output), before);
@@ -248,7 +248,7 @@ fn a_size_without_effect_is_refused() {
     let mut wrong = chat(None);
     wrong.overrides.insert("sliding_window_size".to_owned(), 64.into());
     let options = place.options("one");
-    let error = convert_with_chat(&options, Some(&wrong), &Silent).unwrap_err().to_string();
+    let error = store::full_text(&convert_with_chat(&options, Some(&wrong), &Silent).unwrap_err());
     assert!(
         error.contains("llama has no `sliding_window_size`") && error.contains("--sliding-window-size"),
         "{error}"

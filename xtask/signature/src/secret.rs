@@ -251,7 +251,7 @@ mod tests {
             ("-----BEGIN PRIVATE KEY-----".into(), "it is not a PEM file"),
             (String::new(), "it is neither a key in PEM nor one of minisign"),
         ] {
-            let error = format!("{:#}", SecretKey::parse(&text, &mut no_passphrase).unwrap_err());
+            let error = store::full_text(&SecretKey::parse(&text, &mut no_passphrase).unwrap_err());
             assert!(error.contains(expected), "{text}: {error}");
         }
     }

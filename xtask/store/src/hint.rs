@@ -74,6 +74,11 @@ pub fn find<T: Error + 'static>(error: &anyhow::Error) -> Option<&T> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
+/// An error with its causes, then its hints, a line each: where nobody shows them apart.
+pub fn full_text(error: &anyhow::Error) -> String {
+    hints(error).fold(format!("{error:#}"), |text, hint| text + "\n  " + hint)
+}
+
 /// The hints of an error and of its causes.
 pub fn hints(error: &anyhow::Error) -> impl Iterator<Item = &str> {
     let hinted = error.chain().filter_map(Hinted::of);
@@ -104,6 +109,7 @@ mod tests {
         let copy = anyhow!(Hinted::copy_of(&error));
         assert_eq!(copy.to_string(), format!("{error:#}"));
         assert!(hints(&copy).eq(hints(&error)));
+        assert!(full_text(&error).ends_with("\n  look elsewhere\n  fetch it"));
         assert_eq!(find::<std::io::Error>(&error).unwrap().kind(), std::io::ErrorKind::NotFound);
         assert!(find::<Hinted>(&anyhow!("x")).is_none());
         let error = None::<()>.with_hint(|| hinted("nothing", "something")).unwrap_err();

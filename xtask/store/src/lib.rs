@@ -47,7 +47,7 @@ pub use damage::Damaged;
 pub use digest::{Digest, HashWriter};
 pub use fsck::Examined;
 pub use gc::{Collected, Usage};
-pub use hint::{Hinted, WithHint, find, hinted, hints};
+pub use hint::{Hinted, WithHint, find, full_text, hinted, hints};
 pub use lookup::LARGEST_MESSAGE;
 pub use message::{from_message, to_message};
 pub use name::{InvalidName, check_name};

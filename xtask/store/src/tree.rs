@@ -257,7 +257,7 @@ mod tests {
         tree.insert("a/b", file("1")).unwrap();
         tree.insert("a/b", file("1")).unwrap();
         assert!(tree.insert("a/b", file("2")).unwrap_err().to_string().contains("another content"));
-        assert!(tree.insert("a/b/c", file("2")).unwrap_err().to_string().contains("no directory"));
+        assert!(tree.insert("a/b/c", file("2")).unwrap_err().to_string().contains("not a directory"));
         assert!(tree.insert("a", file("2")).unwrap_err().to_string().contains("is a directory"));
         tree.insert("a", Entry::Directory).unwrap();
         assert_eq!(tree.iter().count(), 1);

@@ -188,7 +188,7 @@ fn an_aar_that_would_break_its_rules_is_not_written() {
     let wrong = AarMetadata { package: "tvm".into(), ..metadata() };
     refused(&[("classes.jar", &classes)], &wrong, "needs two parts");
     let wrong = AarMetadata { group: "../etc".into(), ..metadata() };
-    refused(&[("classes.jar", &classes)], &wrong, "is not a group");
+    refused(&[("classes.jar", &classes)], &wrong, "is not a valid group");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn hostile_aars_are_refused() {
         ),
         (zip(&[("jni/x86_64/libx.so", b"text")]), "is not a library"),
         (zip(&[("AndroidManifest.xml", b"<manifest")]), "`AndroidManifest.xml` is damaged"),
-        (b"nothing".to_vec(), "no zip archive"),
+        (b"nothing".to_vec(), "not a zip archive"),
     ] {
         let error = format!("{:#}", inspect_aar(&bytes).unwrap_err());
         assert!(error.contains(expected), "{expected}: {error}");

@@ -173,7 +173,7 @@ mod tests {
         };
         let root = directory.path();
         let home = root.to_str().unwrap();
-        let error = format!("{:?}", store::Hinted::copy_of(&address(&[], root).unwrap_err()));
+        let error = store::full_text(&address(&[], root).unwrap_err());
         assert!(error.contains("/run/docker.sock") && error.contains("start it"), "{error}");
         write("run/podman/podman.sock", "");
         assert_eq!(address(&[], root).unwrap().url, "unix:///run/podman/podman.sock");
@@ -183,7 +183,7 @@ mod tests {
         write("var/run/docker.sock", "");
         assert_eq!(address(&[rootless], root).unwrap().url, "unix:///var/run/docker.sock");
         write(".docker/config.json", r#"{ "currentContext": "rootless", "auths": {} }"#);
-        let error = format!("{:#}", address(&[("HOME", home)], root).unwrap_err());
+        let error = store::full_text(&address(&[("HOME", home)], root).unwrap_err());
         assert!(error.contains("context `rootless`") && error.contains("docker context ls"), "{error}");
         write(
             &format!(".docker/contexts/meta/{}/meta.json", Digest::of(b"rootless").hex()),
@@ -205,7 +205,7 @@ mod tests {
     fn what_does_not_answer_is_explained() {
         let directory = tempfile::tempdir().unwrap();
         let probe = |url: String| {
-            Address { url, named_by: "DOCKER_HOST".to_owned() }.probe().unwrap_err().to_string()
+            store::full_text(&Address { url, named_by: "DOCKER_HOST".to_owned() }.probe().unwrap_err())
         };
         let socket = directory.path().join("socket");
         let url = format!("unix://{}", socket.display());

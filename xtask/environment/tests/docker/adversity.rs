@@ -12,12 +12,12 @@ use std::{
 };
 
 fn error(host: &str) -> String {
-    format!("{:#}", Docker::new(Some(host)).err().unwrap())
+    store::full_text(&Docker::new(Some(host)).err().unwrap())
 }
 
 /// The error of a run that can't succeed.
 fn failure(docker: &Docker) -> String {
-    format!("{:#}", try_run(docker, &["/bin/true"], &[], &mut |_| {}).unwrap_err())
+    store::full_text(&try_run(docker, &["/bin/true"], &[], &mut |_| {}).unwrap_err())
 }
 
 fn image() -> Image {
@@ -103,7 +103,10 @@ fn an_engine_that_dies_is_told_and_keeps_nothing_once_it_is_back() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
-    assert!(said.contains("the container engine at") && said.contains("the engine went away"), "{said}");
+    assert!(
+        said.contains("the container engine at") && said.contains("could not tell how a container ended"),
+        "{said}"
+    );
     engine.restart(&[]);
     assert_ne!(engine.leftovers(), "");
     assert!(run(&Docker::new(Some(&engine.host())).unwrap(), "true").exit.success());

@@ -57,7 +57,7 @@ fn nixs_sandbox_does_what_ours_does() {
     assert_eq!(said(&nix, "ls -d /nix 2>/dev/null || echo none"), "none");
 
     let ran = try_run(&nix, &["/bin/bash", "-c", "mkfifo ../out/pipe"], &[("PATH", "/usr/bin")], &mut |_| {});
-    let error = format!("{:?}", store::Hinted::copy_of(&ran.unwrap_err()));
+    let error = store::full_text(&ran.unwrap_err());
     assert!(error.contains("outputs are files, directories and links"), "{error}");
 
     what_is_left_by_the_dead_goes(&nix);
@@ -146,7 +146,7 @@ fn refusal_in_a_process() {
         Ok(nix) => nix.check().unwrap_err(),
         Err(error) => error,
     };
-    let error = format!("{error:#}");
+    let error = store::full_text(&error);
     for part in expected.split('|') {
         assert!(error.contains(part), "{part} is not in: {error}");
     }

@@ -173,7 +173,7 @@ mod tests {
         let asked = select(&names, &["model.fp16.safetensors".to_owned()]).unwrap();
         assert_eq!(asked.len(), 3);
         for wrong in ["x/y.json", "missing.json"] {
-            let error = select(&names, &[wrong.to_owned()]).unwrap_err().to_string();
+            let error = store::full_text(&select(&names, &[wrong.to_owned()]).unwrap_err());
             assert!(error.contains("has no file") && error.contains("it has config.json"), "{error}");
         }
     }

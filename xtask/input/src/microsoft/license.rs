@@ -61,7 +61,7 @@ mod tests {
         let ask = |license, accept| require(&store, "sdk", license, accept);
         let refused = ask("https://x.invalid/1", false).unwrap_err();
         assert!(refused.is::<Unavailable>());
-        let text = refused.to_string();
+        let text = crate::full_text(&refused);
         assert!(text.contains("read https://x.invalid/1; `--accept-license` accepts it"), "{text}");
         assert!(!path(directory.path(), "sdk").exists(), "nobody accepted anything");
 

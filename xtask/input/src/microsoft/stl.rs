@@ -68,7 +68,7 @@ mod tests {
             check(fine).unwrap();
         }
         for (crt, clang) in [("14.44.17.14", 19), ("14.49.18.0", 19), ("14.51.18.1", 20), ("15.0.19.0", 20)] {
-            let error = check(crt).unwrap_err().to_string();
+            let error = store::full_text(&check(crt).unwrap_err());
             let expected = format!("Clang 18 is refused by the STL of {crt}, which asks for Clang {clang}");
             assert!(error.starts_with(&expected) && error.contains("14.43"), "{error}");
         }

@@ -110,7 +110,7 @@ fn hostile_tars_are_refused() {
         (vec![("a/b", Symlink, "../../etc")], "leaves the archive"),
         (vec![("a", Symlink, "x"), ("a/evil", Regular, "x")], "is not a directory"),
         (vec![("a", Link, "../../etc/passwd")], "with `..`"),
-        (vec![("a", Link, "b")], "no file before it"),
+        (vec![("a", Link, "b")], "not a file before it"),
         (vec![("a", Regular, "1"), ("a", Regular, "2")], "another content"),
         (vec![("a", Regular, "1"), ("a", Directory, "")], "another content"),
         (vec![("dev", Block, "")], "neither file"),

@@ -59,13 +59,13 @@ fn in_another_process() {
     if std::env::var_os("DOCTOR").is_some() {
         match debian_registry(&options, lock.get("p1")) {
             Ok(line) => eprintln!("ok {line}"),
-            Err(error) => eprintln!("FAILED {error:#}"),
+            Err(error) => eprintln!("FAILED {}", input::full_text(&error)),
         }
         return;
     }
     let inputs: Vec<&Input> = lock.inputs.iter().collect();
     if let Err(error) = fetch(&store, &inputs, &options, &Notes) {
-        eprintln!("{error:#}");
+        eprintln!("{}", input::full_text(&error));
         assert!(error.is::<Unavailable>());
         std::process::exit(1);
     }

@@ -22,13 +22,13 @@ impl Place {
         std::fs::write(&path, text).unwrap();
         let intent = Intent { path };
         update(&self.store, &intent, &FetchOptions::default(), &Silent)
-            .map_err(|error| format!("{error:#}"))?;
-        check(&intent).map_err(|error| format!("{error:#}"))?;
+            .map_err(|error| input::full_text(&error))?;
+        check(&intent).map_err(|error| input::full_text(&error))?;
         Ok(Lock::load(&intent.lock_path()).unwrap())
     }
 
     fn fetch(&self, input: &Input, options: &FetchOptions) -> Result<(), String> {
-        fetch(&self.store, &[input], options, &Silent).map_err(|error| format!("{error:#}"))
+        fetch(&self.store, &[input], options, &Silent).map_err(|error| input::full_text(&error))
     }
 
     fn read(&self, input: &Input, path: &str) -> Option<(String, bool)> {

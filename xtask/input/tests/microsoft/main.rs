@@ -38,7 +38,7 @@ impl Place {
     /// Locks, and gives the lock.
     fn lock(&self, studio: &Studio, options: &FetchOptions) -> Result<Lock, String> {
         let intent = self.intent(studio);
-        update(&self.store, &intent, options, &Silent).map_err(|error| format!("{error:#}"))?;
+        update(&self.store, &intent, options, &Silent).map_err(|error| input::full_text(&error))?;
         check(&intent).map_err(|error| format!("{error:#}"))?;
         Ok(Lock::load(&intent.lock_path()).unwrap())
     }
@@ -52,7 +52,7 @@ impl Place {
     }
 
     fn fetch(&self, input: &Input, options: &FetchOptions) -> Result<(), String> {
-        fetch(&self.store, &[input], options, &Silent).map_err(|error| format!("{error:#}"))
+        fetch(&self.store, &[input], options, &Silent).map_err(|error| input::full_text(&error))
     }
 
     fn text(&self, tree: &Tree, path: &str) -> String {

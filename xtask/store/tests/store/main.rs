@@ -361,6 +361,6 @@ fn another_version_and_an_unusable_place_are_refused() {
     let error = Store::open(directory.path()).err().unwrap().to_string();
     assert!(error.contains("version 99"), "{error}");
     let file = directory.path().join("version/store");
-    let error = Store::open(&file).err().unwrap().to_string();
+    let error = store::full_text(&Store::open(&file).err().unwrap());
     assert!(error.contains("choose another with `--store`"), "{error}");
 }
