@@ -135,3 +135,28 @@ fn a_hint_is_not_a_part_of_a_text() {
     }
     none(problems);
 }
+
+/// Tables and code stand as they are, and what the program writes is its own.
+#[test]
+fn prose_is_at_most_100_columns_wide() {
+    let written = [Path::new("docs/reference"), Path::new("docs/tamperings.md")];
+    let mut paths = files("docs", ".md");
+    for name in ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"] {
+        paths.push(repository().join(name));
+    }
+    let mut problems = Vec::new();
+    for path in paths {
+        if written.iter().any(|written| path.starts_with(repository().join(written))) {
+            continue;
+        }
+        let mut is_code = false;
+        for (number, line) in read(&path).lines().enumerate() {
+            is_code ^= line.trim_start().starts_with("```");
+            let can_wrap = !is_code && !line.starts_with('|') && line.trim().contains(' ');
+            if can_wrap && line.chars().count() > 100 {
+                problems.push(format!("{}:{}: {}", shown(&path), number + 1, line.trim()));
+            }
+        }
+    }
+    none(problems);
+}
