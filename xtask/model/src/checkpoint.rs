@@ -198,6 +198,13 @@ impl Checkpoint {
         })
     }
 
+    /// Safetensors that are not read, because files of PyTorch stand beside them: their index, or the only file.
+    pub fn passed_over(&self) -> Option<&'static str> {
+        let is_pickled = |file: &SourceFile| file.name == PICKLED;
+        let pickled = self.index == Some(PICKLED_INDEX) || self.files.first().is_some_and(is_pickled);
+        [INDEX, SINGLE].into_iter().find(|name| pickled && self.directory.join(name).exists())
+    }
+
     /// The names of all tensors in the order in which the reference walks them: files in order of first
     /// appearance in the index, in each the names in the index's order; without an index, by offset.
     pub fn order(&self) -> impl Iterator<Item = &str> {

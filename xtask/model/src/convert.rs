@@ -137,6 +137,10 @@ pub fn convert_with_chat(options: &Options, chat: Option<&Chat>, progress: &dyn 
         let count = plan.ignored.len();
         progress.note(&format!("{count} tensors of the checkpoint are not used: {}{more}", names.join(", ")));
     }
+    if let Some(name) = checkpoint.passed_over() {
+        progress
+            .note(&format!("{name} is passed over: files of PyTorch stand beside it, which MLC-LLM takes"));
+    }
     merge.iter().flat_map(Merge::bases).for_each(|base| progress.note(&base));
     let staging = Staging::open(&options.output, &options.source)?;
     let read = plan.jobs.iter().map(Job::read).sum();

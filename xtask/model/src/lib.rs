@@ -56,5 +56,5 @@ pub use picture::picture;
 pub use quantization::{Group, Kind, SCHEMES, Scheme, scheme};
 pub use recognize::{OnHub, checkpoint_directory, on_hub};
 pub use reference::{Answer, DEFAULT_PROMPT, REFERENCED, Reference, Step};
-pub use report::{WeightError, report};
+pub use report::{Report, WeightError, report};
 pub use verify::{read_cache, verify};

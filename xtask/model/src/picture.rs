@@ -1,13 +1,13 @@
 //! The error of a conversion as a picture (SVG): by layer, with what stands before and behind the layers.
 
-use crate::WeightError;
+use crate::{Report, WeightError};
 use std::fmt::Write;
 
 /// What the picture measures, in its own units.
 const WIDTH: f64 = 480.0;
 const LEFT: f64 = 56.0;
 const RIGHT: f64 = 464.0;
-const TOP: f64 = 76.0;
+const TOP: f64 = 92.0;
 const HEIGHT: f64 = 260.0;
 /// Between the embeddings and the first layer, and the last layer and the head.
 const BESIDE: f64 = 44.0;
@@ -20,8 +20,9 @@ struct Line {
 }
 
 /// A picture of the relative error: a line for each kind of weight by layer, and a mark for each weight that is in no layer:
-/// on the left those that come before the layers (embeddings), on the right those behind (the head).
-pub fn picture(errors: &[WeightError]) -> String {
+/// on the left those that come before the layers (embeddings), on the right those behind (the head). `model` is its name.
+pub fn picture(report: &Report, model: &str) -> String {
+    let errors = &report.errors;
     let (lines, before, behind) = sorted(errors);
     let layers = lines.iter().flat_map(|line| &line.points).map(|(layer, _)| layer + 1).max().unwrap_or(1);
     let largest = errors.iter().map(|error| error.relative).filter(|it| it.is_finite()).fold(0.0, f64::max);
@@ -37,8 +38,10 @@ pub fn picture(errors: &[WeightError]) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" class=\"errors\" \
          aria-label=\"{TITLE}\">\n<title>{TITLE}</title>\n<style>{STYLE}</style>\n<rect class=\"ground\" width=\"{WIDTH}\" \
-         height=\"{height:.0}\"/>\n<text class=\"title\" x=\"16\" y=\"28\">{TITLE}</text>\n<text x=\"16\" y=\"48\">root mean square of \
-         the difference over that of the weight</text>\n"
+         height=\"{height:.0}\"/>\n<text class=\"title\" x=\"16\" y=\"28\">{TITLE}</text>\n<text x=\"16\" y=\"46\">{} in {}</text>\n<text \
+         x=\"16\" y=\"64\">root mean square of the difference over that of the weight</text>\n",
+        escaped(&shortened(model)),
+        report.quantization
     );
     let mut put = |text: std::fmt::Arguments| _ = writeln!(svg, "{text}");
     for index in 0..=(top / step).round() as usize {
@@ -97,6 +100,13 @@ pub fn picture(errors: &[WeightError]) -> String {
         ));
     }
     svg + "</svg>\n"
+}
+
+/// A name that fits into a line of the picture.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 40;
+    let start: String = name.chars().take(MOST).collect();
+    if start.len() < name.len() { start + "…" } else { start }
 }
 
 const TITLE: &str = "Relative error of quantization";
@@ -166,6 +176,10 @@ mod tests {
         WeightError { name: name.into(), largest: 0.0, rms: 0.0, relative, cosine: 1.0 }
     }
 
+    fn report(errors: Vec<WeightError>) -> Report {
+        Report { quantization: "q4f16_1", bytes: 1, relative: 0.0, errors }
+    }
+
     #[test]
     fn layers_are_lines_and_what_is_in_none_is_a_mark_beside_them() {
         let mut errors = vec![error("model.embed_tokens.weight", 0.07), error("lm_head<&.weight", 0.09)];
@@ -176,9 +190,10 @@ mod tests {
             ));
             errors.push(error(&format!("model.layers.{layer}.self_attn.o_proj.weight"), 0.06));
         }
-        let svg = picture(&errors);
+        let svg = picture(&report(errors), "Tiny<1>");
         for part in [
             "<title>Relative error of quantization</title>",
+            ">Tiny&lt;1&gt; in q4f16_1</text>",
             "viewBox=\"0 0 480 ",
             "prefers-color-scheme:dark",
             "mlp.down_proj.weight</text>",
@@ -198,7 +213,7 @@ mod tests {
         for errors in
             [vec![], vec![error("x", f64::NAN)], vec![error("x", 0.0)], vec![error("h.0.w", f64::INFINITY)]]
         {
-            let svg = picture(&errors);
+            let svg = picture(&report(errors), "Tiny<1>");
             assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
     }

@@ -32,6 +32,26 @@ pub struct WeightError {
     pub cosine: f64,
 }
 
+/// What quantization costs: a converted model beside its checkpoint.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// The scheme's name.
+    pub quantization: &'static str,
+    /// Bytes of all weights as they are stored.
+    pub bytes: u64,
+    /// The root mean square of all differences over that of all weights that were compared.
+    pub relative: f64,
+    /// The error of each weight, in the order of conversion.
+    pub errors: Vec<WeightError>,
+}
+
+impl Report {
+    /// The weight with the largest relative error.
+    pub fn worst(&self) -> Option<&WeightError> {
+        self.errors.iter().max_by(|a, b| a.relative.total_cmp(&b.relative))
+    }
+}
+
 #[derive(Clone, Copy, Default)]
 struct Sums {
     largest: f64,
@@ -64,9 +84,24 @@ impl Sums {
             count: a.count + b.count,
         }
     }
+
+    fn relative(&self) -> f64 {
+        if self.source > 0.0 { (self.difference / self.source).sqrt() } else { 0.0 }
+    }
+
+    fn error(&self, name: &str) -> WeightError {
+        let lengths = self.source * self.result;
+        WeightError {
+            name: name.to_owned(),
+            largest: self.largest,
+            rms: (self.difference / self.count).sqrt(),
+            relative: self.relative(),
+            cosine: if lengths > 0.0 { self.product / lengths.sqrt() } else { 1.0 },
+        }
+    }
 }
 
-/// Compares the weights of a converted model with those of its checkpoint, in the order of conversion. The
+/// Compares the weights of a converted model with those of its checkpoint. The
 /// quantization `auto` is what the model's `mlc-chat-config.json` says.
 ///
 /// # Errors
@@ -76,7 +111,7 @@ pub fn report(
     converted: &Path,
     quantization: &str,
     architecture_name: &str,
-) -> Result<Vec<WeightError>> {
+) -> Result<Report> {
     let config = read_chat_config(converted)?.unwrap_or_default();
     let quantization = match quantization {
         "auto" => config.get("quantization").and_then(Value::as_str).with_hint(|| {
@@ -95,6 +130,7 @@ pub fn report(
     let architecture = architecture(architecture_name, &checkpoint.config)?;
     let plan = Plan::new(&checkpoint, &architecture, scheme)?;
     let tensors = Tensors::open(converted)?;
+    let mut bytes = 0;
     for output in plan.jobs.iter().flat_map(|job| &job.outputs) {
         let fits = tensors.records.get(&output.name).is_some_and(|(record, _)| {
             record.shape == output.shape
@@ -108,15 +144,19 @@ pub fn report(
                 format!("was it converted from this checkpoint, with `{quantization}`?")
             )
         );
+        bytes += tensors.records.get(&output.name).map_or(0, |(record, _)| record.nbytes);
     }
-    let jobs = plan.jobs.iter().filter(|job| !matches!(job.work, crate::kernel::Work::Copy));
-    jobs.map(|job| {
-        compare(job, &checkpoint, &tensors).with_context(|| format!("cannot compare `{}`", job.name))
-    })
-    .collect()
+    let (mut errors, mut all) = (Vec::new(), Sums::default());
+    for job in plan.jobs.iter().filter(|job| !matches!(job.work, crate::kernel::Work::Copy)) {
+        let sums =
+            compare(job, &checkpoint, &tensors).with_context(|| format!("cannot compare `{}`", job.name))?;
+        errors.push(sums.error(&job.name));
+        all = Sums::merge(all, sums);
+    }
+    Ok(Report { quantization: scheme.name, bytes, relative: all.relative(), errors })
 }
 
-fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<WeightError> {
+fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<Sums> {
     let lines = job.lines(checkpoint);
     let codes = Elements::of(tensors, &job.outputs[0].name)?;
     let scales = job.outputs.get(1).map(|output| Elements::of(tensors, &output.name)).transpose()?;
@@ -137,18 +177,7 @@ fn compare(job: &Job, checkpoint: &Checkpoint, tensors: &Tensors) -> Result<Weig
         }
         sums
     });
-    let sums = sums.reduce(Sums::default, Sums::merge);
-    Ok(WeightError {
-        name: job.name.clone(),
-        largest: sums.largest,
-        rms: (sums.difference / sums.count).sqrt(),
-        relative: if sums.source > 0.0 { (sums.difference / sums.source).sqrt() } else { 0.0 },
-        cosine: if sums.source * sums.result > 0.0 {
-            sums.product / (sums.source * sums.result).sqrt()
-        } else {
-            1.0
-        },
-    })
+    Ok(sums.reduce(Sums::default, Sums::merge))
 }
 
 /// A tensor of the converted model, as it is stored.

@@ -91,14 +91,18 @@ fn a_sound_model_is_converted_verified_and_reported() {
         summary.cache.metadata.param_size.unwrap()
     );
     assert_eq!(inspect(source.path()).unwrap().tensors.len(), tensors().len());
-    let errors = report(source.path(), output.path(), "q4f16_1", "auto").unwrap();
+    let report = report(source.path(), output.path(), "q4f16_1", "auto").unwrap();
+    let errors = &report.errors;
     let embedding = &errors[0];
     assert_eq!(embedding.name, "model.embed_tokens.weight");
     // Half a step of a scale of 0.5 / 7, and what comes from its rounding.
     assert!(embedding.largest < 0.037 && embedding.largest > 0.03, "{embedding:?}");
     assert!(embedding.cosine > 0.99 && embedding.relative < 0.1, "{embedding:?}");
     assert!(errors.iter().filter(|error| error.name.contains("norm")).all(|error| error.largest < 1e-3));
-    assert!(picture(&errors).contains("mlp.down_proj"));
+    assert!(picture(&report, "tiny").contains("mlp.down_proj"));
+    assert_eq!(report.bytes as f64, summary.cache.metadata.param_bytes.unwrap());
+    let worst = report.worst().unwrap().relative;
+    assert!(report.relative > 0.0 && report.relative < worst && worst < 0.2, "{report:?}");
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn transposed_layouts_report_the_same_errors() {
     for scheme in ["q4f16_1", "q4f16_0"] {
         let output = tempfile::tempdir().unwrap();
         convert(&Options::new(source.path(), output.path(), scheme), &Silent).unwrap();
-        let errors = report(source.path(), output.path(), scheme, "auto").unwrap();
+        let errors = report(source.path(), output.path(), scheme, "auto").unwrap().errors;
         found.push(
             errors
                 .into_iter()

@@ -55,6 +55,18 @@ fn replaced(from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
+fn safetensors_beside_pickles_are_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("pytorch_model.bin"), SAVED).unwrap();
+    assert_eq!(Checkpoint::open_tensors(directory.path()).unwrap().passed_over(), None);
+    // It is not even read.
+    fs::write(directory.path().join("model.safetensors"), "").unwrap();
+    let checkpoint = Checkpoint::open_tensors(directory.path()).unwrap();
+    assert_eq!(checkpoint.passed_over(), Some("model.safetensors"));
+    assert_eq!(checkpoint.files.len(), 1);
+}
+
+#[test]
 fn what_pytorch_wrote_is_found() {
     let found = open(SAVED).unwrap();
     let expected: [(&str, &str, &[u64]); 6] = [

@@ -1,6 +1,7 @@
 //! `model fetch`, `convert`, `chat-config`, `verify`, `inspect`, `diff`, `report` and `try`.
 
 mod convert;
+mod cost;
 pub mod fetch;
 pub mod former;
 mod published;
@@ -107,23 +108,7 @@ enum Command {
         #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
         right: PathBuf,
     },
-    /// Show what quantization costs: the error of each weight
-    Report {
-        /// The checkpoint
-        source: PathBuf,
-        /// What it was converted to
-        #[arg(value_name = "DIR|OWNER/NAME@REVISION")]
-        converted: PathBuf,
-        /// How it was quantized; `auto` is what its mlc-chat-config.json says
-        #[arg(long, value_name = "SCHEME", default_value = "auto")]
-        quantization: String,
-        /// The architecture
-        #[arg(long, default_value = "auto")]
-        architecture: String,
-        /// Draw the errors by layer as an SVG picture
-        #[arg(long, value_name = "FILE")]
-        picture: Option<PathBuf>,
-    },
+    Report(cost::Arguments),
     Try(trial::Arguments),
 }
 
@@ -215,29 +200,7 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         Command::Verify { directory } => return verify(global, directory),
         Command::Inspect { directory } => inspect(global, directory)?,
         Command::Diff { left, right } => return diff(global, left, right),
-        Command::Report { source, converted, quantization, architecture, picture } => {
-            let source = &model::checkpoint_directory(source)?;
-            let converted = published::directory(global, converted, Published::Whole)?;
-            let errors = model::report(source, &converted, quantization, architecture)?;
-            if let Some(path) = picture {
-                store::write_output(path, model::picture(&errors).as_bytes())?;
-            }
-            if global.json() {
-                crate::events::result(&errors)?;
-            } else {
-                println!("{:>10} {:>10} {:>9} {:>10}  weight", "largest", "RMS", "relative", "cosine");
-                for error in &errors {
-                    println!(
-                        "{:10.3e} {:10.3e} {:8.3}% {:10.7}  {}",
-                        error.largest,
-                        error.rms,
-                        error.relative * 100.0,
-                        error.cosine,
-                        printable(&error.name)
-                    );
-                }
-            }
-        }
+        Command::Report(arguments) => return cost::run(global, arguments),
     }
     Ok(ExitCode::SUCCESS)
 }
