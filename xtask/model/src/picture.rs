@@ -193,7 +193,7 @@ mod tests {
         let svg = picture(&report(errors), "Tiny<1>");
         for part in [
             "<title>Relative error of quantization</title>",
-            ">Tiny&lt;1&gt; in q4f16_1</text>",
+            ">Tiny&lt;1> in q4f16_1</text>",
             "viewBox=\"0 0 480 ",
             "prefers-color-scheme:dark",
             "mlp.down_proj.weight</text>",
