@@ -171,8 +171,7 @@ fn lacking_inputs(
 ) -> State {
     let of_node = |node: &Node| -> Result<()> {
         let inputs = project.inputs_of(node)?;
-        let is_needed = |away: &&Unavailable| inputs.iter().any(|input| away.names.contains(&input.name));
-        unreachable.iter().find(is_needed).map_or(Ok(()), |away| Err(away.clone().into()))
+        Unavailable::first_of(unreachable, &inputs).map_or(Ok(()), |away| Err(away.clone().into()))
     };
     for (index, node) in plan.nodes.iter().enumerate() {
         if let Err(error) = of_node(node) {

@@ -3,9 +3,8 @@
 use crate::{
     FetchOptions, Input, Source, Unavailable,
     client::{Address, Kind},
-    fetch::listed,
+    fetch::{bytes, listed},
     url::{self, without_credentials},
-    vendor,
     way::Fetcher,
 };
 use anyhow::Result;
@@ -20,13 +19,10 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// The inputs that neither the store nor the vendored directory has, each file once, the largest first.
 pub fn to_fetch<'a>(store: &Store, inputs: &[&'a Input], options: &FetchOptions) -> Vec<&'a Input> {
-    let is_vendored = |input: &Input| {
-        options.vendored.as_ref().is_some_and(|directory| vendor::place(directory, &input.digest).is_file())
-    };
     let mut missing: Vec<&Input> = inputs.to_vec();
     missing.sort_by_key(|input| (std::cmp::Reverse(input.digest.size), input.digest));
     missing.dedup_by_key(|input| input.digest);
-    missing.retain(|input| !is_vendored(input) && !store.contains(&input.digest));
+    missing.retain(|input| !options.is_vendored(input) && !store.contains(&input.digest));
     missing
 }
 
@@ -87,7 +83,7 @@ pub fn unreachable(
 fn unavailable(why: &str, inputs: &[&Input]) -> Unavailable {
     let mut names: Vec<String> = inputs.iter().map(|input| input.name.clone()).collect();
     names.sort();
-    let size = inputs.iter().fold(0u64, |sum, input| sum.saturating_add(input.digest.size)) / 1_000_000;
+    let size = bytes(inputs.iter().copied()) / 1_000_000;
     Unavailable {
         names,
         problems: format!("cannot fetch {} ({size} MB)\n  {why}", listed(inputs)),

@@ -10,6 +10,7 @@ use crate::{
 };
 use anyhow::Result;
 use std::{
+    borrow::Borrow,
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
@@ -62,6 +63,12 @@ impl Default for FetchOptions {
 }
 
 impl FetchOptions {
+    /// Whether the vendored directory, if there is one, has an input.
+    pub(crate) fn is_vendored(&self, input: &Input) -> bool {
+        let has = |directory: &PathBuf| vendor::place(directory, &input.digest).is_file();
+        self.vendored.as_ref().is_some_and(has)
+    }
+
     /// The same, with what a lock says of the archives of its inputs.
     pub fn with_lock(mut self, lock: &Lock) -> Self {
         if lock.archives.is_empty() {
@@ -94,6 +101,14 @@ pub struct Unavailable {
     pub problems: String,
     /// What can be done, each once.
     pub hints: Vec<String>,
+}
+
+impl Unavailable {
+    /// The first of several that has one of these inputs.
+    pub fn first_of<'a>(all: &'a [Self], inputs: &[impl Borrow<Input>]) -> Option<&'a Self> {
+        let is_of = |away: &&Self| inputs.iter().any(|input| away.names.contains(&input.borrow().name));
+        all.iter().find(is_of)
+    }
 }
 
 impl std::fmt::Display for Unavailable {
@@ -197,14 +212,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Bytes of what is missing. Errors: the disk has no place for them.
 fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> Result<u64> {
-    let sum = |inputs: &mut dyn Iterator<Item = &&Input>| {
-        inputs.fold(0u64, |sum, input| sum.saturating_add(input.digest.size))
-    };
     // What is vendored beside the store may be cloned, and what was received already takes no more.
-    let is_far = |input: &&&Input| {
-        !options.vendored.as_ref().is_some_and(|directory| vendor::place(directory, &input.digest).is_file())
-    };
-    let needed = sum(&mut missing.iter().filter(is_far));
+    let needed = bytes(missing.iter().copied().filter(|input| !options.is_vendored(input)));
     let received: u64 = missing
         .iter()
         .filter_map(|input| store.root().join("downloads").join(input.digest.hex()).symlink_metadata().ok())
@@ -225,7 +234,12 @@ fn require_space(store: &Store, missing: &[&Input], options: &FetchOptions) -> R
             )
         });
     }
-    Ok(sum(&mut missing.iter()))
+    Ok(bytes(missing.iter().copied()))
+}
+
+/// Bytes of all inputs together.
+pub fn bytes<'a>(inputs: impl IntoIterator<Item = &'a Input>) -> u64 {
+    inputs.into_iter().fold(0, |sum, input| sum.saturating_add(input.digest.size))
 }
 
 /// What is said of an input with `--offline`.

@@ -39,7 +39,7 @@ pub use archive::Archive;
 pub use cargo::Crate;
 pub use client::Content as OciContent;
 pub use download::read_headers;
-pub use fetch::{FetchOptions, Unavailable, fetch, full_text};
+pub use fetch::{FetchOptions, Unavailable, bytes, fetch, full_text};
 pub use given::Given;
 pub use hub::{Content, Hub, Publication, PublishRequest, Published, PublishedFile, Terms, fetch_published};
 pub use intent::{Intent, check, update, write as write_repository_file};

@@ -51,12 +51,9 @@ impl Ahead {
         }
         let needed: Vec<&Input> = needed.iter().collect();
         let to_fetch: Vec<Input> = input::to_fetch(store, &needed, fetch).into_iter().cloned().collect();
-        let sum = |inputs: &mut dyn Iterator<Item = &Input>| {
-            inputs.fold(0u64, |sum, input| sum.saturating_add(input.digest.size))
-        };
         let is_package = |input: &&Input| matches!(input.source, Source::Debian { .. });
-        let bytes = sum(&mut to_fetch.iter());
-        let packages = sum(&mut to_fetch.iter().filter(is_package));
+        let bytes = input::bytes(&to_fetch);
+        let packages = input::bytes(to_fetch.iter().filter(is_package));
         let times: Vec<u64> = runs.iter().filter_map(|node| builder::seconds(store, node)).collect();
         let forecast = Forecast {
             nodes: plan.nodes.len(),
@@ -113,13 +110,7 @@ impl Ahead {
                 continue;
             }
             let own = match session.project.inputs_of(node) {
-                Ok(inputs) => {
-                    let names: Vec<&String> = inputs.iter().map(|input| &input.name).collect();
-                    unreachable
-                        .iter()
-                        .find(|away| away.names.iter().any(|name| names.contains(&name)))
-                        .cloned()
-                }
+                Ok(inputs) => Unavailable::first_of(&unreachable, &inputs).cloned(),
                 Err(error) => store::find::<Unavailable>(&error).cloned(),
             };
             let others = || dependencies.iter().find_map(|&index| away.get(&plan.nodes[index]).cloned());

@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
             if !keep_going {
                 options.unreachable = ahead.unreachable(self)?;
                 if let (false, Some(away)) =
-                    (ahead.lacks_inputs(self), first_of(&options.unreachable, beside))
+                    (ahead.lacks_inputs(self), Unavailable::first_of(&options.unreachable, beside))
                 {
                     return Err(away.clone().into());
                 }
@@ -165,11 +165,6 @@ impl<'a> Session<'a> {
         self.store.give_blobs(&blobs.into_iter().collect::<Vec<_>>(), self.progress);
         Ok(())
     }
-}
-
-/// The first of what is out of reach that has one of these inputs.
-fn first_of<'a>(unreachable: &'a [Unavailable], inputs: &[Input]) -> Option<&'a Unavailable> {
-    unreachable.iter().find(|away| inputs.iter().any(|input| away.names.contains(&input.name)))
 }
 
 /// The backend of a session, opened when something has to run.

@@ -1,11 +1,11 @@
 //! Damaged blobs: where they go, and the list of them, by which all that was derived from them is found.
 
 use crate::{
-    Digest, Store,
+    Digest, Store, WithHint,
     cause::Causes,
+    hinted,
     store_file::{self, make_directory, open_or_create},
 };
-use crate::{WithHint, hinted};
 use anyhow::{Context, Result, bail};
 use std::{
     collections::HashSet,

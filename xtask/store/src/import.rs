@@ -58,33 +58,29 @@ impl Store {
         // What shares its blocks with the blob needs no second place.
         let room = if self.may_clone() { free.saturating_add(allocated) } else { free };
         let Some(largest) = files.max_by_key(|found| found.metadata.len()) else { return Ok(()) };
+        let largest = format!("`{}` has {}", largest.path.escape_debug(), size(largest.metadata.len()));
         ensure!(
             most.is_none_or(|most| bytes <= most),
             hinted(
                 format!(
-                    "the outputs are too large: {}, of which `{}` has {}; the limit `outputs` is {}",
+                    "the outputs are too large: {}, of which {largest}; the limit `outputs` is {}",
                     size(bytes),
-                    largest.path.escape_debug(),
-                    size(largest.metadata.len()),
                     size(most.unwrap_or_default())
                 ),
-                "holes of a sparse file \
-             count as well; write less, or raise the limit"
+                "holes of a sparse file count as well; write less, or raise the limit"
             )
         );
         ensure!(
             bytes <= room,
             hinted(
                 format!(
-                    "the outputs are too large to keep: {}, of which `{}` has {}; the store {} has room for {}",
+                    "the outputs are too large to keep: {}, of which {largest}; the store {} has room for {}",
                     size(bytes),
-                    largest.path.escape_debug(),
-                    size(largest.metadata.len()),
                     self.root.display(),
                     size(room)
                 ),
-                "holes of a \
-             sparse file count as well; write less, free some space, or choose a store on a larger disk with `--store`"
+                "holes of a sparse file count as well; write less, \
+                 free some space, or choose a store on a larger disk with `--store`"
             )
         );
         Ok(())

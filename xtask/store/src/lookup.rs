@@ -1,12 +1,11 @@
 //! Blobs that are there: found, checked, given out.
 
 use crate::{
-    Damaged, Digest, Store,
+    Damaged, Digest, Store, WithHint,
     blob::{is_stamped, stamp},
     damage::Id,
-    store_file,
+    hinted, store_file,
 };
-use crate::{WithHint, hinted};
 use anyhow::{Context, Result, bail};
 use std::{
     fs::File,

@@ -4,15 +4,15 @@
 //! outputs is the peer's word: whoever opens a store with peers trusts them, and every result keeps the name of its peer.
 
 use crate::{
-    Action, ActionResult, Digest, Portable, Progress, Store,
+    Action, ActionResult, Digest, Portable, Progress, Store, WithHint,
     directory::{for_each, unpack_tree},
+    hinted,
     lookup::LARGEST_MESSAGE,
     message::is_empty,
     result::{Kept, decode},
     store_file,
     tree::MOST_ENTRIES,
 };
-use crate::{WithHint, hinted};
 use anyhow::{Context, Result, bail, ensure};
 use rayon::prelude::*;
 use std::{

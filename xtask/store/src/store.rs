@@ -1,16 +1,16 @@
 //! The store on disk: where it is, who shares it, its blobs.
 
 use crate::{
-    Digest, HashWriter, Peer, Rehash, Scratch,
+    Digest, HashWriter, Hinted, Peer, Rehash, Scratch, WithHint,
     blob::{BlobWriter, stamp},
     damage::Id,
+    hinted,
     rehash::Hashed,
     sparse,
     store_file::{self, make_directory, open_or_create},
     temporary,
     work_lock::{Holder, wait_for},
 };
-use crate::{Hinted, WithHint, hinted};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::io::Errno;
 use std::{
